@@ -19,7 +19,9 @@ pub const HEADERS_MAX_BYTES: usize = 4096;
 /// The most bytes of a name (worker, group, schedule) or a token.
 pub const NAME_MAX_BYTES: usize = 256;
 /// The most bytes of an error text. A longer one is cut.
-pub const ERROR_MAX_BYTES: usize = 1024;
+pub const ERROR_MAX_BYTES: usize = 4096;
+/// The most errors that are kept of a task: the highest value of `errors-kept`.
+pub const ERRORS_KEPT_MAX: usize = 10;
 /// The most bytes of a payload, whatever the server allows.
 pub const PAYLOAD_MAX_BYTES: usize = 1 << 30;
 /// The most tasks, handles or ids in one call.

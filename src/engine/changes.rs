@@ -277,6 +277,11 @@ impl Event<'_> {
             Event::Replaced { payload, .. } => {
                 Changes { payloads: std::slice::from_ref(payload), ..Changes::of(Kinds::NONE, Tasks::None) }
             }
+            Event::Edited { ids, then, group, payload, .. } => {
+                let ready = if group.is_some() { Ready::All } else { Ready::GroupsOfTasks };
+                let kinds = then.as_ref().map_or(Kinds::NONE, |then| Kinds::of(Some(then)));
+                Changes { ready, payloads: payload.as_slice(), ..Changes::of(kinds, Tasks::Some(ids)) }
+            }
             Event::Freed { .. } => Changes::of(Kinds::NONE, Tasks::None),
             Event::Grouped { name, .. } | Event::GroupResumed { name } => {
                 Changes { ready: Ready::Group(name), ..NONE }

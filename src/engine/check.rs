@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bounds::{ERROR_MAX_BYTES, LEASE_MAX_MS, PROGRESS_MAX_BYTES, RESULT_MAX_BYTES, SPAN_MAX_MS};
+use crate::bounds::{LEASE_MAX_MS, PROGRESS_MAX_BYTES, RESULT_MAX_BYTES, SPAN_MAX_MS};
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::{BatchNumber, GroupNumber, Order};
 use crate::state::{Found, State};
 use crate::store::entry::{Entry, Phase};
 use crate::store::interner::Holds;
 use crate::store::lanes::ReadyTasks;
+use crate::store::last_attempt::LastAttempt;
 use crate::store::side_table::SideTable;
+use crate::store::task_errors::TaskErrors;
 use crate::store::tokens::Holding;
 use crate::task::{Hold, LeaseNumber, OnDead, TaskState};
 use crate::time::{Due, Millis};
@@ -27,7 +29,7 @@ impl State {
     /// - No lease ends before the bound of its page.
     /// - Groups and their tasks are counted. A group that can run has a turn wherever it has ready tasks.
     /// - Each token is held at most once, by a task that has or had it.
-    /// - Tasks that can expire are indexed. A replaced body belongs to a task.
+    /// - Tasks that can expire are indexed. What replaced parts of a record belongs to a task.
     /// - A task is held exactly if it waits for other tasks, or if it is the callback of a batch that is not over.
     /// - Each batch counts its tasks. No task waits for one that is done, unless it is about to be told.
     pub fn validate(&self) -> Result<(), Invalid> {
@@ -48,7 +50,7 @@ impl State {
         self.validate_suspects()?;
         self.validate_tokens(census.holders)?;
         ensure(self.expiry.holds(&census.expiring), "an index of all tasks that can expire")?;
-        self.validate_bodies()?;
+        self.validate_edits()?;
         self.batches.validate(&census.batches)?;
         ensure(self.held.iter().copied().eq(census.held), "an index of all held tasks")?;
         self.validate_waits()?;
@@ -98,14 +100,19 @@ impl State {
         ensure(finished.is_some_and(|finished| finished <= t.acked), "done tasks counted as acked")
     }
 
-    /// Checks that errors belong to tasks, results to done tasks, and progress to tasks that were leased and aren't
-    /// done.
+    /// Checks that errors belong to tasks, last attempts to dead and done tasks, results to done tasks, and progress to
+    /// tasks that were leased and aren't done.
     fn validate_side_tables(&self) -> Result<(), Invalid> {
-        for (order, error) in self.errors.iter() {
-            let fits = (1..=ERROR_MAX_BYTES).contains(&error.len());
+        for (order, errors) in self.errors.iter() {
+            let fits = TaskErrors::stored(errors).are_valid();
             ensure(fits && self.log.locate(order).is_some(), "a task for each error")?;
         }
         let phase = |order| self.locate(order).and_then(|found| found.entry).map(|entry| entry.phase);
+        for (order, last) in self.attempts.iter() {
+            let is_over = matches!(phase(order), Some(Phase::Dead { .. } | Phase::Done { .. }));
+            let fits = LastAttempt::read(last).is_some_and(|last| last.is_valid());
+            ensure(is_over && fits, "a dead or done task for each last attempt")?;
+        }
         for (order, result) in self.results.iter() {
             let is_done = matches!(phase(order), Some(Phase::Done { .. }));
             ensure(is_done && result.len() <= RESULT_MAX_BYTES, "a done task for each result")?;
@@ -116,8 +123,10 @@ impl State {
             ensure(is_open && fits, "a task that was leased for each progress")?;
         }
         ensure(
-            [&self.errors, &self.results, &self.progress].into_iter().all(SideTable::is_counted),
-            "a correct count of the bytes of errors, results and progress",
+            [&self.errors, &self.attempts, &self.results, &self.progress]
+                .into_iter()
+                .all(SideTable::is_counted),
+            "a correct count of the bytes of errors, attempts, results and progress",
         )
     }
 
@@ -150,12 +159,10 @@ impl State {
         Ok(())
     }
 
-    /// Checks that every replaced body belongs to a task with a token, and that their bytes are counted.
-    fn validate_bodies(&self) -> Result<(), Invalid> {
-        let record = |order| self.log.locate(order).and_then(|position| self.log.record(position));
-        let has_token = |order: Order| record(order).is_some_and(|record| record.options().unique.is_some());
-        ensure(self.bodies.tasks().all(has_token), "replaced bodies of tasks with a token only")?;
-        ensure(self.bodies.are_counted(), "a correct count of the bytes of replaced bodies")
+    /// Checks that every edit belongs to a task, and that their bytes are counted.
+    fn validate_edits(&self) -> Result<(), Invalid> {
+        ensure(self.edits.tasks().all(|order| self.log.locate(order).is_some()), "a task for each edit")?;
+        ensure(self.edits.are_valid(), "edits that change something, and a correct count of their bytes")
     }
 
     /// Checks that exactly the tasks are held that wait for something, and that nobody waits in vain.

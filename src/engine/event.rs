@@ -194,6 +194,12 @@ pub enum Event<'a> {
         /// The worker's error text; empty if it gave none.
         #[serde(with = "serde_bytes")]
         error: &'a [u8],
+        /// When it failed; 0 before version 5, which did not know it.
+        #[serde(default)]
+        at: Millis,
+        /// How far the task has got. Empty removes what was said before, `None` leaves it. Since version 5.
+        #[serde(default, borrow, with = "serde_bytes")]
+        progress: Option<&'a [u8]>,
     },
     /// A worker gave a task back (REQUEUE).
     #[serde(rename = "requeue")]
@@ -204,6 +210,9 @@ pub enum Event<'a> {
         then: Then,
         /// Whether it goes to the back of its lane instead of its old position.
         back: bool,
+        /// How far the task has got. Empty removes what was said before, `None` leaves it. Since version 5.
+        #[serde(default, borrow, with = "serde_bytes")]
+        progress: Option<&'a [u8]>,
     },
     /// A lease was extended.
     #[serde(rename = "extend")]
@@ -212,7 +221,7 @@ pub enum Event<'a> {
         id: TaskId,
         /// Its new deadline, never earlier than the old one.
         deadline: Millis,
-        /// The worker's progress text. Empty removes the text, `None` leaves it.
+        /// How far the task has got. Empty removes what was said before, `None` leaves it.
         #[serde(default, borrow, with = "serde_bytes")]
         progress: Option<&'a [u8]>,
     },
@@ -288,6 +297,30 @@ pub enum Event<'a> {
         /// The new payload.
         #[serde(skip)]
         payload: &'a [u8],
+    },
+    /// Waiting tasks were changed (SET, POSTPONE). Each part that is not given stays as it is. A payload travels beside
+    /// the event, once for all of the tasks.
+    #[serde(rename = "edit")]
+    Edited {
+        /// The ids of the tasks.
+        ids: Vec<TaskId>,
+        /// When ready and delayed tasks become ready: at once, or later.
+        then: Option<Then>,
+        /// When held tasks become ready, from when they wait for nothing any more.
+        when: Option<When>,
+        /// Their priority. A ready task that gets another priority or group goes to the back of its new lane.
+        priority: Option<i8>,
+        /// The name of their group; empty for none.
+        #[serde(borrow, with = "serde_bytes")]
+        group: Option<&'a [u8]>,
+        /// Encoded [`crate::Headers`]; empty if they have none any more.
+        #[serde(borrow, with = "serde_bytes")]
+        headers: Option<&'a [u8]>,
+        /// Whether there is a payload beside the event.
+        has_payload: bool,
+        /// Their payload.
+        #[serde(skip)]
+        payload: Option<&'a [u8]>,
     },
     /// Tokens became free, because the time for which they were held has passed.
     #[serde(rename = "free")]

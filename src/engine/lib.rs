@@ -110,8 +110,8 @@ mod view;
 mod zones;
 
 pub use bounds::{
-    ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, HEADERS_MAX, HEADERS_MAX_BYTES, LEASE_MAX_MS, NAME_MAX_BYTES,
-    NUMBER_MAX, PROGRESS_MAX_BYTES, RATE_MAX, RESULT_MAX_BYTES, SPAN_MAX_MS, WEIGHT_MAX,
+    ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, ERRORS_KEPT_MAX, HEADERS_MAX, HEADERS_MAX_BYTES, LEASE_MAX_MS,
+    NAME_MAX_BYTES, NUMBER_MAX, PROGRESS_MAX_BYTES, RATE_MAX, RESULT_MAX_BYTES, SPAN_MAX_MS, WEIGHT_MAX,
 };
 pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES};
 pub use changes::{Changes, Kinds, Outcome, Ready, Tasks};
@@ -125,7 +125,7 @@ pub use limits::{GroupLimits, GroupRate, HeldBy};
 pub use pause::{Gate, Pause};
 pub use queue::Queue;
 pub use rate::Rate;
-pub use request::{After, Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Term};
+pub use request::{After, Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Set, Term};
 pub use rules::claim::ClaimTurns;
 pub use rules::gather::Claimable;
 pub use rules::term::PROMOTION_STEP;
@@ -134,10 +134,12 @@ pub use settings::{Backoff, Rule, SETTINGS, Setting, Settings};
 pub use state::State;
 pub use store::batches::{BATCHES_MAX, BatchCounts};
 pub use store::histogram::Percentiles;
+pub use store::last_attempt::LastAttempt;
 pub use store::requests::{REQUEST_KEPT_MS, REQUESTS_MAX, REQUESTS_MAX_BYTES};
 pub use store::schedules::{SCHEDULES_MAX, ScheduleTotals};
 pub use store::searches::Stopped;
 pub use store::stats::{Figures, Rates};
+pub use store::task_errors::{TaskError, TaskErrors};
 pub use store::ties::Holder;
 pub use task::{Handle, Headers, Hold, LeaseNumber, OnDead, Options, Parent, TaskId, TaskState, Unique};
 pub use time::{Due, Grace, Millis, Now, Stamp, When};

@@ -48,6 +48,21 @@ pub struct After<'a> {
     pub when: When,
 }
 
+/// What changes about waiting tasks (SET). The default changes nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Set<'a> {
+    /// When they become ready: from now on, or for a held task from when it waits for nothing any more.
+    pub when: Option<When>,
+    /// Their priority.
+    pub priority: Option<i8>,
+    /// The name of their group; empty for none.
+    pub group: Option<&'a [u8]>,
+    /// Encoded [`crate::Headers`]; empty for none.
+    pub headers: Option<&'a [u8]>,
+    /// Their payload.
+    pub payload: Option<&'a [u8]>,
+}
+
 /// The arguments of a claim. The default claims one task, without a worker's name.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {

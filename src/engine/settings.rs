@@ -2,7 +2,9 @@
 //!
 //! Settings are read when they are needed and never copied into a task, so a change applies to existing tasks too.
 
-use crate::bounds::{ATTEMPTS_MAX, LEASE_MAX_MS, NAMES_MAX, NUMBER_MAX, RATE_MAX, SPAN_MAX_MS};
+use crate::bounds::{
+    ATTEMPTS_MAX, ERRORS_KEPT_MAX, LEASE_MAX_MS, NAMES_MAX, NUMBER_MAX, RATE_MAX, SPAN_MAX_MS,
+};
 use crate::rate::Rate;
 
 /// How the delay grows with each failure. `base` is `backoff-base`, `n` the number of failures.
@@ -38,7 +40,7 @@ pub enum Setting {
     BackoffMax,
     /// By how much a delay is changed at random in either direction, in percent.
     BackoffJitter,
-    /// The most ready, delayed and leased tasks together; −1 = no limit.
+    /// The most ready, delayed, held and leased tasks together; −1 = no limit.
     MaxLen,
     /// The most bytes of all tasks; −1 = no limit.
     MaxBytes,
@@ -68,6 +70,8 @@ pub enum Setting {
     GroupsMax,
     /// The most UNIQUE tokens held at a time.
     TokensMax,
+    /// How many of the last errors of a task are kept.
+    ErrorsKept,
 }
 
 /// The definition of one setting.
@@ -99,7 +103,7 @@ const fn or_unlimited(rule: Rule) -> Rule {
 }
 
 /// All settings, in the order in which they are shown. The index of a setting is its value in [`Setting`].
-pub const SETTINGS: [Rule; 22] = [
+pub const SETTINGS: [Rule; 23] = [
     rule(Setting::Lease, "lease", 30_000, 1, LEASE_MAX_MS as i64),
     or_unlimited(rule(Setting::Attempts, "attempts", 25, 1, ATTEMPTS_MAX)),
     or_unlimited(rule(Setting::Stalls, "stalls", 5, 1, ATTEMPTS_MAX)),
@@ -122,6 +126,7 @@ pub const SETTINGS: [Rule; 22] = [
     rule(Setting::GroupRatePer, "group-rate-per", 1000, 1, SPAN_MAX_MS),
     rule(Setting::GroupsMax, "groups-max", 1_000_000, 0, NAMES_MAX),
     rule(Setting::TokensMax, "tokens-max", 1_000_000, 0, NAMES_MAX),
+    rule(Setting::ErrorsKept, "errors-kept", 1, 1, ERRORS_KEPT_MAX as i64),
 ];
 
 impl Rule {

@@ -8,10 +8,10 @@ use crate::pause::{Gate, Pause, Pauses};
 use crate::rate::Spent;
 use crate::settings::Settings;
 use crate::store::batches::Batches;
-use crate::store::bodies::Bodies;
 use crate::store::delayed::Delayed;
 use crate::store::dependents::Dependents;
 use crate::store::done::Done;
+use crate::store::edits::Edits;
 use crate::store::effect_count::EffectCount;
 use crate::store::entry::{Entry, Phase};
 use crate::store::expiry::{Expiry, expires};
@@ -56,11 +56,13 @@ pub struct State {
     pub(crate) dead: BTreeSet<(Millis, Order)>,
     pub(crate) done: Done,
     pub(crate) leased: u64,
-    /// The text of a task's last failure, or why it died without one.
+    /// The last errors of tasks, see [`crate::store::task_errors`].
     pub(crate) errors: SideTable,
+    /// The last attempts on dead and done tasks, see [`crate::store::last_attempt`].
+    pub(crate) attempts: SideTable,
     /// The results of done tasks.
     pub(crate) results: SideTable,
-    /// The progress of attempts, kept until the task's next claim or its end.
+    /// How far tasks have got, as their workers said; kept until the task is done or removed.
     pub(crate) progress: SideTable,
     pub(crate) workers: Interner,
     /// Since when ready suspects have been passed over; `None` if they have not.
@@ -70,7 +72,7 @@ pub struct State {
     pub(crate) requests: Requests,
     pub(crate) schedules: Schedules,
     pub(crate) tokens: Tokens,
-    pub(crate) bodies: Bodies,
+    pub(crate) edits: Edits,
     pub(crate) expiry: Expiry,
     pub(crate) batches: Batches,
     pub(crate) dependents: Dependents,
@@ -149,7 +151,7 @@ impl State {
 
     /// Bytes of all tasks: payloads, headers, results, progress and a few bytes each. `max-bytes` limits this number.
     pub fn record_bytes(&self) -> u64 {
-        self.log.record_bytes() + self.results.bytes() + self.progress.bytes() + self.bodies.bytes()
+        self.log.record_bytes() + self.results.bytes() + self.progress.bytes() + self.edits.bytes()
     }
 
     /// How many effects the queue has had; `None` if that is not known because an older version wrote it.
@@ -196,13 +198,13 @@ impl State {
     pub(crate) fn at(&self, position: Position) -> Option<Found<'_>> {
         let (page, slot) = self.log.page(position)?;
         let order = page.order(slot);
-        let record = self.bodies.over(order, page.record(slot)?);
+        let record = self.edits.over(order, page.record(slot)?);
         Some(Found { position, order, record, entry: page.entry(slot) })
     }
 
-    /// Bytes of a task: its record, and the body that replaced the record's.
+    /// Bytes of a task: its record, and what replaced the record's payload and headers.
     pub(crate) fn task_bytes(&self, position: Position, order: Order) -> usize {
-        self.log.record_len(position) + self.bodies.bytes_of(order) as usize
+        self.log.record_len(position) + self.edits.bytes_of(order) as usize
     }
 }
 

@@ -178,6 +178,14 @@ impl Due {
         }
     }
 
+    /// The instant, or `last` on the queue's clock if that is earlier; `None` if `last` has passed then.
+    pub fn no_later_than(self, last: Millis, now: &Now) -> Option<Due> {
+        match last < self.on_clock(now) {
+            true => Some(Due::Clock(last)).filter(|_| last > now.at),
+            false => Some(self),
+        }
+    }
+
     /// The instant on its own clock.
     pub fn instant(self) -> Millis {
         match self {

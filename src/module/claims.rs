@@ -138,9 +138,10 @@ impl<'a> Delivery<'a> {
         Delivery { name: Name::Id(task.id), task: Given { deliveries, retain_ms: None, ..task } }
     }
 
-    /// The bytes of payload, headers and group.
+    /// The bytes of payload, headers, group and progress.
     pub fn bytes(&self) -> usize {
-        self.task.payload.len() + self.task.headers.len() + self.task.group.len()
+        let Given { payload, headers, group, progress, .. } = self.task;
+        [payload, headers, group, progress].iter().map(|part| part.len()).sum()
     }
 
     /// Replies `[handle, payload, deliveries]`, with a map as the fourth element for WITHMETA.
@@ -156,7 +157,8 @@ impl<'a> Delivery<'a> {
 
     fn reply_meta(&self, reply: Reply<'_>) {
         let task = &self.task;
-        let mut map = reply.map(9 + count_for_worker(&task.relations));
+        let has_progress = !task.progress.is_empty();
+        let mut map = reply.map(9 + usize::from(has_progress) + count_for_worker(&task.relations));
         map.number("lease", self.name.lease());
         map.integer("priority", task.priority);
         map.text("group", task.group);
@@ -168,6 +170,9 @@ impl<'a> Delivery<'a> {
         match task.retain_ms {
             Some(retain_ms) => map.number("retain", retain_ms),
             None => map.field("retain").null(),
+        }
+        if has_progress {
+            map.text("progress", task.progress);
         }
         reply_relations(&mut map, &task.relations, Reader::Worker);
     }
@@ -185,8 +190,9 @@ pub struct OwnedDelivery {
     payload: Box<[u8]>,
     headers: Box<[u8]>,
     group: Box<[u8]>,
+    progress: Box<[u8]>,
     relations: Option<Box<OwnedRelations>>,
-    /// The task without these four.
+    /// The task without these five.
     task: Given<'static>,
 }
 
@@ -199,6 +205,7 @@ impl OwnedDelivery {
             payload: task.payload.into(),
             headers: task.headers.into(),
             group: task.group.into(),
+            progress: task.progress.into(),
             relations: OwnedRelations::of(&task.relations),
             task: without_texts(&task),
         }
@@ -209,7 +216,8 @@ impl OwnedDelivery {
         let (payload, headers, group) = (&*self.payload, &*self.headers, &*self.group);
         let relations =
             self.relations.as_deref().map_or_else(Relations::default, OwnedRelations::as_relations);
-        Delivery { name: self.name, task: Given { payload, headers, group, relations, ..self.task } }
+        let task = Given { payload, headers, group, progress: &self.progress, relations, ..self.task };
+        Delivery { name: self.name, task }
     }
 }
 

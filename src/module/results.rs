@@ -69,7 +69,7 @@ pub fn outcome_of<'a>(task: &TaskView<'a>) -> Option<(&'static str, Option<&'a [
 }
 
 fn error_of<'a>(task: &TaskView<'a>) -> Option<&'a [u8]> {
-    Some(task.error).filter(|error| !error.is_empty())
+    Some(task.error()).filter(|error| !error.is_empty())
 }
 
 /// Replies how a task ended.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use taskslot_engine::{BATCH_MAX, Handle, NAME_MAX_BYTES, TaskId};
+use taskslot_engine::{BATCH_MAX, Handle, Millis, NAME_MAX_BYTES, State, TaskId};
 
 /// Reads the arguments of a command from left to right.
 ///
@@ -42,6 +42,25 @@ pub enum ArgError {
     TaskId,
     /// The text is not a handle.
     Handle,
+}
+
+/// How a command names a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// By its id.
+    Id(TaskId),
+    /// By the UNIQUE token that it holds.
+    Token(&'a [u8]),
+}
+
+impl Named<'_> {
+    /// The id of the task. `None` if no task that waits or is leased holds the token at this instant.
+    pub fn id(&self, queue: &State, at: Millis) -> Option<TaskId> {
+        match *self {
+            Named::Id(id) => Some(id),
+            Named::Token(token) => queue.living_holder(at, token),
+        }
+    }
 }
 
 /// The tasks that a command works on, which decide the form of its reply: one value, or an array.
@@ -166,6 +185,19 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         TaskId::parse(self.bytes()?).ok_or(ArgError::TaskId)
     }
 
+    /// Reads how a task is named: its id, or UNIQUE and the token that it holds.
+    pub fn task(&mut self) -> Result<Named<'a>, ArgError> {
+        if self.word("UNIQUE") { self.name("UNIQUE").map(Named::Token) } else { self.id().map(Named::Id) }
+    }
+
+    /// Reads how tasks are named: one as in [`Args::task`], or IDS, a count and that many ids.
+    pub fn tasks(&mut self) -> Result<OneOrMany<Named<'a>>, ArgError> {
+        if !self.word("IDS") {
+            return self.task().map(OneOrMany::One);
+        }
+        self.many("IDS", |args| args.id().map(Named::Id))
+    }
+
     /// Reads a handle.
     pub fn handle(&mut self) -> Result<Handle, ArgError> {
         Handle::parse(self.bytes()?).ok_or(ArgError::Handle)
@@ -180,6 +212,15 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         if !self.word(word) {
             return each(self).map(OneOrMany::One);
         }
+        self.many(word, each)
+    }
+
+    /// Reads a count, which `word` names in the error, and that many values.
+    fn many<T>(
+        &mut self,
+        word: &'static str,
+        mut each: impl FnMut(&mut Args<'a, A>) -> Result<T, ArgError>,
+    ) -> Result<OneOrMany<T>, ArgError> {
         let count = self.count(word)?;
         // Reserves no more than there are arguments: the count may be far larger.
         let mut many = Vec::with_capacity(count.min(self.left()));

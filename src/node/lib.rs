@@ -39,7 +39,7 @@ mod watches;
 mod zones;
 
 pub use agenda::{Agenda, Hint, Job};
-pub use args::{ArgError, Args, OneOrMany, Shown, parse_integer};
+pub use args::{ArgError, Args, Named, OneOrMany, Shown, parse_integer};
 pub use candidates::Candidates;
 pub use clock::{Clock, Reading, arrived_ahead_ms, earliest};
 pub use connections::Connections;

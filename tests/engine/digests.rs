@@ -101,7 +101,8 @@ const CHANGES: [(&str, Change); 97] = [
     ("another error", |s| _ = s.fails_with("leased", Retry::After(6), "f")),
     ("a death", |s| _ = s.fails_with("leased", Retry::Dead, "")),
     ("a death at another time", |s| {
-        _ = s.apply(&Event::Failed { id: s.id("leased"), then: Then::Dead(Millis(START)), error: b"" })
+        let (id, then, at) = (s.id("leased"), Then::Dead(Millis(START)), s.now.at);
+        _ = s.apply(&Event::Failed { id, then, error: b"", at, progress: None })
     }),
     ("a stall", |s| {
         _ = s.apply(&Event::Stalled { tasks: vec![(s.id("leased"), Some(Then::Ready(s.now.at)))] })

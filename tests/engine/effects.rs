@@ -56,6 +56,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Purged { .. } => "Purged",
         Event::Expired { .. } => "Expired",
         Event::Replaced { .. } => "Replaced",
+        Event::Edited { .. } => "Edited",
         Event::Freed { .. } => "Freed",
         Event::Configured { .. } => "Configured",
         Event::Grouped { .. } => "Grouped",
@@ -73,7 +74,7 @@ fn kind(event: &Event) -> &'static str {
     }
 }
 
-const KINDS: [&str; 40] = [
+const KINDS: [&str; 41] = [
     "Pushed",
     "PushedAfter",
     "BatchOpened",
@@ -100,6 +101,7 @@ const KINDS: [&str; 40] = [
     "Purged",
     "Expired",
     "Replaced",
+    "Edited",
     "Freed",
     "Configured",
     "Grouped",
@@ -262,6 +264,9 @@ fn invented_events_are_refused() {
     let pushed = |first, count| Answer::Pushed { first, count };
     let acked = |id, end| Event::Acked { id, late: false, end };
     let extended = |id, deadline, progress| Event::Extended { id, deadline, progress };
+    let too_much = [b'x'; PROGRESS_MAX_BYTES + 1];
+    let failed = |id, then, at, progress| Event::Failed { id, then, error: b"why", at, progress };
+    let requeued = |id, then, progress| Event::Requeued { id, then, back: true, progress };
     let invented = vec![
         push(new, 2, None, options, one),
         push(new, 0, None, options, &[]),
@@ -313,16 +318,19 @@ fn invented_events_are_refused() {
         acked(leased, Some(End { at: enormous, retain_ms: 1, result: None })),
         acked(leased, Some(End { at: now.at, retain_ms: SPAN_MAX_MS as u64 + 1, result: None })),
         acked(leased, Some(End { at: now.at, retain_ms: 0, result: Some(&[0; RESULT_MAX_BYTES + 1]) })),
-        Event::Failed { id: ready, then: Then::Dead(now.at), error: b"" },
-        Event::Failed { id: leased, then: Then::Dead(enormous), error: b"" },
-        Event::Failed { id: leased, then: Then::Delayed(Due::Clock(enormous)), error: b"" },
-        Event::Requeued { id: dead, then: Then::Ready(now.at), back: true },
-        Event::Requeued { id: leased, then: Then::Ready(enormous), back: true },
+        failed(ready, Then::Dead(now.at), now.at, None),
+        failed(leased, Then::Dead(enormous), now.at, None),
+        failed(leased, Then::Dead(now.at), enormous, None),
+        failed(leased, Then::Delayed(Due::Clock(enormous)), now.at, None),
+        failed(leased, Then::Dead(now.at), now.at, Some(&too_much)),
+        requeued(dead, Then::Ready(now.at), None),
+        requeued(leased, Then::Ready(enormous), None),
+        requeued(leased, Then::Ready(now.at), Some(&too_much)),
         extended(ready, Millis(START + 999_999), None),
         extended(done, Millis(START + 999_999), Some(b"more")),
         extended(leased, Millis(1), None),
         extended(leased, enormous, None),
-        extended(leased, Millis(START + 999_999), Some(&[b'x'; PROGRESS_MAX_BYTES + 1])),
+        extended(leased, Millis(START + 999_999), Some(&too_much)),
         Event::Stalled { tasks: vec![(ready, None)] },
         Event::Stalled { tasks: vec![(leased, None), (leased, None)] },
         Event::BecameReady { ids: vec![dead], at: now.at },
@@ -335,7 +343,7 @@ fn invented_events_are_refused() {
         Event::CancelAsked { id: done },
         Event::Taken { ids: vec![done], at: Millis(1) },
         Event::Retried { ids: vec![done], at: now.at },
-        Event::Failed { id: done, then: Then::Dead(now.at), error: b"" },
+        failed(done, Then::Dead(now.at), now.at, None),
         Event::CancelAsked { id: ready },
         Event::CancelAsked { id: unknown },
         Event::Dropped { ids: vec![ready] },
@@ -575,7 +583,8 @@ fn an_error_is_cut_to_its_length() {
         .list(&now, taskslot_engine::TaskState::Leased, taskslot_engine::Cursor::default(), 1, None, None)
         .1[0]
         .id;
-    queue.apply(&Event::Failed { id, then: Then::Dead(now.at), error: &[b'e'; 5000] }).unwrap();
-    assert_eq!(queue.task(&now, id).unwrap().error.len(), 1024);
+    let (then, error) = (Then::Dead(now.at), &[b'e'; 5000]);
+    queue.apply(&Event::Failed { id, then, error, at: now.at, progress: None }).unwrap();
+    assert_eq!(queue.task(&now, id).unwrap().error().len(), 4096);
     queue.validate().unwrap();
 }

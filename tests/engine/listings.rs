@@ -86,6 +86,16 @@ fn ready_tasks_are_reversed_by_priority_and_turn() {
 }
 
 #[test]
+fn a_task_that_came_back_among_others_is_listed_once() {
+    let mut s = story();
+    s.push("a").push_delayed("back", 5).push("b").passes(5);
+    assert_eq!(all(&s, &of(TaskState::Ready)), ["a", "b", "back"]);
+    for count in 1..4 {
+        assert_eq!(pages(&s, &reversed(TaskState::Ready), count).0, ["back", "b", "a"]);
+    }
+}
+
+#[test]
 fn ready_tasks_of_a_group_are_reversed_among_others() {
     let mut s = story();
     for number in 0..60 {

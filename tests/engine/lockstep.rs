@@ -2,6 +2,7 @@
 //! step is four words, which a seed or proptest can produce. Any disagreement is a panic.
 
 mod comparison;
+mod edits;
 mod keeping;
 mod steering;
 mod steps;
@@ -40,7 +41,7 @@ pub struct Lockstep {
 }
 
 const LEASES: [u32; 6] = [1, 10, 100, 1000, 30_000, 86_400_000];
-const CONFIGS: [(&str, &[i64]); 15] = [
+const CONFIGS: [(&str, &[i64]); 16] = [
     ("lease", &[1, 50, 30_000]),
     ("attempts", &[-1, 1, 2, 3, 25]),
     ("stalls", &[-1, 1, 2, 3, 5]),
@@ -56,6 +57,7 @@ const CONFIGS: [(&str, &[i64]); 15] = [
     ("retain", &[0, 0, 50, 10_000]),
     ("retain-max", &[0, 1, 5, -1, 10_000]),
     ("tokens-max", &[1_000_000, 1_000_000, 0, 2]),
+    ("errors-kept", &[1, 2, 3, 10]),
 ];
 
 fn pick<T: Copy>(from: &[T], word: u32) -> T {
@@ -104,6 +106,8 @@ impl Lockstep {
             940..945 => self.grace(a),
             945..950 => self.reload(),
             950..952 => self.copy(),
+            952..965 => self.set(a, b),
+            965..970 => self.postpone(a, b),
             _ => self.tick(if op & 1024 == 0 { usize::MAX } else { 1 + a as usize % 3 }),
         }
         self.steps += 1;
@@ -338,9 +342,11 @@ impl Lockstep {
             1 | 2 => taskslot_engine::Retry::After(u64::from(b >> 8) % 100),
             _ => taskslot_engine::Retry::Backoff,
         };
-        let error = vec![b'e'; pick(&[0, 0, 3, 40, 1024], b >> 4)];
-        let event = self.decide(|queue, now, entropy| queue.fail(now, entropy, &handle, retry, &error));
-        let expected = self.model.fail(&self.now, &handle, retry, &error);
+        let error = vec![b'e'; pick(&[0, 0, 3, 40, 4096], b >> 4)];
+        let progress = pick(&PROGRESS, b >> 12);
+        let event =
+            self.decide(|queue, now, entropy| queue.fail_at(now, entropy, &handle, retry, &error, progress));
+        let expected = self.model.fail(&self.now, &handle, retry, &error, progress);
         self.ended(handle.id, event, expected);
     }
 
@@ -365,20 +371,17 @@ impl Lockstep {
     fn requeue(&mut self, a: u32, b: u32) {
         let handle = self.handle(a);
         let (delay_ms, back) = (pick(&[0, 0, 1, 70], b), b >> 8 & 1 == 0);
-        let event = self.queue.requeue(
-            self.now,
-            &handle,
-            (b >> 9 & 1 == 0 || delay_ms > 0).then_some(delay_ms),
-            back,
-        );
-        let expected = self.model.requeue(&self.now, &handle, delay_ms, back);
+        let progress = pick(&PROGRESS, b >> 12);
+        let asked_ms = (b >> 9 & 1 == 0 || delay_ms > 0).then_some(delay_ms);
+        let event = self.queue.requeue_at(self.now, &handle, asked_ms, back, progress);
+        let expected = self.model.requeue(&self.now, &handle, delay_ms, back, progress);
         self.ended(handle.id, event, expected);
     }
 
     fn extend(&mut self, a: u32, b: u32) {
         let handle = self.handle(a);
         let lease_ms = (b & 1 == 0).then(|| pick(&LEASES, b >> 1));
-        let progress = pick(&[None, None, Some(&b"half"[..]), Some(b"nearly all"), Some(b"")], b >> 8);
+        let progress = pick(&PROGRESS, b >> 8);
         let event = self.queue.progress(self.now, &handle, lease_ms, progress);
         let expected = self.model.extend(&self.now, &handle, lease_ms, progress);
         let until = |event: &Event| if let Event::Extended { deadline, .. } = event { deadline.0 } else { 0 };
@@ -395,6 +398,9 @@ impl Lockstep {
         }
     }
 }
+
+/// What workers say about how far a task has got.
+const PROGRESS: [Option<&[u8]>; 5] = [None, None, Some(b"half"), Some(b"nearly all"), Some(b"")];
 
 fn blank(options: &Options) -> Task {
     Task {
@@ -414,13 +420,15 @@ fn blank(options: &Options) -> Task {
         deliveries: 0,
         failures: 0,
         stalls: 0,
-        error: Vec::new(),
+        errors: Vec::new(),
+        last: None,
         retain_ms: options.retain_ms,
         result: None,
         progress: Vec::new(),
         unique: options.unique.map(|unique| (unique.token.to_vec(), unique.hold)),
         ttl_ms: options.ttl_ms,
         replaced: 0,
+        replaced_headers: 0,
     }
 }
 

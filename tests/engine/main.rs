@@ -8,6 +8,7 @@ mod model;
 mod sample;
 mod story;
 
+mod attempts;
 mod batches;
 mod calendars;
 mod clocks;
@@ -15,6 +16,7 @@ mod codec;
 mod compact;
 mod dependents;
 mod digests;
+mod edits;
 mod effects;
 mod fairness;
 mod gather;

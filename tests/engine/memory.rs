@@ -6,7 +6,7 @@ use taskslot_engine::{
 };
 
 use crate::copies::{digest, load, save};
-use crate::story::story;
+use crate::story::{Story, story};
 
 const HANDLE: Handle = Handle { id: TaskId { ms: 1, seq: 1 }, lease: LeaseNumber(1), nonce: 1 };
 
@@ -102,6 +102,29 @@ fn progress_and_errors_grow_by_the_difference() {
     let fail = |error| s.queue.fail(s.now, &mut || 0, &s.handle("a"), Retry::Dead, error).unwrap();
     assert_eq!(s.queue.growth(&fail(b"12345")), 2);
     assert_eq!(s.queue.growth(&fail(b"")), -3);
+    assert_eq!(s.queue.growth(&fail(&[b'e'; 9000])), 4096 - 3, "as much as is kept");
+}
+
+#[test]
+fn an_error_grows_by_what_it_takes_the_place_of() {
+    let mut s = story();
+    s.config("errors-kept", 2).push("a").claims("a").fails_with("a", Retry::After(1), "1234").passes(1);
+    let growth = |s: &Story, error: &[u8], progress: Option<&[u8]>| {
+        let handle = s.handle("a");
+        s.queue.growth(&s.queue.fail_at(s.now, &mut || 0, &handle, Retry::Dead, error, progress).unwrap())
+    };
+    s.claims("a").reports("a", "12345");
+    assert_eq!(growth(&s, b"12", None), 2, "there is room for a second one");
+    assert_eq!(growth(&s, b"", None), 0);
+    assert_eq!(growth(&s, b"12", Some(b"1")), -2);
+    s.fails_with("a", Retry::After(1), "12").passes(1).claims("a");
+    assert_eq!(growth(&s, b"123", None), -1, "the first goes");
+    s.config("errors-kept", 1);
+    assert_eq!(growth(&s, b"123", None), -3, "both go");
+    assert_eq!(s.queue.growth(&s.queue.requeue(s.now, &s.handle("a"), None, true).unwrap()), 0);
+    let requeue = |progress| s.queue.requeue_at(s.now, &s.handle("a"), None, false, progress).unwrap();
+    assert_eq!(s.queue.growth(&requeue(Some(b"1234567"))), 2);
+    assert_eq!(s.queue.growth(&requeue(Some(b""))), -5);
 }
 
 #[test]

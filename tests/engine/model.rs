@@ -1,6 +1,8 @@
 //! A queue that is as naive as possible, written from the contract and not from the engine: one list of tasks, linear
 //! searches, no indexes. What the contract leaves to chance (nonces, jitter) is taken from the engine, within bounds.
 
+pub mod attempts;
+mod edits;
 mod steering;
 mod suspects;
 mod time;
@@ -39,16 +41,20 @@ pub struct Task {
     pub deliveries: u32,
     pub failures: u32,
     pub stalls: u32,
-    pub error: Vec<u8>,
+    /// The last errors, the oldest first.
+    pub errors: Vec<attempts::Failure>,
+    /// The last attempt of a dead or done task.
+    pub last: Option<attempts::Last>,
     pub retain_ms: Option<u64>,
     /// The result of a done task.
     pub result: Option<Vec<u8>>,
-    /// The progress that its last worker reported.
+    /// How far it has got, as its workers said.
     pub progress: Vec<u8>,
     pub unique: Option<(Vec<u8>, Hold)>,
     pub ttl_ms: Option<u64>,
-    /// Bytes of the body that replaced the original.
+    /// Bytes of the payload and of the headers that replaced the original ones.
     pub replaced: u64,
+    pub replaced_headers: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -163,6 +169,7 @@ impl Model {
             ("retain", 0),
             ("retain-max", 10_000),
             ("tokens-max", 1_000_000),
+            ("errors-kept", 1),
         ];
         Model {
             tasks: Vec::new(),
@@ -322,7 +329,6 @@ impl Model {
             task.number = number;
             task.own_ms = length;
             task.stalled = false;
-            task.progress.clear();
             task.deliveries += 1;
             given.push((id, number, length, deadline));
         }
@@ -376,6 +382,8 @@ impl Model {
             return Err(Refusal::Stale);
         }
         let kept_ms = retain_ms.or(task.retain_ms).unwrap_or(usual);
+        self.note_last(now.at.0, handle.id);
+        let task = self.find(handle.id).unwrap();
         task.place = Place::Done { at: now.at.0, until: now.at.0 + kept_ms };
         task.result = result.map(<[u8]>::to_vec);
         task.progress.clear();
@@ -425,20 +433,30 @@ impl Model {
         delay.min(max)
     }
 
-    pub fn fail(&mut self, now: &Now, handle: &Handle, retry: Retry, error: &[u8]) -> Result<Fate, Refusal> {
+    pub fn fail(
+        &mut self,
+        now: &Now,
+        handle: &Handle,
+        retry: Retry,
+        error: &[u8],
+        progress: Option<&[u8]>,
+    ) -> Result<Fate, Refusal> {
         let usual = self.limit("attempts");
         let task = self.held(now, handle)?;
         if task.is_cancel_asked() {
             return Ok(self.cancelled(handle.id));
         }
         task.failures += 1;
-        task.error = error.to_vec();
+        if let Some(progress) = progress {
+            task.progress = progress.to_vec();
+        }
         let (failures, attempts) = (task.failures, task.attempts);
         self.counts.failed += 1;
         let limit = attempts.map_or(usual, |attempts| u64::try_from(attempts).ok());
         let at = now.at.0;
+        self.note_error(at, handle.id, error);
         if retry == Retry::Dead || limit.is_some_and(|limit| u64::from(failures) >= limit) {
-            return Ok(self.dies(handle.id, at));
+            return Ok(self.dies(handle.id, at, at));
         }
         Ok(match retry {
             Retry::After(ms) => Fate::Between(at + ms.max(1), at + ms.max(1)),
@@ -449,7 +467,8 @@ impl Model {
         })
     }
 
-    fn dies(&mut self, id: TaskId, at: u64) -> Fate {
+    fn dies(&mut self, id: TaskId, at: u64, ended_at: u64) -> Fate {
+        self.note_last(ended_at, id);
         self.let_go(id);
         self.find(id).unwrap().place = Place::Dead { at };
         self.counts.dead += 1;
@@ -467,6 +486,7 @@ impl Model {
         handle: &Handle,
         delay_ms: u64,
         back: bool,
+        progress: Option<&[u8]>,
     ) -> Result<Fate, Refusal> {
         if self.held(now, handle)?.is_cancel_asked() {
             return Ok(self.cancelled(handle.id));
@@ -476,6 +496,9 @@ impl Model {
         let task = self.find(handle.id).unwrap();
         if back {
             task.turn = turn;
+        }
+        if let Some(progress) = progress {
+            task.progress = progress.to_vec();
         }
         if delay_ms > 0 {
             return Ok(Fate::Between(now.at.0 + delay_ms, now.at.0 + delay_ms));
@@ -521,8 +544,10 @@ impl Model {
             return Some(self.cancelled(id));
         }
         if limit.is_some_and(|limit| u64::from(stalls) >= limit) {
-            self.set_why_dead(now, id);
-            return Some(self.dies(id, now.at.0));
+            let why = self.why_dead(now, id);
+            self.note_error(now.at.0, id, &why);
+            let Place::Leased { deadline, .. } = self.find(id).unwrap().place else { unreachable!() };
+            return Some(self.dies(id, now.at.0, now.at.0.min(deadline)));
         }
         if stalls == 1 {
             self.find(id).unwrap().place = Place::Ready { since: now.at.0 };

@@ -218,7 +218,7 @@ fn a_dead_task_keeps_its_error_and_a_done_one_its_last() {
     let mut s = story();
     s.push("a").claims("a").fails_with("a", Retry::After(1), "first").passes(1).claims("a");
     s.finishes("a", Some(9), Some(b"r"));
-    assert_eq!(s.task("a").error, b"first");
+    assert_eq!(s.task("a").error(), b"first");
 }
 
 // Progress
@@ -232,12 +232,40 @@ fn progress_is_replaced_by_the_next_and_removed_by_an_empty_one() {
 }
 
 #[test]
-fn progress_stays_until_the_next_lease_or_the_end() {
+fn progress_stays_until_the_end() {
     let mut s = story();
     s.push("a").claims_for("a", 10).reports("a", "half").passes(10).is_ready("a").has_progress("a", "half");
-    s.claims("a").has_progress("a", "").reports("a", "more").fails_with("a", Retry::Dead, "");
-    s.is_dead("a").has_progress("a", "more").retries(&["a"]).has_progress("a", "more").claims("a");
-    s.reports("a", "all").finishes("a", Some(9), None).has_progress("a", "");
+    s.claims("a").has_progress("a", "half").unclaims("a").has_progress("a", "half").claims("a");
+    s.reports("a", "more").fails_with("a", Retry::Dead, "").is_dead("a").has_progress("a", "more");
+    s.retries(&["a"]).has_progress("a", "more").claims("a").has_progress("a", "more").reloads();
+    s.requeues("a").claims("a").has_progress("a", "more").finishes("a", Some(9), None).has_progress("a", "");
+}
+
+#[test]
+fn a_fail_and_a_requeue_say_how_far_the_task_has_got() {
+    let mut s = story();
+    s.push("a").claims("a").requeues_at("a", "step=1").is_ready("a").has_progress("a", "step=1");
+    s.claims("a").fails_at("a", "no net", "step=2").has_progress("a", "step=2").passes(1);
+    s.claims("a").fails_with("a", Retry::After(1), "").has_progress("a", "step=2").passes(1);
+    s.claims("a").requeues_at("a", "").has_progress("a", "");
+    assert_eq!(s.queue.record_bytes(), story().push("a").queue.record_bytes());
+}
+
+#[test]
+fn a_task_that_is_given_up_while_it_is_to_be_cancelled_leaves_no_progress() {
+    let mut s = story();
+    s.push_all(&["a", "b"]).claims("a").claims("b").cancels("a").cancels("b");
+    s.fails_at("a", "e", "half").is_gone("a").requeues_at("b", "half").is_gone("b");
+    assert_eq!(s.queue.record_bytes(), 0);
+}
+
+#[test]
+fn the_next_attempt_is_given_the_progress_of_the_one_before() {
+    let mut s = story();
+    s.push("a").claims("a");
+    assert_eq!(s.queue.given(s.id("a")).unwrap().progress, b"");
+    s.requeues_at("a", "step=1").claims("a");
+    assert_eq!(s.queue.given(s.id("a")).unwrap().progress, b"step=1");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use taskslot_engine::{
     After, Answer, Beginning, Catchup, Claim, Cursor, Due, Effect, Event, Gate, GroupLimits, GroupRate,
-    Handle, Headers, Hold, Lease, Millis, Now, OnDead, Options, Push, Queue, Rate, Retry, ScheduleSpec,
+    Handle, Headers, Hold, Lease, Millis, Now, OnDead, Options, Push, Queue, Rate, Retry, ScheduleSpec, Set,
     TaskId, TaskState, Term, Trigger, Unique, When,
 };
 
@@ -194,6 +194,26 @@ impl Life<'_> {
         let event = self.queue.progress(self.now, &handles[5], None, Some(b"37 %")).unwrap();
         self.apply(&event);
         self.passes(5);
+        self.remembers();
+    }
+
+    /// Attempts are given up with their progress, and several errors are kept.
+    fn remembers(&mut self) {
+        self.apply(&Event::Configured { values: vec![("errors-kept", 3)] });
+        self.push(None, Options { priority: 30, ..Options::default() }, &[b"in steps", b"fails often"]);
+        let worker = Claim { worker: b"gina", count: 2, ..Claim::default() };
+        for (error, progress) in
+            [(&b"no disk"[..], Some(&b"step=1"[..])), (b"", None), (b"no net", Some(b"step=2"))]
+        {
+            let handles = self.claim(worker);
+            let given = self.queue.requeue_at(self.now, &handles[0], Some(1), true, progress).unwrap();
+            self.apply(&given);
+            let retry = Retry::After(1);
+            let failed =
+                self.queue.fail_at(self.now, &mut || 7, &handles[1], retry, error, progress).unwrap();
+            self.apply(&failed);
+            self.passes(1);
+        }
     }
 }
 
@@ -248,6 +268,26 @@ impl Life<'_> {
         }
         let event = self.queue.resume_group(b"c").unwrap();
         self.apply(&event);
+        self.is_edited();
+    }
+
+    /// Tasks get another payload, other headers, another time, another lane.
+    fn is_edited(&mut self) {
+        let options = Options { priority: -20, group: b"b", ..Options::default() };
+        let ids: Vec<TaskId> = (0..3).map(|n| self.push(None, options, &[&[n; 9]])).collect();
+        let headers = Headers::pack(&[(b"version", b"3")]);
+        let later = Set {
+            when: Some(When::After(800_000)),
+            priority: Some(-21),
+            payload: Some(b"later"),
+            ..Set::default()
+        };
+        let other = Set { group: Some(b"new"), headers: Some(&headers), ..Set::default() };
+        let out = Set { group: Some(b""), headers: Some(b""), ..Set::default() };
+        for (ids, to) in [(&ids[..2], later), (&ids[1..], other), (&ids[2..], out)] {
+            let event = self.queue.set(self.now, ids, &to).unwrap().unwrap();
+            self.apply(&event);
+        }
     }
 
     /// Schedules run, are skipped, planned again, removed.

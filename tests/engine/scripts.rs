@@ -107,9 +107,9 @@ fn a_failed_task_is_delayed_by_its_backoff() {
         .fails_with("a", Retry::Backoff, "no disk")
         .is_delayed("a", 1000)
         .counts("a", [1, 1, 0]);
-    assert_eq!(s.task("a").error, b"no disk");
+    assert_eq!(s.task("a").error(), b"no disk");
     s.total(|t| t.failed, 1).passes(1000).claims("a").fails("a").is_delayed("a", 2000);
-    assert_eq!(s.task("a").error, b"", "the last failure said nothing");
+    assert_eq!(s.task("a").error(), b"", "the last failure said nothing");
 }
 
 #[test]

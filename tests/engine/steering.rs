@@ -1,7 +1,8 @@
 //! What administrators do to tasks: pausing a group, removing tasks by age and by id, retrying the dead of a group.
 
 use taskslot_engine::{
-    Event, GroupLimits, GroupRate, HeldBy, Options, Pause, Push, Rate, Refusal, Retry, TaskId, TaskState,
+    After, Cursor, Event, GroupLimits, GroupRate, HeldBy, Limit, Listing, OnDead, Options, Pause, Push, Rate,
+    Refusal, Retry, TaskId, TaskState, When,
 };
 
 use crate::copies::{digest, first_effect};
@@ -261,4 +262,42 @@ fn the_few_dead_of_a_group_among_many_are_found_by_repetition() {
     assert_eq!((s.retries_group("many", 3), s.retries_group("few", 600)), (3, 400));
     assert_eq!([0; 3].map(|_| s.retries_group("few", 600)), [0, 0, 0]);
     s.checks();
+}
+
+#[test]
+fn held_tasks_are_listed_and_removed_like_others() {
+    let mut s = story();
+    s.push("parent");
+    let (parents, on_dead) = ([s.id("parent")], OnDead::Wait);
+    for _ in 0..4 {
+        let push = Push { due: None, options: Options::default(), payloads: &[b"x"] };
+        let after = After { parents: &parents, on_dead, when: When::default() };
+        let event = s.queue.push_after(s.now, &push, &after).unwrap();
+        s.apply(&event).clock_shows(10);
+    }
+    let limit = Limit { count: 3, bytes: u64::MAX, with_payload: false };
+    let (worker, group, pattern) = (None, None, None);
+    let listing = Listing {
+        state: TaskState::Held,
+        cursor: Cursor::default(),
+        limit,
+        worker,
+        group,
+        is_reversed: true,
+        pattern,
+    };
+    let (cursor, last) = s.queue.list_as(&s.now, &listing);
+    let (end, first) = s.queue.list_as(&s.now, &Listing { cursor, ..listing });
+    let mut ids: Vec<TaskId> = last.into_iter().chain(first).map(|task| task.id).collect();
+    assert_eq!((ids.len(), end), (4, Cursor::default()));
+    ids.reverse();
+    assert!(ids.is_sorted());
+    s.purges_old(TaskState::Held, 41, 0).purges_old(TaskState::Held, 30, 2).purges_old(
+        TaskState::Held,
+        30,
+        0,
+    );
+    let event = s.queue.purge_ids(&s.now, &ids, None);
+    s.apply(&event[0]);
+    assert_eq!((s.queue.count(TaskState::Held), s.queue.totals().purged), (0, 4));
 }

@@ -1,6 +1,8 @@
 //! ACKs that push the next step: what the push finds free, and that a refused push leaves everything as it was.
 
-use taskslot_engine::{Event, GroupLimits, Hold, Options, Push, Refusal, TaskState};
+use taskslot_engine::{
+    After, Event, GroupLimits, Hold, OnDead, Options, Push, Refusal, TaskId, TaskState, When,
+};
 
 use crate::story::{Story, story, unique};
 
@@ -126,4 +128,55 @@ fn a_step_grows_the_data_unless_it_is_smaller_than_the_task_before_it() {
     assert!(growth(&s, None, b"short") < 0);
     assert!(growth(&s, None, long.as_bytes()) > 0);
     assert!(growth(&s, Some(1000), b"short") > 0);
+}
+
+#[test]
+fn a_step_into_the_batch_of_its_task_keeps_the_batch_open() {
+    let mut s = story();
+    let callback = Push { due: None, options: Options::default(), payloads: &[b"callback"] };
+    let opened = s.queue.open_batch(s.now, b"b", When::Now, &callback).unwrap().unwrap();
+    s.apply(&opened);
+    let of_batch = Options { batch: b"b", ..Options::default() };
+    s.push_with("a", None, of_batch);
+    let closed = s.queue.close_batch(s.now, b"b").unwrap().unwrap();
+    s.apply(&closed);
+    s.claims("a");
+    step(&mut s, "a", None, "a2", of_batch).unwrap();
+    assert!(!s.queue.has_news(), "the callback still waits");
+    s.claims_all(1, &["a2"]).acks("a2");
+    assert!(s.queue.has_news(), "nothing is left in the batch");
+    assert_eq!(s.try_push("?", None, of_batch), Err(Refusal::ClosedBatch));
+}
+
+fn waits_for(parents: &[TaskId]) -> After<'_> {
+    After { parents, when: When::Now, on_dead: OnDead::Wait }
+}
+
+#[test]
+fn a_step_that_waits_for_its_own_task_does_not_wait() {
+    let mut s = story();
+    s.push_all(&["a", "b"]).claims("a");
+    let acked = s.queue.ack(s.now, &s.handle("a")).unwrap();
+    let push = Push { due: None, options: Options::default(), payloads: &[b"next"] };
+    let (a, b) = (s.id("a"), s.id("b"));
+    for (after, state) in [(vec![a], TaskState::Ready), (vec![b, a], TaskState::Held)] {
+        let mut queue = s.queue.clone();
+        let pushed = queue
+            .push_next_after(
+                s.now,
+                &push,
+                &After { parents: &after, on_dead: OnDead::Wait, when: When::Now },
+                &acked,
+            )
+            .unwrap();
+        assert!(queue.growth_of_step(&acked, &pushed) > 0);
+        let before = queue.count(state);
+        queue.apply(&acked).unwrap();
+        queue.apply(&pushed).unwrap();
+        queue.validate().unwrap();
+        assert_eq!(queue.count(state), before + 1);
+    }
+    let never = TaskId { ms: u64::MAX, seq: 0 };
+    let pushed = s.queue.push_next_after(s.now, &push, &waits_for(&[never]), &acked);
+    assert_eq!(pushed.err(), Some(Refusal::NeverPushed));
 }

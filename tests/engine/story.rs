@@ -347,6 +347,22 @@ impl Story {
         self.apply(&event)
     }
 
+    /// Fails, to be retried in a millisecond, and says how far the task has got.
+    pub fn fails_at(&mut self, name: &str, error: &str, progress: &str) -> &mut Self {
+        let (handle, dice) = (self.handle(name), self.dice);
+        let (error, progress) = (error.as_bytes(), Some(progress.as_bytes()));
+        let failed =
+            self.queue.fail_at(self.now, &mut || dice, &handle, Retry::After(1), error, progress).unwrap();
+        self.apply(&failed)
+    }
+
+    /// Gives a task back, and says how far it has got.
+    pub fn requeues_at(&mut self, name: &str, progress: &str) -> &mut Self {
+        let progress = Some(progress.as_bytes());
+        let event = self.queue.requeue_at(self.now, &self.handle(name), None, false, progress).unwrap();
+        self.apply(&event)
+    }
+
     pub fn cannot_fail(&mut self, name: &str, refusal: Refusal) -> &mut Self {
         let failed = self.queue.fail(self.now, &mut || 0, &self.handle(name), Retry::Backoff, b"");
         assert_eq!(failed, Err(refusal));

@@ -286,7 +286,7 @@ fn a_failure_has_its_own_jitter() {
 
 #[test]
 fn a_task_that_dies_by_stalls_says_how_often_and_where() {
-    let error = |s: &Story| String::from_utf8(s.task("a").error.to_vec()).unwrap();
+    let error = |s: &Story| String::from_utf8(s.task("a").error().to_vec()).unwrap();
     let mut s = story();
     s.config("stalls", 2).push("a").claims_as("w1", 1, &["a"]).passes(LEASE).claims_as("w2", 1, &["a"]);
     s.clock_shows(LEASE + 5000).ticks().is_dead("a");
@@ -306,12 +306,12 @@ fn a_task_that_dies_with_a_connection_says_so() {
     let id = s.id("a");
     s.queue.tie(7, id);
     s.clock_shows(250).closes(7).is_dead("a");
-    assert_eq!(s.task("a").error, b"1 stall, after 250 ms at worker w1 (connection closed)");
+    assert_eq!(s.task("a").error(), b"1 stall, after 250 ms at worker w1 (connection closed)");
 }
 
 #[test]
 fn a_stall_that_is_not_the_last_leaves_the_error_of_the_last_failure() {
     let mut s = story();
     s.push("a").claims("a").fails_with("a", Retry::After(1), "boom").passes(1).claims("a").passes(LEASE);
-    assert_eq!(s.task("a").error, b"boom");
+    assert_eq!(s.task("a").error(), b"boom");
 }

@@ -109,7 +109,19 @@ class Reader:
             (Reader.number, None),
             (Reader.number, None),
         ]
-        return [read(self) if bits >> bit & 1 else default for bit, (read, default) in enumerate(kinds)]
+        options = [read(self) if bits >> bit & 1 else default for bit, (read, default) in enumerate(kinds)]
+        # The name of a batch came later, and is left out if there is none.
+        return [*options, self.text()] if bits >> len(kinds) & 1 else options
+
+    def when(self) -> object:
+        """When a held task is ready once it waits for nothing any more."""
+        name = "ndw"[self.byte()]
+        return {name: self.number() if name == "d" else self.instant()} if name != "n" else name
+
+    def release(self) -> object:
+        """What becomes of a held task."""
+        name = "hrdx"[self.byte()]
+        return {name: self.due()} if name == "d" else name
 
     def maybe(self, read: Read) -> object:
         """A value or none."""
@@ -125,7 +137,7 @@ class Reader:
             return msgpack.unpackb(self.text())
         name, *reads = KINDS[kind]
         fields = [read(self) for read in reads]
-        if name in ("ack", "extend") and fields[-1] is None:
+        if name in ("ack", "extend", "fail", "requeue") and fields[-1] is None:
             fields.pop()
         return {name: fields}
 
@@ -147,11 +159,16 @@ KINDS = {
     4: ("ack", R.id, R.flag, maybe(R.end)),
     5: ("req", R.text, R.instant, R.instant, R.answer),
     6: ("take", many(R.id), R.instant),
-    7: ("fail", R.id, R.then, R.text),
-    8: ("requeue", R.id, R.then, R.flag),
     9: ("extend", R.id, R.instant, maybe(R.text)),
     10: ("stall", many(lambda reader: [reader.id(), reader.maybe(R.then)])),
     11: ("due", many(R.id), R.instant),
+    12: ("fail", R.id, R.then, R.text, R.instant, maybe(R.text)),
+    13: ("requeue", R.id, R.then, R.flag, maybe(R.text)),
+    20: (
+        *("after", R.id, R.number, R.instant, R.when),
+        *(many(lambda reader: [reader.id(), reader.flag()]), lambda reader: "wrx"[reader.byte()], R.options),
+    ),
+    21: ("told", maybe(R.id), R.instant, many(lambda reader: [reader.id(), reader.release()])),
 }
 
 

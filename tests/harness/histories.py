@@ -159,6 +159,8 @@ class History:
         ids = self.ids[key][-50:] or [b"1-1"]
         return self.dice.choice(
             [
+                ["TASK.SET", key, self.dice.choice(ids), *self.edit()],
+                ["TASK.SET", key, "IDS", 2, self.dice.choice(ids), self.dice.choice(ids), *self.edit()],
                 ["TASK.CANCEL", key, self.dice.choice(ids)],
                 ["TASK.CANCEL", key, "IDS", 2, self.dice.choice(ids), self.dice.choice(ids)],
                 ["TASK.RETRY", key, self.dice.choice(ids)],
@@ -169,9 +171,22 @@ class History:
                     self.dice.choice(["ready", "delayed", "dead"]),
                     "COUNT",
                     self.dice.randint(1, 5),
+                    *self.some(0.3, "OLDER", self.dice.randint(0, 100)),
                 ],
+                ["TASK.PURGE", key, "IDS", 2, self.dice.choice(ids), self.dice.choice(ids)],
+                ["TASK.RETRY", key, "COUNT", self.dice.randint(1, 10), "GROUP", self.dice.choice(GROUPS)],
             ]
         )
+
+    def edit(self) -> list:
+        """What a SET changes."""
+        return [
+            *("PRIORITY", self.dice.randrange(-2, 3)),
+            *self.some(0.3, "DELAY", self.dice.randrange(30)),
+            *self.some(0.3, "GROUP", self.dice.choice(["", *GROUPS])),
+            *self.some(0.3, "PAYLOAD", f"changed {self.dice.randrange(9)}"),
+            *self.some(0.2, "HEADERS", 1, "n", "v"),
+        ]
 
     def steer(self, key: str) -> list:
         if self.dice.random() < 0.3:
@@ -192,6 +207,10 @@ class History:
         group = self.dice.choice(GROUPS)
         if self.dice.random() < 0.3:
             return ["TASK.GROUP", key, "DEL", group]
+        if self.dice.random() < 0.3:
+            return ["TASK.PAUSE", key, "GROUP", group, *self.some(0.9, "FOR", self.dice.randint(1, 30))]
+        if self.dice.random() < 0.2:
+            return ["TASK.RESUME", key, "GROUP", group]
         options = [
             *self.some(0.5, "WEIGHT", self.dice.randint(1, 5)),
             *self.some(0.3, "CONCURRENCY", self.dice.choice([0, 1, 4, -1])),

@@ -8,7 +8,7 @@ import redis
 
 from harness.server import wait_until
 
-STATES = ("ready", "delayed", "leased", "dead", "done")
+STATES = ("ready", "delayed", "held", "leased", "dead", "done")
 HOUR = 3_600_000
 # No task of a rich queue becomes due, ends or is dropped while a test runs.
 SETTINGS = {
@@ -112,6 +112,7 @@ def contents(r: redis.Redis, key: object) -> dict:
         "config": config,
         "tasks": listed,
         "groups": groups(r, key),
+        "batches": list(map(pairs, pairs(r.execute_command("TASK.INFO", key, "BATCHES"))["batches"])),
         "cron": schedules(r, key),
     }
 
@@ -143,6 +144,7 @@ class Rich:
     acked: list[bytes] = field(default_factory=list)
     unique: bytes = b""  # the id of the task that holds the token "one"
     kept: bytes = b""  # the id of a finished task whose token "kept" is still held
+    awaited: bytes = b""  # the id of a delayed task that others wait for, the last of the batch "closed"
 
 
 class Builder:
@@ -214,6 +216,7 @@ def rich_queue(r: redis.Redis, key: str = "queue", paused: bool = True, many: in
     x("TASK.PUSH", key, "at", "AT", 4_102_444_800_500, "HEADERS", 1, "a", "b")
     rich.pushed = x("TASK.PUSH", key, "with a token", "REQUEST", b"push-token \xff")
     with_groups(r, key)
+    rich.awaited = with_waits(made)
     rich.unique, one = x("TASK.PUSH", key, "first", "PRIORITY", -3, "UNIQUE", "one", "TTL", 700 * HOUR)
     assert one == 1 and x("TASK.PUSH", key, b"second \x00", "UNIQUE", "one", "REPLACE") == [rich.unique, 0]
     rich.kept, _ = x("TASK.PUSH", key, "cancelled", "UNIQUE", "kept", "FOR", 800 * HOUR, "KEEP")
@@ -225,6 +228,50 @@ def rich_queue(r: redis.Redis, key: str = "queue", paused: bool = True, many: in
         x("TASK.PAUSE", key, "OUT")
         x("TASK.PAUSE", key, "IN", "FOR", 1000 * HOUR)
     return rich
+
+
+def with_waits(made: Builder) -> bytes:
+    """Add batches and tasks that wait for others. Returns the id of a task: once it is done, two more are ready."""
+    x, key = made.r.execute_command, made.key
+    assert (
+        x("TASK.BATCH", key, "OPEN", b"open \x00\xff", "DELAY", HOUR, "PAYLOAD", b"", "GROUP", "callbacks")[1]
+        == 1
+    )
+    outer = ("BATCH", b"open \x00\xff")
+    assert (
+        x("TASK.BATCH", key, "OPEN", "closed", *outer, "PRIORITY", -128, "PAYLOAD", "closed is complete")[1]
+        == 1
+    )
+    in_batch = ("BATCH", "closed")
+    x("TASK.FAIL", key, made.claim(push=in_batch), "DEAD", "ERROR", "died in its batch")
+    assert x("TASK.ACK", key, made.claim(push=in_batch)) == 1
+    assert x("TASK.CANCEL", key, x("TASK.PUSH", key, "cancelled", *in_batch, "DELAY", HOUR)) == 1
+    awaited = x("TASK.PUSH", key, "awaited", *in_batch, "DELAY", 50 * HOUR)
+    done = made.claim()
+    x("TASK.ACK", key, done)
+    after = ("AFTER", 2, done.split(b"@")[0], awaited)
+    waits = x("TASK.PUSH", key, "waited", *after, *outer, "ONDEAD", "drop", "PRIORITY", -128)
+    x(
+        "TASK.MPUSH",
+        key,
+        "AFTER",
+        1,
+        waits,
+        "ONDEAD",
+        "run",
+        "DELAY",
+        HOUR,
+        "HEADERS",
+        1,
+        "a",
+        "b",
+        "TASKS",
+        2,
+        "c",
+        "d",
+    )
+    assert x("TASK.BATCH", key, "CLOSE", "closed") == 1
+    return awaited
 
 
 def with_groups(r: redis.Redis, key: str) -> None:
@@ -288,6 +335,20 @@ def goes_on(r: redis.Redis, rich: Rich, tied: bool = True) -> None:
         handles = [handle for handle, *_ in got]
         assert x("TASK.ACK", key, "HANDLES", len(handles), *handles) == [1] * len(handles)
     assert claimed == order and len(order) > 30, "tasks come in the order in which LIST shows them"
+    if rich.awaited:
+        assert x("TASK.RETRY", key, rich.awaited) == 1 and x("TASK.CLAIM", key, "NOACK")[0][1] == b"awaited"
+        released = {
+            payload: pairs(meta)
+            for _, payload, _, meta in x("TASK.CLAIM", key, "NOACK", "COUNT", 9, "WITHMETA")
+        }
+        assert set(released) == {b"waited", b"closed is complete"}
+        meta = released[b"waited"]
+        assert (meta["batch"], meta["after"][0]) == (b"open \x00\xff", rich.awaited)
+        meta = released[b"closed is complete"]
+        assert (meta["callback-of"], meta["batch-tasks"], meta["batch-done"]) == (b"closed", 4, 2)
+        assert (meta["batch-dead"], meta["batch-cancelled"]) == (1, 1)
+        assert x("TASK.LEN", key, "held") == 1 and x("TASK.BATCH", key, "CLOSE", b"open \x00\xff") == 1
+        assert x("TASK.LEN", key, "held") == 0
     # Queues from before there were groups have none.
     assert in_turn in (TURNS, []), "groups go on where they stood in turn"
     assert bool(in_turn) == (pairs(x("TASK.INFO", key, "GROUPS"))["known"] > 0)

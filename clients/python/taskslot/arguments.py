@@ -36,6 +36,12 @@ def identity(task: Task | str) -> str:
     return task.id if isinstance(task, Task) else handle(task)
 
 
+def one_name(task: object, unique: str | None) -> None:
+    """Raise TypeError unless a task is named in exactly one way: by itself, or by the token that it holds."""
+    if (task is None) == (unique is None):
+        raise TypeError("expected either a task or unique, the token that it holds")
+
+
 def several(items: Iterable[Item]) -> list[Item]:
     """The items as a list. Raises TypeError for a single task or string, whose characters would pass for items."""
     if isinstance(items, Task | str | bytes | bytearray | memoryview):

@@ -88,7 +88,20 @@ class PushOptions(TaskOptions, UniqueOptions, total=False):
     """The options of a push of one task: those above, uniqueness, and a request token."""
 
     replace: bool  # if a waiting task holds the token, replace its payload and headers
+    postpone: bool  # with `replace`: that task is also due as this push says, counted from now (debounce)
+    postpone_until_ms: int  # the same, but the task is due at most this many ms after its first push
     request: str  # a second push with this token within 5 minutes adds nothing and gets the same reply
+
+
+class SetOptions(TypedDict, total=False):
+    """What `set` changes about a waiting task. What is not given stays as it is."""
+
+    delay_ms: int  # ready this many ms from now; 0 makes a delayed task ready
+    at: datetime | float  # ready at this instant: a datetime with a time zone, or a unix time in ms
+    priority: int  # -128 to 127, higher is claimed first
+    group: str  # the group; empty for none
+    payload: Payload
+    headers: Mapping[str, Payload]  # all headers from now on; empty for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +190,17 @@ TASK_WORDS = {
 
 
 def unique_words(options: Mapping[str, Any]) -> list[Word]:
-    """The words for `UniqueOptions` and `replace`. The server refuses those that lack their token."""
+    """The words for `UniqueOptions`, `replace` and `postpone`. The server refuses those that lack their token."""
     words: list[Word] = ["UNIQUE", options["unique"]] if options.get("unique") is not None else []
     if options.get("until_start"):
         words += ["UNTIL", "START"]
     if options.get("for_ms") is not None:
         words += ["FOR", options["for_ms"]]
     words += ["KEEP"] if options.get("keep") else []
-    return words + (["REPLACE"] if options.get("replace") else [])
+    words += ["REPLACE"] if options.get("replace") else []
+    # UNTIL belongs to POSTPONE only directly after it.
+    until = given("UNTIL", options.get("postpone_until_ms"))
+    return words + (["POSTPONE", *until] if options.get("postpone") or until else [])
 
 
 # Unix times in ms from the year 1973 to 33658. Present times in seconds or microseconds are far outside.
@@ -287,12 +303,12 @@ def read_task(key: str, reply: Any) -> Task:
     return Task(key, text(reply[0]), data(reply[1]), int(reply[2]), meta)
 
 
-def has_retain(meta: Any) -> bool:
-    """Whether a task's meta in a claim's reply says how long it is kept, without reading the rest."""
+def in_meta(meta: Any, name: bytes) -> Any:
+    """One value of a task's meta in a claim's reply, without reading the rest; None if it isn't there."""
     if isinstance(meta, dict):
-        return meta.get(b"retain") is not None
+        return meta.get(name)
     names = meta[::2]
-    return b"retain" in names and meta[2 * names.index(b"retain") + 1] is not None
+    return meta[2 * names.index(name) + 1] if name in names else None
 
 
 def claimed_of_several(reply: Any) -> list[Task]:
@@ -322,9 +338,12 @@ def ack_and_push(
     return Command(("TASK.ACK", key, handle, *words), read)
 
 
-def requeue(key: str, handles: Handles, delay_ms: int | None, back: bool) -> Command[Any]:
+def requeue(
+    key: str, handles: Handles, delay_ms: int | None, back: bool, progress: Payload | None = None
+) -> Command[Any]:
     """TASK.REQUEUE."""
-    return answer("TASK.REQUEUE", key, handles, [*given("DELAY", delay_ms), *(["BACK"] if back else [])])
+    options = [*given("DELAY", delay_ms), *(["BACK"] if back else []), *given("PROGRESS", progress)]
+    return answer("TASK.REQUEUE", key, handles, options)
 
 
 def extend(key: str, handles: Handles, lease_ms: int | None, progress: Payload | None) -> Command[Any]:
@@ -332,9 +351,17 @@ def extend(key: str, handles: Handles, lease_ms: int | None, progress: Payload |
     return answer("TASK.EXTEND", key, handles, [*given("LEASE", lease_ms), *given("PROGRESS", progress)])
 
 
-def fail(key: str, handles: Handles, error: str | None, delay_ms: int | None, dead: bool) -> Command[Any]:
+def fail(
+    key: str,
+    handles: Handles,
+    error: str | None,
+    delay_ms: int | None,
+    dead: bool,
+    progress: Payload | None = None,
+) -> Command[Any]:
     """TASK.FAIL."""
     options = [*given("ERROR", error), *given("DELAY", delay_ms), *(["DEAD"] if dead else [])]
+    options += given("PROGRESS", progress)
     return answer("TASK.FAIL", key, handles, options)
 
 
@@ -374,9 +401,11 @@ def read_result(reply: Any) -> Result | None:
     return Result(state, error=None if value is None else text(value))
 
 
-def get(key: str, task: str) -> Command[TaskView | None]:
-    """TASK.GET; None if there is no such task."""
-    return Command(("TASK.GET", key, task), lambda reply: TaskView.read(reply) if reply is not None else None)
+def get(key: str, *task: str) -> Command[TaskView | None]:
+    """TASK.GET; None if there is no such task. The task is an id, a handle, or UNIQUE and a token."""
+    return Command(
+        ("TASK.GET", key, *task), lambda reply: TaskView.read(reply) if reply is not None else None
+    )
 
 
 def page(
@@ -464,6 +493,45 @@ def texts(reply: Any) -> list[str]:
 def cancel(key: str, tasks: Sequence[str]) -> Command[list[int]]:
     """TASK.CANCEL … IDS: for each id 1 (removed), 2 (leased, its worker is asked to stop) or 0 (nothing to cancel)."""
     return Command(("TASK.CANCEL", key, "IDS", len(tasks), *tasks), lambda reply: [int(one) for one in reply])
+
+
+def cancel_unique(key: str, token: str) -> Command[int]:
+    """TASK.CANCEL … UNIQUE: like `cancel` for the task that holds a token."""
+    return Command(("TASK.CANCEL", key, "UNIQUE", token), int)
+
+
+def change(key: str, tasks: Sequence[str], **options: Unpack[SetOptions]) -> Command[list[int]]:
+    """TASK.SET … IDS: for each id 1 (changed), or 0 (not waiting any more)."""
+    words = ("TASK.SET", key, "IDS", len(tasks), *tasks, *set_words(options))
+    return Command(words, lambda reply: [int(one) for one in reply])
+
+
+def change_unique(key: str, token: str, **options: Unpack[SetOptions]) -> Command[int]:
+    """TASK.SET … UNIQUE: like `change` for the task that holds a token."""
+    return Command(("TASK.SET", key, "UNIQUE", token, *set_words(options)), int)
+
+
+def set_words(options: Mapping[str, Any]) -> list[Word]:
+    """The words for the options in `SetOptions` that are given. Raises TypeError if there are none."""
+    refuse_unknown(options, SetOptions)
+    words = [one for name, word in SET_WORDS.items() for one in given(word, options.get(name))]
+    if (at := options.get("at")) is not None:
+        words += ["AT", unix_ms(at)]
+    if (headers := options.get("headers")) is not None:
+        words += ["HEADERS", len(headers), *(word for pair in headers.items() for word in pair)]
+    if not words:
+        raise TypeError(
+            f"nothing to change: the options are {', '.join(sorted(SetOptions.__optional_keys__))}"
+        )
+    return words
+
+
+SET_WORDS = {"delay_ms": "DELAY", "priority": "PRIORITY", "group": "GROUP", "payload": "PAYLOAD"}
+
+
+def retry_unique(key: str, token: str) -> Command[int]:
+    """TASK.RETRY … UNIQUE: the delayed task that holds a token."""
+    return Command(("TASK.RETRY", key, "UNIQUE", token), int)
 
 
 def retry(key: str, tasks: Sequence[str]) -> Command[int]:

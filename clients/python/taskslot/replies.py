@@ -6,7 +6,7 @@ the server's `oldest-ready-ms`. Fields of a newer server that a class doesn't kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cache
@@ -126,6 +126,7 @@ def converters(cls: type[Reply]) -> dict[str, Any]:
         float: lambda value: float(text(value)),
         str: text,
         bytes: data,
+        Sequence[TaskError]: lambda value: tuple(TaskError.read(one) for one in value),
         Mapping[str, bytes]: lambda value: {name: data(of) for name, of in pairs(value)},
     }
     hints = get_type_hints(cls)
@@ -147,7 +148,8 @@ class Meta(Reply):
     """More about a claimed task, from a claim with `meta=True`. Instants are unix times in ms.
 
     `lease` is the lease's number, the fencing token. `retain` is how long the task is kept once it is done, as the
-    push or the queue's setting says; None if neither says it.
+    push or the queue's setting says; None if neither says it. `progress` is what an attempt before said about how far
+    the task has got.
     """
 
     lease: int
@@ -157,14 +159,30 @@ class Meta(Reply):
     failures: int
     stalls: int
     retain: int | None = None
+    progress: bytes | None = None
     group: str = ""
     headers: Mapping[str, bytes] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
+class TaskError(Reply):
+    """An error of a task: the number of the attempt, when it failed, the worker, and the text. None: not known."""
+
+    attempt: int | None = None
+    at: int | None = None
+    worker: str | None = None
+    error: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class TaskView(Reply):
-    """A task as TASK.GET and TASK.LIST show it. Fields that don't apply to its state are None."""
+    """A task as TASK.GET and TASK.LIST show it. Fields that don't apply to its state are None.
+
+    Of a dead or done task, `worker`, `claimed` and `run_ms` are those of the last attempt. `errors` are the last ones,
+    as many as the setting `errors_kept` says, the oldest first; `error` is the text of the newest.
+    """
 
     id: str
     state: str
@@ -177,6 +195,7 @@ class TaskView(Reply):
     result: bytes | None = None
     progress: bytes | None = None
     error: str | None = None
+    errors: Sequence[TaskError] = ()
     group: str | None = None
     worker: str | None = None
     headers: Mapping[str, bytes] = field(default_factory=dict)
@@ -184,6 +203,7 @@ class TaskView(Reply):
     ready_since: int | None = None
     due: int | None = None
     claimed: int | None = None
+    run_ms: int | None = None
     deadline: int | None = None
     dead_since: int | None = None
     done_since: int | None = None
@@ -311,6 +331,7 @@ class Settings(Reply):
     group_rate_per: int
     groups_max: int
     tokens_max: int
+    errors_kept: int = 1
     more: Mapping[str, Any] = field(default_factory=dict)
 
 

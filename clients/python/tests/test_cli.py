@@ -137,6 +137,34 @@ def test_a_failure_says_when_it_is_tried_again(run):
     assert run("fail", "mail", b, "--dead", "--json").json() == [{"handle": b, "answer": "dead"}]
 
 
+def test_a_task_is_given_up_with_its_progress(run, queue):
+    """fail and requeue take --progress, which claim prints as JSON."""
+    run("push", "mail", "a")
+    for command, progress in (("requeue", "step=1"), ("fail", "step=2")):
+        (task,) = run("claim", "mail", "--json").json()
+        run(command, "mail", task["handle"], "--delay-ms", "60000", "--progress", progress)
+        (shown,) = run("list", "mail", "delayed", "--json").json()
+        assert shown["progress"] == progress
+        queue.retry([task["id"]])
+
+
+def test_get_shows_each_of_several_errors(run, queue):
+    """The attempt, the instant, the worker and the text; one error is shown as before."""
+    queue.configure(errors_kept=2)
+    task = queue.push("a")
+    for worker, error in (("w1", "no disk"), ("w2", "no net")):
+        handle = run("claim", "mail", "--worker", worker, "--json").json()[0]["handle"]
+        lines = run("get", "mail", task).lines
+        assert not any("error of attempt" in line for line in lines)
+        run("fail", "mail", handle, "-e", error, "--delay-ms", "60000")
+        queue.retry([task])
+    shown = [line for line in run("get", "mail", task).lines if line.startswith("error of attempt")]
+    assert [line.split()[3] for line in shown] == ["1", "2"]
+    assert shown[0].endswith("at w1: no disk") and shown[1].endswith("at w2: no net")
+    (first, second) = run("get", "mail", task, "--json").json()[0]["errors"]
+    assert (first["attempt"], second["error"]) == (1, "no net")
+
+
 def test_a_lost_lease_is_an_error(run):
     """The status is 1, and the text says what it means."""
     run("push", "mail", "a")
@@ -324,6 +352,44 @@ def test_cancel_shows_the_outcome_of_each_task(run, queue):
     queue.claim()
     ends = [line.split("  ")[1] for line in run("cancel", "mail", waiting, leased, "1-1").lines]
     assert ends == ["removed", "leased: its worker is asked to stop", "nothing to cancel"]
+
+
+def test_set_changes_tasks_that_wait(run, queue):
+    """The tasks are named by ids, or one by its token."""
+    task, leased = queue.push("a", delay_ms=60_000, unique="t"), queue.push("b")
+    queue.claim()
+    options = ["--priority", "4", "--group", "g", "--payload", "new", "--header", "n=v"]
+    assert run("set", "mail", task, leased, *options).lines == [f"{task}  changed", f"{leased}  not waiting"]
+    view = queue.get(task)
+    assert (view.priority, view.group, view.payload, view.headers) == (4, "g", b"new", {"n": b"v"})
+    assert run("set", "mail", "--unique", "t", "--at", "4102444800000").lines == ["t  changed"]
+    assert queue.get(task).due == 4102444800000
+    shown = run("set", "mail", "--unique", "t", "--delay-ms", "0", "--group", "", "--json")
+    assert shown.json() == [{"unique": "t", "answer": "changed"}]
+    assert (queue.get(task).state, queue.get(task).group) == ("ready", None)
+    for words in ([task], ["--priority", "1"], [task, "--unique", "t", "--priority", "1"]):
+        run("set", "mail", *words, status=2)
+
+
+def test_a_token_names_a_task(run, queue):
+    """Commands that take an id take --unique too, but not both."""
+    task = queue.push("a", delay_ms=60_000, unique="t")
+    assert run("get", "mail", "--unique", "t", "--json").json()[0]["id"] == task
+    assert run("retry", "mail", "--unique", "t").lines == ["retried 1"]
+    run("result", "mail", "--unique", "t", status=1)
+    assert run("cancel", "mail", "--unique", "t").lines == ["t  removed"]
+    run("get", "mail", "--unique", "t", status=1)
+    for verb in ("get", "result", "cancel", "retry"):
+        run(verb, "mail", "1-1", "--unique", "t", status=2)
+        run(verb, "mail", status=2)
+
+
+def test_push_postpones_a_task(run, queue):
+    """The task that is found is due later."""
+    options = ["--unique", "t", "--replace", "--delay-ms", "60000"]
+    (task,) = run("push", "mail", "a", *options, "--postpone").lines
+    run("push", "mail", "b", *options, "--postpone-until-ms", "1")
+    assert (queue.get(task).state, queue.get(task).payload) == ("ready", b"b")
 
 
 def test_pause_and_resume_take_a_direction(run, queue):

@@ -276,6 +276,35 @@ def test_ack_and_push_leaves_the_task_if_the_push_is_refused(make):
     assert queue.info().pushed == 3
 
 
+def test_a_task_remembers_its_attempts(make):
+    """Progress goes to the next claim, errors and the last attempt are typed values."""
+    queue = make()
+    queue.configure(errors_kept=2)
+    task = queue.push("a", retain_ms=60_000)
+    (first,) = queue.claim(worker="w1", meta=True)
+    assert first.meta.progress is None
+    queue.requeue(first, progress="step=1")
+    (second,) = queue.claim(worker="w1", meta=True)
+    assert second.meta.progress == b"step=1"
+    assert queue.fail(second, "no disk", delay_ms=60_000, progress=b"step=2") == 60_000
+    assert queue.retry([task]) == 1
+    (third,) = queue.claim(worker="w2")
+    assert queue.fail_many([third], "no net", dead=True, progress="step=3") == [Answer.DEAD]
+    view = queue.get(task)
+    assert (view.progress, view.error, view.worker) == (b"step=3", "no net", "w2")
+    assert [(error.attempt, error.worker, error.error) for error in view.errors] == [
+        (2, "w1", "no disk"), (3, "w2", "no net"),
+    ]  # fmt: skip
+    assert view.errors[1].at == view.dead_since == view.claimed + view.run_ms
+    assert queue.settings().errors_kept == 2
+    queue.retry([task])
+    (last,) = queue.claim(worker="w3")
+    assert queue.get(task).run_ms is None
+    queue.ack(last)
+    done = queue.get(task)
+    assert (done.worker, done.progress, done.claimed + done.run_ms) == ("w3", None, done.done_since)
+
+
 def test_a_claim_can_gather_a_fuller_batch(make):
     """It waits for a full batch, or until the first task has been ready for long enough."""
     queue, other = make(), make()
@@ -361,6 +390,73 @@ def test_failed_tasks_are_tried_again_and_dead_ones_after_retry(make):
     queue.fail(task, dead=True)
     assert queue.retry_dead() == 1
     assert queue.claim(noack=True)[0].id == view.id
+
+
+def test_a_task_that_waits_is_changed(make):
+    """What is not given stays. A task that does not wait any more is not changed."""
+    queue = make()
+    task, other = queue.push("old", headers={"n": "v"}, delay_ms=60_000), queue.push("p")
+    assert queue.set(task, payload=b"\xff", priority=3, group="g") is True
+    view = queue.get(task)
+    assert (view.payload, view.priority, view.group, view.headers) == (b"\xff", 3, "g", {"n": b"v"})
+    assert queue.set(task, at=datetime(2100, 1, 1, tzinfo=UTC), headers={}, group="") is True
+    view = queue.get(task)
+    assert (view.due, view.headers, view.group or "") == (4102444800000, {}, "")
+    (leased,) = queue.claim()
+    assert leased.id == other and queue.set(leased, priority=1) is False
+    assert queue.set_many([other, task, "1-1"], delay_ms=0) == [False, True, False]
+    assert queue.get(task).state == "ready" and queue.set_many([], delay_ms=0) == []
+
+
+def test_a_change_of_nothing_or_of_two_tasks_at_once_is_a_mistake(make):
+    """A task is named in one way."""
+    queue = make()
+    task = queue.push("a", unique="t")
+    for wrong in ({}, {"ttl_ms": 5}, {"unique": "t", "priority": 1}):
+        with pytest.raises(TypeError):
+            queue.set(task, **wrong)
+    with pytest.raises(TypeError):
+        queue.get()
+    with pytest.raises(QueueFull):
+        queue.configure(max_bytes=1)
+        queue.set(task, payload="longer")
+
+
+def test_a_token_names_the_task_that_holds_it(make):
+    """A token that no living task holds is like an unknown id."""
+    queue = make()
+    task = queue.push("a", unique="t", delay_ms=60_000, retain_ms=60_000)
+    assert queue.get(unique="t").id == task and queue.result(unique="t") is None
+    assert queue.set(unique="t", payload="b", group="g") is True
+    assert queue.retry(unique="t") == 1 and queue.retry(unique="t") == 0
+    (leased,) = queue.claim()
+    assert leased.payload == b"b" and queue.set(unique="t", priority=1) is False
+    waiting = later(lambda: (time.sleep(0.05), queue.ack(leased, result="42")))
+    assert queue.result(unique="t", block_ms=20_000).value == b"42"
+    waiting.join()
+    assert queue.get(unique="t") is None and queue.cancel(unique="t") is None
+    assert queue.retry(unique="t") == 0 and queue.set(unique="t", priority=1, group="g") is False
+    with pytest.raises(UnknownTask):
+        queue.result(unique="t", block_ms=0)
+    queue.push("a", unique="t")
+    assert queue.cancel(unique="t") == "removed"
+
+
+def test_a_push_postpones_the_task_that_it_finds(make):
+    """The task is due as the last push says, but at most so long after the first."""
+    queue = make()
+    options = {"unique": "t", "replace": True, "delay_ms": 60_000}
+    first = queue.push("a", **options)
+    before = queue.get(first)
+    found = queue.push("b", **{**options, "delay_ms": 90_000}, postpone=True)
+    view = queue.get(first)
+    assert (found, found.is_new, view.payload) == (first, False, b"b") and view.due >= before.due + 30_000
+    queue.push("c", **options, until_start=True, postpone=True, postpone_until_ms=70_000, request="r")
+    assert queue.get(first).due <= before.enqueued + 70_000
+    queue.push("d", **options, postpone_until_ms=1)
+    assert (queue.get(first).state, queue.get(first).payload) == ("ready", b"d")
+    with pytest.raises(Refused):
+        queue.push("e", unique="t", postpone=True)
 
 
 def test_tasks_are_listed_page_by_page(make):

@@ -117,6 +117,30 @@ def test_tasks_of_all_shards_are_claimed_and_answered(queue):
     assert (queue.len(), queue.len("dead"), queue.len("delayed")) == (2, 1, 1)
 
 
+def test_a_token_finds_its_task_on_any_shard(queue):
+    """A task with a group is on the shard of the group, not on that of its token."""
+    tasks = {f"t{n}": queue.push("p", unique=f"t{n}", group=f"g{n}", delay_ms=60_000) for n in range(6)}
+    tasks["u"] = queue.push("p", unique="u", delay_ms=60_000)
+    for token, task in tasks.items():
+        assert queue.get(unique=token).id == task and queue.result(unique=token) is None
+        assert queue.set(unique=token, priority=5) is True and queue.get(task).priority == 5
+        assert queue.retry(unique=token) == 1 and queue.cancel(unique=token) == "removed"
+        assert queue.get(unique=token) is None and queue.set(unique=token, priority=1) is False
+
+
+def test_a_task_moves_only_to_a_group_of_its_shard(queue):
+    """It can always leave its group."""
+    task = queue.push("p", unique="t", group="g0")
+    here = [f"g{n}" for n in range(1, 50) if shards.shard_of_name(f"g{n}", SHARDS) == shard(task)]
+    there = [f"g{n}" for n in range(1, 50) if shards.shard_of_name(f"g{n}", SHARDS) != shard(task)]
+    assert queue.set_many([task], group=here[0]) == [True] and queue.set(unique="t", group=here[1]) is True
+    assert queue.get(task).group == here[1]
+    for named in ({"task": task}, {"unique": "t"}):
+        with pytest.raises(ValueError):
+            queue.set(**named, group=there[0])
+    assert queue.set(task, group="") is True
+
+
 def test_an_id_without_a_valid_shard_is_refused(queue):
     """The shard is missing or does not exist."""
     for name in ("1-1", "9/1-1", "x/1-1", "", "/1-1", "-1/1-1"):

@@ -9,7 +9,7 @@ import redis
 from harness.results import result_of
 from harness.server import PATIENCE_S, wait_until
 from harness.worker_thread import Gate, WorkerThread
-from taskslot import Answer, CancelAsked, LeaseLost, Queue, Task, Worker, current
+from taskslot import Answer, CancelAsked, Fail, GiveBack, LeaseLost, Queue, Task, Worker, current
 from taskslot.worker.context import TaskContext
 from taskslot.worker.leases import Leases
 from taskslot.worker.threads import Threads
@@ -361,6 +361,82 @@ def test_a_full_server_drops_progress_and_the_task_continues(queue, server, pass
             wait_until(lambda: queue.get(shown).progress == b"shown", "the next progress is shown")
 
 
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_function_goes_on_where_the_last_attempt_stopped(queue, how):
+    """GiveBack and Fail take the progress along. The first attempt has none."""
+    worker, seen = Worker(queue), []
+
+    def work():
+        seen.append(current().last_progress)
+        if len(seen) == 1:
+            raise GiveBack(progress="step=1")
+        if len(seen) == 2:
+            raise Fail("no net", delay_ms=1, progress=b"step=2")
+
+    async def later():
+        work()
+
+    task = worker.task("f")(work if how == "sync" else later)
+    with WorkerThread(worker):
+        queue.push(task.call())
+        wait_until(lambda: queue.info().acked == 1, "it is done")
+    assert seen == [None, b"step=1", b"step=2"]
+
+
+def test_progress_that_is_reported_last_goes_with_a_failure(queue):
+    """It is not lost, although the function ends before the worker could send it."""
+    worker = Worker(queue)
+
+    @worker.task("f")
+    def work():
+        current()._progress = (
+            b"all but the last"  # as progress() does, without waking the thread that sends it
+        )
+        raise OSError("no disk")
+
+    with WorkerThread(worker):
+        task = queue.push(work.call())
+        wait_until(lambda: queue.get(task).state == "delayed", "it failed")
+    view = queue.get(task)
+    assert (view.progress, view.error) == (b"all but the last", "OSError: no disk")
+
+
+def test_an_outcome_is_sent_without_its_progress_if_the_server_is_full(queue, server, caplog):
+    """The task is given back or fails all the same, and the log says what is missing."""
+    worker = Worker(queue)
+
+    @worker.task("f")
+    def work(is_failure):
+        server.client().config_set("maxmemory", 1)
+        raise (
+            Fail("e", delay_ms=3_600_000, progress="p")
+            if is_failure
+            else GiveBack(delay_ms=3_600_000, progress="p")
+        )
+
+    with WorkerThread(worker):
+        for is_failure in (False, True):
+            task = queue.push(work.call(is_failure))
+            wait_until(lambda task=task: queue.get(task).state == "delayed", "it ended")
+            assert queue.get(task).progress is None
+            server.client().config_set("maxmemory", 0)
+    assert caplog.text.count("its progress is not stored") == 2
+
+
+def test_a_worker_that_claims_without_meta_does_not_know_the_last_progress(queue):
+    """It says so, instead of starting again from the beginning."""
+    worker = Worker(queue)
+
+    @worker.task("f", retain_ms=0)
+    def work():
+        with pytest.raises(RuntimeError, match="meta=True"):
+            current().last_progress  # noqa: B018
+
+    with WorkerThread(worker):
+        queue.push(work.call())
+        wait_until(lambda: queue.info().acked == 1, "it is done")
+
+
 def test_progress_that_is_too_long_is_refused(queue):
     """The function gets an exception that it can handle."""
     seen = []
@@ -368,6 +444,9 @@ def test_progress_that_is_too_long_is_refused(queue):
     def work():
         with pytest.raises(ValueError, match="at most 4096 bytes, not 4098"):
             current().progress("ü" * 2049)
+        for outcome in (GiveBack, Fail):
+            with pytest.raises(ValueError, match="at most 4096 bytes, not 4097"):
+                outcome(progress=b"x" * 4097)
         seen.append(True)
 
     worker = Worker(queue)

@@ -6,7 +6,8 @@ from svg import Picture
 
 TITLE = "The life of a task"
 DESCRIPTION = (
-    "TASK.PUSH makes a task ready, or delayed with DELAY or AT. A delayed task becomes ready when it is due. "
+    "TASK.PUSH makes a task ready, delayed with DELAY or AT, or held with AFTER. A delayed task becomes ready when it "
+    "is due, a held one when the tasks that it waits for have ended. "
     "TASK.CLAIM leases a ready task to a worker, and TASK.EXTEND keeps the lease. TASK.ACK ends the task: it is done "
     "if its result is retained, otherwise it is removed. TASK.REQUEUE or a first stall makes it ready again. "
     "TASK.FAIL, REQUEUE with DELAY and further stalls delay it. At the limit of failures or stalls, or with FAIL DEAD, "
@@ -16,17 +17,19 @@ DESCRIPTION = (
 
 BOX_WIDTH, BOX_HEIGHT = 136, 60
 # The centres of the boxes. "Removed" is not a state. It is drawn where tasks leave the queue.
-DELAYED, READY, LEASED, DONE, DEAD = (222, 74), (222, 226), (478, 226), (746, 226), (478, 388)
+HELD, DELAYED, READY = (-96, 74), (222, 74), (222, 226)
+LEASED, DONE, DEAD = (478, 226), (746, 226), (478, 388)
 PUSHED, REMOVED_WAITING, REMOVED_ENDED = (62, 226), (62, 388), (720, 388)
 
 
 def life() -> Picture:
     """Draws the picture."""
-    picture = Picture(830, 436, TITLE, DESCRIPTION)
+    picture = Picture(1010, 436, TITLE, DESCRIPTION, left=180)
     key(picture, 600, 30)
     waiting(picture)
     working(picture)
     ending(picture)
+    state(picture, HELD, "amber", "held", "waits for others")
     state(picture, DELAYED, "amber", "delayed", "not due yet")
     state(picture, READY, "blue", "ready", "waits for a worker")
     state(picture, LEASED, "purple", "leased", "a worker has it")
@@ -66,17 +69,23 @@ def note(picture: Picture, x: float, y: float, texts: list[str], classes: str = 
 
 
 def waiting(picture: Picture) -> None:
-    """Draws the arrows of tasks that wait: push, becoming due, and removal before a claim."""
+    """Draws the arrows of tasks that wait: push, the end of the wait, and removal before a claim."""
     picture.path("M100 226H152", "ink")
     picture.path("M62 211V106Q62 74 94 74H152", "ink")
     command(picture, 74, 146, "DELAY", "")
     note(picture, 74, 163, ["or AT"], "")
+    picture.path("M24 226H-20Q-56 226 -56 194V106", "ink")
+    command(picture, -46, 163, "AFTER", "")
+    note(picture, -46, 180, ["or BATCH OPEN"], "")
+    picture.path("M-128 104V236Q-128 272 -92 272H116Q150 272 156 258", "muted", "dashed")
+    note(picture, -120, 292, ["the others have ended"], "bold")
+    note(picture, -120, 309, ["or RETRY"], "")
     picture.path("M222 104V194", "muted", "dashed")
     note(picture, 232, 146, ["due"], "bold")
     note(picture, 232, 163, ["or RETRY"], "")
     picture.path("M178 256C174 340 150 388 102 388", "ink")
     command(picture, 152, 300, "CANCEL", "end")
-    note(picture, 152, 317, ["PURGE, TTL over", "(if delayed, too)"], "end")
+    note(picture, 152, 317, ["PURGE, TTL over", "(delayed, held: the", "first two, too)"], "end")
 
 
 def working(picture: Picture) -> None:

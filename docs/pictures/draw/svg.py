@@ -54,13 +54,17 @@ def rules(dark: bool, names: Iterable[str]) -> str:
 
 @dataclass
 class Picture:
-    """A picture, drawn as a card with a thin border. Sizes and coordinates are in pixels."""
+    """A picture, drawn as a card with a thin border. Sizes and coordinates are in pixels.
+
+    `left` is how much of the width lies left of the coordinate 0.
+    """
 
     width: int
     height: int
     title: str
     description: str
     parts: list[str] = field(default_factory=list)
+    left: int = 0
 
     def rect(
         self, x: float, y: float, width: float, height: float, classes: str, radius: float = 0, more: str = ""
@@ -111,11 +115,11 @@ class Picture:
         style = f"{SHAPES}{rules(False, used)}@media(prefers-color-scheme:dark){{{rules(True, used)}}}"
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
-            f'viewBox="0 0 {self.width} {self.height}" role="img" aria-labelledby="title desc">\n'
+            f'viewBox="{-self.left} 0 {self.width} {self.height}" role="img" aria-labelledby="title desc">\n'
             f'<title id="title">{escape(self.title, quote=False)}</title>\n'
             f'<desc id="desc">{escape(self.description, quote=False)}</desc>\n'
             f"<style>{style}</style>\n<defs>{arrows}</defs>\n"
-            f'<rect x="0.5" y="0.5" width="{self.width - 1}" height="{self.height - 1}" rx="8" '
+            f'<rect x="{number(0.5 - self.left)}" y="0.5" width="{self.width - 1}" height="{self.height - 1}" rx="8" '
             f'class="f-paper s-border"/>\n{body}\n</svg>\n'
         )
 

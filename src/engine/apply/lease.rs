@@ -1,7 +1,8 @@
 //! Leases: how they begin, are extended and end.
 
+use crate::apply::attempts::check_progress;
 use crate::apply::transition::is_leased;
-use crate::bounds::{ERROR_MAX_BYTES, LEASE_MAX_MS, NAME_MAX_BYTES, PROGRESS_MAX_BYTES};
+use crate::bounds::{LEASE_MAX_MS, NAME_MAX_BYTES};
 use crate::event::{End, Lease, Then};
 use crate::invalid::{Applied, Invalid, ensure};
 use crate::settings::Setting;
@@ -64,19 +65,22 @@ impl State {
         entry.lease_ms = lease.lease_ms;
         entry.stalled = false;
         entry.deliveries = entry.deliveries.saturating_add(1);
-        self.progress.forget(task.order);
         self.attach(&task)?;
         Ok(task.position)
     }
 
     pub(crate) fn apply_acked(&mut self, id: TaskId, late: bool, end: Option<&End>) -> Applied {
         ensure(end.is_none_or(End::is_valid), "a valid result and retention")?;
+        let kept = end.filter(|end| end.retain_ms > 0);
+        if let Some(end) = kept {
+            self.note_ack(id, end.at)?;
+        }
         let mut task = self.detach(id, |phase| !matches!(phase, Phase::Done { .. }))?;
         self.totals.acked += 1;
         self.totals.late += u64::from(late);
         self.local.stats.acked(claimed_at(&task.entry.phase));
         self.ends(&task, Ended::Done);
-        let Some(end) = end.filter(|end| end.retain_ms > 0) else { return self.remove(&task) };
+        let Some(end) = kept else { return self.remove(&task) };
         task.entry.phase = Phase::Done { at: end.at, until: end.at.plus(end.retain_ms) };
         task.entry.stalled = false;
         self.let_go(task.position);
@@ -96,20 +100,38 @@ impl State {
         self.attach(&task)
     }
 
-    pub(crate) fn apply_failed(&mut self, id: TaskId, then: &Then, error: &[u8]) -> Applied {
+    pub(crate) fn apply_failed(
+        &mut self,
+        id: TaskId,
+        then: &Then,
+        error: &[u8],
+        at: Millis,
+        progress: Option<&[u8]>,
+    ) -> Applied {
+        ensure(at <= Millis::MAX, "an instant")?;
+        check_progress(progress)?;
+        let attempt = self.attempt(id)?;
+        if let Then::Dead(at) = then {
+            self.note_last(&attempt, *at)?;
+        }
+        self.note_error(&attempt, at, error);
         let mut task = self.detach(id, is_leased)?;
+        self.note_progress(task.order, progress);
         task.entry.failures = task.entry.failures.saturating_add(1);
         self.totals.failed += 1;
-        let error = error.get(..ERROR_MAX_BYTES).unwrap_or(error);
-        match error {
-            [] => self.errors.forget(task.order),
-            error => _ = self.errors.set(task.order, error),
-        }
         self.attach_as(task, then)
     }
 
-    pub(crate) fn apply_requeued(&mut self, id: TaskId, then: &Then, back: bool) -> Applied {
+    pub(crate) fn apply_requeued(
+        &mut self,
+        id: TaskId,
+        then: &Then,
+        back: bool,
+        progress: Option<&[u8]>,
+    ) -> Applied {
+        check_progress(progress)?;
         let mut task = self.detach(id, is_leased)?;
+        self.note_progress(task.order, progress);
         self.totals.requeued += 1;
         if back {
             task.entry.rank = self.draw()?.rank();
@@ -118,7 +140,7 @@ impl State {
     }
 
     pub(crate) fn apply_extended(&mut self, id: TaskId, until: Millis, progress: Option<&[u8]>) -> Applied {
-        ensure(progress.is_none_or(|text| text.len() <= PROGRESS_MAX_BYTES), "the length of a progress")?;
+        check_progress(progress)?;
         let found = self.find(id).ok_or(Invalid("a task to extend"))?;
         let (position, order, mut entry) = (found.position, found.order, found.entry());
         let Phase::Leased { deadline, .. } = &mut entry.phase else {
@@ -127,25 +149,17 @@ impl State {
         ensure(until >= *deadline && until <= Millis::MAX, "a later deadline")?;
         *deadline = until;
         self.log.set_entry(position, &entry, None);
-        match progress {
-            None => {}
-            Some([]) => self.progress.forget(order),
-            Some(text) => _ = self.progress.set(order, text),
-        }
+        self.note_progress(order, progress);
         Ok(())
     }
 
     pub(crate) fn apply_stalled(&mut self, tasks: &[(TaskId, Option<Then>)]) -> Applied {
         let mut first = None;
         for (id, then) in tasks {
-            let why = match then {
-                Some(Then::Dead(at)) => self.why_dead(*id, *at),
-                _ => None,
-            };
-            let mut task = self.detach(*id, is_leased)?;
-            if let Some(why) = why {
-                self.errors.set(task.order, &why);
+            if let Some(Then::Dead(at)) = then {
+                self.note_death(*id, *at)?;
             }
+            let mut task = self.detach(*id, is_leased)?;
             first.get_or_insert(task.order);
             self.totals.stalled += 1;
             task.entry.stalls = task.entry.stalls.saturating_add(1);
@@ -164,9 +178,18 @@ impl State {
         Ok(())
     }
 
-    /// The error of a task that dies of this stall, since no FAIL left one: how often it stalled, how long the last
-    /// lease lasted, at which worker, and what ended it if not its own length.
-    fn why_dead(&self, id: TaskId, at: Millis) -> Option<Vec<u8>> {
+    /// Notes the last attempt of a task that is about to die of a stall, and why it dies.
+    fn note_death(&mut self, id: TaskId, at: Millis) -> Applied {
+        let attempt = self.attempt(id)?;
+        let (deadline, why) = self.why_dead(id, at).ok_or(Invalid("a lease that ends"))?;
+        ensure(at <= Millis::MAX, "an instant")?;
+        self.note_error(&attempt, at, &why);
+        self.note_last(&attempt, at.min(deadline))
+    }
+
+    /// When the lease of a task was to end, and the error of a task that dies of this stall, since no FAIL left one: how
+    /// often it stalled, how long the last lease lasted, at which worker, and what ended it if not its own length.
+    fn why_dead(&self, id: TaskId, at: Millis) -> Option<(Millis, Vec<u8>)> {
         let entry = self.find(id)?.entry?;
         let Phase::Leased { deadline, claimed_at, worker, tied, .. } = entry.phase else { return None };
         let run_max = self.settings.limit(Setting::RunMax);
@@ -187,7 +210,7 @@ impl State {
             why.extend_from_slice(name);
         }
         why.extend_from_slice(cause);
-        Some(why)
+        Some((deadline, why))
     }
 
     pub(crate) fn apply_passed_over(&mut self, at: Millis, worker: &[u8]) -> Applied {

@@ -5,7 +5,7 @@ use crate::bounds::NAME_MAX_BYTES;
 use crate::invalid::{Applied, Invalid, ensure};
 use crate::numbers::{BatchNumber, Order};
 use crate::state::State;
-use crate::store::bodies::{StoredBody, is_valid_body};
+use crate::store::edits::{StoredEdit, is_valid_body};
 use crate::store::entry::{Entry, Phase};
 use crate::store::log::Position;
 use crate::store::page::Page;
@@ -70,14 +70,13 @@ impl State {
         Ok(())
     }
 
-    /// Adds a stored body. Bodies come before their tasks, which are indexed by what they have.
-    pub(crate) fn load_body(&mut self, stored: &StoredBody) -> Result<(), Invalid> {
-        let order = Order(stored.order);
-        ensure(self.log.pages() == 0, "bodies before their tasks")?;
-        ensure(is_valid_body(&stored.headers, &stored.payload), "a body's size")?;
-        ensure(!self.bodies.has(order), "one body per task")?;
-        self.bodies.put(order, &stored.payload, &stored.headers);
-        Ok(())
+    /// Adds a stored edit. Edits come before their tasks, which are indexed by what they have.
+    pub(crate) fn load_edit(&mut self, stored: &StoredEdit) -> Result<(), Invalid> {
+        ensure(self.log.pages() == 0, "edits before their tasks")?;
+        let headers = stored.headers.as_ref().map_or(&[][..], |headers| headers);
+        let payload = stored.payload.as_ref().map_or(&[][..], |payload| payload);
+        ensure(is_valid_body(headers, payload), "a body's size")?;
+        ensure(self.edits.load(stored), "one edit per task, which changes something")
     }
 
     /// Adds a stored token, one that does not follow from the tasks.

@@ -8,10 +8,12 @@
 //! is the only file that knows all structures a task can be in. `load` and `copy` fill a queue from its stored form and
 //! from another queue; `seen` notes what a search for due work found out.
 
+pub(crate) mod attempts;
 pub(crate) mod batches;
 pub(crate) mod control;
 pub(crate) mod copy;
 pub(crate) mod dependents;
+pub(crate) mod edit;
 pub(crate) mod expiry;
 pub(crate) mod groups;
 pub(crate) mod lease;
@@ -25,6 +27,7 @@ pub(crate) mod seen;
 pub(crate) mod tokens;
 pub(crate) mod transition;
 
+use crate::apply::edit::Edit;
 use crate::apply::push::Held;
 use crate::event::Event;
 use crate::invalid::{Applied, ensure};
@@ -59,8 +62,10 @@ impl State {
             Event::Taken { ids, at } => self.each(ids, |state, id| state.apply_taken(id, *at)),
             Event::Unclaimed { id, at } => self.apply_unclaimed(*id, *at),
             Event::Acked { id, late, end } => self.apply_acked(*id, *late, end.as_ref()),
-            Event::Failed { id, then, error } => self.apply_failed(*id, then, error),
-            Event::Requeued { id, then, back } => self.apply_requeued(*id, then, *back),
+            Event::Failed { id, then, error, at, progress } => {
+                self.apply_failed(*id, then, error, *at, *progress)
+            }
+            Event::Requeued { id, then, back, progress } => self.apply_requeued(*id, then, *back, *progress),
             Event::Extended { id, deadline, progress } => self.apply_extended(*id, *deadline, *progress),
             Event::Stalled { tasks } => self.apply_stalled(tasks),
             Event::BecameReady { ids, at } => self.each(ids, |state, id| state.apply_became_ready(id, *at)),
@@ -72,6 +77,12 @@ impl State {
             Event::Purged { ids } => self.each(ids, State::apply_purged),
             Event::Expired { at, ids } => self.each(ids, |state, id| state.apply_expired(id, *at)),
             Event::Replaced { id, headers, payload } => self.apply_replaced(*id, headers, payload),
+            Event::Edited { ids, then, when, priority, group, headers, has_payload, payload } => {
+                ensure(*has_payload == payload.is_some(), "the payload that the event speaks of")?;
+                let (priority, group, headers) = (*priority, *group, *headers);
+                let edit = Edit { then, when: *when, priority, group, headers, payload: *payload };
+                self.each(ids, |state, id| state.apply_edited(id, &edit))
+            }
             Event::Freed { at, tokens } => self.apply_freed(*at, tokens),
             Event::Configured { values } => self.apply_configured(values),
             Event::Grouped { name, limits } => self.apply_grouped(name, *limits),

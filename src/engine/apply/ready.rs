@@ -24,6 +24,7 @@ impl State {
             self.take_again(at, task.position, &task.entry)?;
             task.entry.failures = 0;
             task.entry.stalls = 0;
+            self.attempts.forget(task.order);
         }
         if let Phase::Held { .. } = task.entry.phase {
             self.release(&task);

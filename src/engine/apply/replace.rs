@@ -2,7 +2,7 @@
 
 use crate::invalid::{Invalid, ensure};
 use crate::state::State;
-use crate::store::bodies::{is_valid_body, is_waiting};
+use crate::store::edits::{is_valid_body, is_waiting};
 use crate::task::TaskId;
 
 impl State {
@@ -17,7 +17,7 @@ impl State {
         ensure(found.record.options().unique.is_some(), "a task with a token")?;
         let order = found.order;
         ensure(is_valid_body(headers, payload), "a body's size")?;
-        self.bodies.put(order, payload, headers);
+        self.edits.put_body(order, Some(payload), Some(headers));
         Ok(())
     }
 }

@@ -149,10 +149,11 @@ impl State {
     /// Removes a detached task from the log, with everything that is stored about it.
     pub(crate) fn remove(&mut self, task: &Detached) -> Applied {
         self.errors.forget(task.order);
+        self.attempts.forget(task.order);
         self.results.forget(task.order);
         self.progress.forget(task.order);
         self.let_go(task.position);
-        self.bodies.remove(task.order);
+        self.edits.remove(task.order);
         self.forget_waits(task.order);
         self.log.remove(task.position);
         self.count_task_in_group(task.key.group, -1);

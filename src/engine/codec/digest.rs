@@ -1,10 +1,11 @@
 //! Digests of queues, to check whether two copies are equal.
 
-use crate::codec::queue::{BATCHES, PROGRESS, RESULTS};
+use crate::codec::queue::{ATTEMPTS, BATCHES, ERRORS, PROGRESS, RESULTS};
 use crate::numbers::Order;
 use crate::pack::{encode_named, named_in};
 use crate::state::State;
 use crate::store::entry::{Packed, Phase};
+use crate::store::task_errors::TaskErrors;
 use crate::task::Options;
 
 /// SipHash-1-3 with 128 bits (Aumasson and Bernstein, 2012), over a list of parts instead of a stream of bytes. Each
@@ -89,7 +90,8 @@ impl State {
                 Packed::new(0, &entry.without_worker()).put(&mut state);
                 state.extend_from_slice(worker);
             }
-            let error = self.errors.get(found.order).unwrap_or_default();
+            let errors = TaskErrors::stored(self.errors.get(found.order).unwrap_or_default());
+            let error = errors.last_text();
             let options = match found.record.options() {
                 options if options == Options::default() => &usual,
                 options => named_in(&mut named, &options),
@@ -103,13 +105,19 @@ impl State {
                 add(&[BATCHES]);
                 add(&found.record.batch.0.to_le_bytes());
             }
-            // Only where there is a value, since most tasks have neither. No other part is a single byte like this
+            // Only where there is a value, since most tasks have none. No other part is a single byte like this
             // mark.
-            for (kind, table) in [(RESULTS, &self.results), (PROGRESS, &self.progress)] {
+            for (kind, table) in
+                [(RESULTS, &self.results), (PROGRESS, &self.progress), (ATTEMPTS, &self.attempts)]
+            {
                 if let Some(value) = table.get(found.order) {
                     add(&[kind]);
                     add(value);
                 }
+            }
+            if !errors.is_empty() && !errors.is_text_only() {
+                add(&[ERRORS]);
+                add(errors.as_bytes());
             }
         }
         for group in self.groups.by_name() {

@@ -2,11 +2,12 @@
 //!
 //! An effect is a version byte; one or more events and their end, in the form of [`super::event`]; its number in the
 //! queue's history; and the instant of the change on the queue's clock. Versions only grow, and old ones stay readable.
-//! Version 5 has the form of version 4, and more events and options. In version 3, number and instant had six bytes each and came before the events, which were MessagePack with fields by
-//! position. Before that, an effect had neither number nor instant.
+//! Version 5 has the form of version 4, and more events and options; a claim no longer removes progress. In version 3,
+//! number and instant had six bytes each and came before the events, which were MessagePack with fields by position.
+//! Before that, an effect had neither number nor instant.
 
 use super::event::{Coded, END, Reader, Writer};
-use crate::event::Event;
+use crate::event::{Event, Lease};
 use crate::invalid::{Invalid, ensure};
 use crate::pack::decode;
 use crate::store::effect_count::EffectCount;
@@ -49,7 +50,7 @@ impl Effect {
         self.bytes
     }
 
-    /// Appends an event. The payloads of a push or a replacement are not included.
+    /// Appends an event. The payloads of pushes, replacements and edits are not included.
     pub fn add(&mut self, event: &Event) {
         if self.bytes.is_empty() {
             self.bytes.reserve(64);
@@ -85,6 +86,9 @@ impl Effect {
             3 => (Some(old_stamp(&mut rest)?), decode(rest).ok_or(KNOWN_EVENTS)?),
             _ => read(rest)?,
         };
+        if version < KEEPS_PROGRESS {
+            events = without_progress(events);
+        }
         let mut left = payloads;
         for event in &mut events {
             match event {
@@ -104,6 +108,11 @@ impl Effect {
                     *payload = mine;
                     left = others;
                 }
+                Event::Edited { has_payload: true, payload, .. } => {
+                    let (mine, others) = left.split_first().ok_or(Invalid("a payload"))?;
+                    *payload = Some(mine);
+                    left = others;
+                }
                 _ => {}
             }
         }
@@ -115,6 +124,24 @@ impl Effect {
 /// The most events of an effect that is read, so that a forged one can't take a hundred times its size in memory. A write
 /// makes one for each handle, some for due work, and two for each worker that it serves: a few thousand.
 const EVENTS_MAX: usize = 100_000;
+
+/// The first version in which a task keeps its progress when it is claimed again.
+const KEEPS_PROGRESS: u8 = 5;
+
+/// Adds to each claim of an older version what it did besides: it removed the progress of the attempt before.
+fn without_progress(events: Vec<Event<'_>>) -> Vec<Event<'_>> {
+    let mut all = Vec::with_capacity(events.len());
+    for event in events {
+        let leases = if let Event::Claimed { leases, .. } = &event { leases.clone() } else { Vec::new() };
+        all.push(event);
+        all.extend(leases.into_iter().map(|Lease { id, deadline, .. }| Event::Extended {
+            id,
+            deadline,
+            progress: Some(&[]),
+        }));
+    }
+    all
+}
 
 const KNOWN_EVENTS: Invalid = Invalid("known events");
 

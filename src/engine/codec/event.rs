@@ -21,9 +21,13 @@ pub(super) const END: u8 = 0;
 const OTHER: u8 = 1;
 
 /// The events with numbers of their own, and their fields in order. Neither ever changes: an event with another field
-/// gets another number. Behind the semicolon is what travels beside the effect.
+/// gets another number. Behind the semicolon is what travels beside the effect. Below are the numbers that are only
+/// read, and behind the semicolon what the event has got since.
 macro_rules! compact {
-    ($($number:literal $kind:ident { $($field:ident),+ $(; $beside:ident)? })+) => {
+    (
+        $($number:literal $kind:ident { $($field:ident),+ $(; $beside:ident)? })+
+        read: $($old:literal $was:ident { $($had:ident),+; $($since:ident),+ })+
+    ) => {
         impl<'a> Coded<'a> for Event<'a> {
             fn put(&self, to: &mut Writer<'_>) {
                 match self {
@@ -44,6 +48,10 @@ macro_rules! compact {
                         $($field: Coded::get(from)?,)+
                         $($beside: Default::default())?
                     },)+
+                    $($old => Event::$was {
+                        $($had: Coded::get(from)?,)+
+                        $($since: Default::default(),)+
+                    },)+
                     OTHER => pack::decode(Coded::get(from)?)?,
                     _ => return None,
                 })
@@ -58,13 +66,16 @@ compact! {
     4 Acked { id, late, end }
     5 Answered { token, at, kept_until, answer }
     6 Taken { ids, at }
-    7 Failed { id, then, error }
-    8 Requeued { id, then, back }
     9 Extended { id, deadline, progress }
     10 Stalled { tasks }
     11 BecameReady { ids, at }
+    12 Failed { id, then, error, at, progress }
+    13 Requeued { id, then, back, progress }
     20 PushedAfter { first, count, at, when, parents, on_dead, options; payloads }
     21 Told { parent, at, tasks }
+    read:
+    7 Failed { id, then, error; at, progress }
+    8 Requeued { id, then, back; progress }
 }
 
 /// Appends the events of one effect.

@@ -1,7 +1,7 @@
 //! The stored form of a queue, for RDB files, DUMP and slot migration.
 //!
 //! A stored queue is a list of chunks. The first is the head (MessagePack with field names, so that later versions can
-//! add fields). Then come groups, replaced bodies, pages of tasks, and whatever is stored beside the tasks. Each of
+//! add fields). Then come groups, edits, pages of tasks, and whatever is stored beside the tasks. Each of
 //! these chunks begins with a byte that says what it contains. Versions only grow, and old ones stay readable.
 //!
 //! Nothing that is read is trusted. Bounds are checked chunk by chunk; [`State::validate`] then checks the whole.
@@ -21,9 +21,9 @@ use crate::rate::Spent;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::state::State;
 use crate::store::batches::{Batches, StoredBatch};
-use crate::store::bodies::StoredBody;
 use crate::store::delayed::Delayed;
 use crate::store::dependents::StoredDependent;
+use crate::store::edits::StoredEdit;
 use crate::store::effect_count::EffectCount;
 use crate::store::groups::StoredGroup;
 use crate::store::interner::Interner;
@@ -31,6 +31,7 @@ use crate::store::lanes::LaneKey;
 use crate::store::requests::{REQUESTS_MAX, Request};
 use crate::store::schedules::StoredSchedule;
 use crate::store::side_table::SideTable;
+use crate::store::task_errors::{TaskError, TaskErrors};
 use crate::store::tokens::StoredToken;
 use crate::task::{LeaseNumber, TaskId};
 use crate::time::{Millis, Stamp};
@@ -43,7 +44,7 @@ pub const FORMAT_VERSION: u16 = 4;
 /// the digest that it had before.
 const DIGEST_VERSION: u16 = 3;
 
-/// Side tables, requests, tokens and bodies are stored in chunks of about this many bytes.
+/// Side tables, requests, tokens and edits are stored in chunks of about this many bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A restored queue must have at least this many order numbers and counts left, so it never runs out.
@@ -53,17 +54,23 @@ const ROOM: u64 = 1 << 32;
 const GROUPS_CHUNK_MAX: usize = 8 * CHUNK_BYTES;
 
 const PAGE: u8 = b'p';
-const ERRORS: u8 = b'e';
+/// The last error of tasks, a text; before version 4.
+const OLD_ERRORS: u8 = b'e';
+/// The last errors of tasks, see [`TaskErrors`]; since version 4.
+pub(crate) const ERRORS: u8 = b'x';
+/// The last attempts on dead and done tasks, see [`crate::LastAttempt`]; since version 4.
+pub(crate) const ATTEMPTS: u8 = b'a';
 const REQUESTS: u8 = b'r';
 const GROUPS: u8 = b'g';
 const TURNS: u8 = b't';
 const SCHEDULES: u8 = b's';
 /// Results of done tasks.
 pub(crate) const RESULTS: u8 = b'd';
-/// Progress of attempts.
+/// How far tasks have got.
 pub(crate) const PROGRESS: u8 = b'w';
 const TOKENS: u8 = b'u';
-const BODIES: u8 = b'b';
+/// What replaced parts of records; before version 4, payloads with headers only.
+const EDITS: u8 = b'b';
 /// Batches; since version 4, as the two that follow.
 pub(crate) const BATCHES: u8 = b'c';
 /// What tasks wait for.
@@ -137,12 +144,18 @@ impl State {
             put(&chunk(CLOCKS, &encode_named(&saved)));
         }
         put_batches(GROUPS, self.groups.stored(), |_| 64, put);
-        put_batches(BODIES, self.bodies.stored(), StoredBody::stored_bytes, put);
+        put_batches(EDITS, self.edits.stored(), StoredEdit::stored_bytes, put);
         put_batches(BATCHES, self.batches.stored(), StoredBatch::stored_bytes, put);
         for page in self.log.stored_pages() {
             put(&chunk(PAGE, &page));
         }
-        for (kind, table) in [(ERRORS, &self.errors), (RESULTS, &self.results), (PROGRESS, &self.progress)] {
+        let tables = [
+            (ERRORS, &self.errors),
+            (ATTEMPTS, &self.attempts),
+            (RESULTS, &self.results),
+            (PROGRESS, &self.progress),
+        ];
+        for (kind, table) in tables {
             let values = table.iter().map(|(order, value)| (order.0, Bytes::new(value)));
             put_batches(kind, values, |(_, value)| value.len() + 16, put);
         }
@@ -271,12 +284,14 @@ impl State {
                     ensure(self.lanes.restore_turn(key, left), "a turn of a group that can run")
                 })
             }
-            Some((&(ERRORS | RESULTS | PROGRESS), _)) if self.log.pages() == 0 => {
-                Err(Invalid("tasks before their errors, results and progress"))
+            Some((&(OLD_ERRORS | ERRORS | ATTEMPTS | RESULTS | PROGRESS), _)) if self.log.pages() == 0 => {
+                Err(Invalid("tasks before their errors, attempts, results and progress"))
             }
-            Some((&ERRORS, errors)) => load_side_table(&mut self.errors, errors),
-            Some((&RESULTS, results)) => load_side_table(&mut self.results, results),
-            Some((&PROGRESS, progress)) => load_side_table(&mut self.progress, progress),
+            Some((&OLD_ERRORS, errors)) => load_side_table(&mut self.errors, errors, old_error),
+            Some((&ERRORS, errors)) => load_side_table(&mut self.errors, errors, as_stored),
+            Some((&ATTEMPTS, attempts)) => load_side_table(&mut self.attempts, attempts, as_stored),
+            Some((&RESULTS, results)) => load_side_table(&mut self.results, results, as_stored),
+            Some((&PROGRESS, progress)) => load_side_table(&mut self.progress, progress, as_stored),
             Some((&REQUESTS, requests)) => {
                 let requests: Vec<Request> = decode(requests).ok_or(Invalid("stored requests"))?;
                 requests.into_iter().try_for_each(|request| {
@@ -295,9 +310,9 @@ impl State {
                 let tokens: Vec<StoredToken> = decode(tokens).ok_or(Invalid("stored tokens"))?;
                 tokens.iter().try_for_each(|token| self.load_token(token))
             }
-            Some((&BODIES, bodies)) => {
-                let bodies: Vec<StoredBody> = decode(bodies).ok_or(Invalid("stored bodies"))?;
-                bodies.iter().try_for_each(|body| self.load_body(body))
+            Some((&EDITS, edits)) => {
+                let edits: Vec<StoredEdit> = decode(edits).ok_or(Invalid("stored edits"))?;
+                edits.iter().try_for_each(|edit| self.load_edit(edit))
             }
             Some((&BATCHES, batches)) => {
                 let batches: Vec<StoredBatch> = decode(batches).ok_or(Invalid("stored batches"))?;
@@ -327,15 +342,31 @@ impl State {
     }
 }
 
-/// Loads a chunk of errors, results or progress. [`State::validate`] checks which tasks they belong to, and their
-/// lengths.
-fn load_side_table(table: &mut SideTable, bytes: &[u8]) -> Result<(), Invalid> {
-    let values: Vec<(u64, &Bytes)> = decode(bytes).ok_or(Invalid("stored errors, results or progress"))?;
+/// Loads a chunk of errors, attempts, results or progress. [`State::validate`] checks which tasks they belong to, and
+/// what they contain.
+fn load_side_table(
+    table: &mut SideTable,
+    bytes: &[u8],
+    value_of: impl Fn(&[u8]) -> Box<[u8]>,
+) -> Result<(), Invalid> {
+    let values: Vec<(u64, &Bytes)> =
+        decode(bytes).ok_or(Invalid("stored errors, attempts, results or progress"))?;
     values.into_iter().try_for_each(|(order, value)| {
-        ensure(table.get(Order(order)).is_none(), "one error, result or progress per task")?;
-        table.set(Order(order), value);
+        ensure(table.get(Order(order)).is_none(), "one value per task")?;
+        table.set(Order(order), value_of(value));
         Ok(())
     })
+}
+
+fn as_stored(value: &[u8]) -> Box<[u8]> {
+    value.into()
+}
+
+/// The error of a version that stored nothing but the text of the last one. An empty one gives no errors, which are not
+/// valid.
+fn old_error(text: &[u8]) -> Box<[u8]> {
+    let error = TaskError { attempt: 0, at: Millis(0), worker: &[], text };
+    TaskErrors::default().and(&error, 1).unwrap_or_default().into()
 }
 
 /// A chunk: its kind, followed by its contents.

@@ -2,13 +2,16 @@
 //!
 //! The server itself refuses pushes, whatever they contain. Claims are never refused: besides a lease they store only a
 //! worker's name and a remembered reply, which are bounded. Of all other events only a few store bytes that a user
-//! chose. Any event can also add an entry or an index node of fixed size per task. That must stay possible, otherwise a
-//! full queue could not drain, and there are never more of them than tasks.
+//! chose. Any event can also add an entry or an index node of fixed size per task, or note a task's last attempt, at
+//! most 300 bytes. That must stay possible, otherwise a full queue could not drain, and there are never more of them
+//! than tasks.
 
+use crate::bounds::ERROR_MAX_BYTES;
 use crate::event::{End, Event};
 use crate::limits::GroupLimits;
 use crate::state::State;
 use crate::store::side_table::SideTable;
+use crate::store::task_errors::TaskErrors;
 use crate::task::TaskId;
 
 /// What a name takes in its table besides its bytes, approximately.
@@ -27,17 +30,22 @@ impl State {
             Event::Acked { id, .. } => {
                 self.find(*id).map_or(0, |found| -(self.task_bytes(found.position, found.order) as i64))
             }
-            Event::Extended { id, progress: Some(progress), .. } => {
-                len(progress) - self.bytes_in(&self.progress, *id)
+            Event::Extended { id, progress, .. } | Event::Requeued { id, progress, .. } => {
+                self.progress_growth(*id, *progress)
             }
-            Event::Failed { id, error, .. } => len(error) - self.bytes_in(&self.errors, *id),
+            Event::Failed { id, error, progress, .. } => {
+                self.error_growth(*id, error) + self.progress_growth(*id, *progress)
+            }
             Event::Grouped { name, limits: Some(_) } => self.group_growth(name),
+            Event::Edited { ids, group, headers, payload, .. } => {
+                let bodies = ids.iter().map(|&id| self.edit_growth(id, *payload, *headers)).sum::<i64>();
+                bodies + group.filter(|name| !name.is_empty()).map_or(0, |name| self.group_name_growth(name))
+            }
             // A group that is known takes a few bytes more while it is paused, and there are never more of them.
             Event::GroupPaused { name, .. } => self.group_name_growth(name),
             Event::Scheduled { name, plan, .. } => self.schedule_growth(name, plan),
             Event::Ran { name, .. } => self.run_growth(name),
-            Event::Extended { progress: None, .. }
-            | Event::Grouped { limits: None, .. }
+            Event::Grouped { limits: None, .. }
             | Event::Pushed { .. }
             | Event::PushedAfter { .. }
             | Event::BatchOpened { .. }
@@ -50,7 +58,6 @@ impl State {
             | Event::PassedOver { .. }
             | Event::Taken { .. }
             | Event::Unclaimed { .. }
-            | Event::Requeued { .. }
             | Event::Stalled { .. }
             | Event::BecameReady { .. }
             | Event::Retried { .. }
@@ -77,6 +84,23 @@ impl State {
     fn bytes_in(&self, table: &SideTable, id: TaskId) -> i64 {
         let value = self.find(id).and_then(|found| table.get(found.order));
         value.map_or(0, len)
+    }
+
+    /// How many bytes it adds to give a task this payload and these headers.
+    pub(crate) fn edit_growth(&self, id: TaskId, payload: Option<&[u8]>, headers: Option<&[u8]>) -> i64 {
+        self.find(id).map_or(0, |found| self.edits.growth(found.order, payload, headers))
+    }
+
+    fn progress_growth(&self, id: TaskId, progress: Option<&[u8]>) -> i64 {
+        progress.map_or(0, |progress| len(progress) - self.bytes_in(&self.progress, id))
+    }
+
+    /// What an error adds, minus the older ones that it takes the place of. Only texts count.
+    fn error_growth(&self, id: TaskId, error: &[u8]) -> i64 {
+        let stored = self.find(id).and_then(|found| self.errors.get(found.order)).unwrap_or_default();
+        let before = TaskErrors::stored(stored);
+        let stays = before.newest(self.errors_kept().saturating_sub(1)).text_bytes();
+        (stays + error.len().min(ERROR_MAX_BYTES)) as i64 - before.text_bytes() as i64
     }
 
     fn group_growth(&self, name: &[u8]) -> i64 {

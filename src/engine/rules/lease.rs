@@ -73,6 +73,19 @@ impl State {
         retry: Retry,
         error: &'a [u8],
     ) -> Result<Event<'a>, Refusal> {
+        self.fail_at(now, entropy, handle, retry, error, None)
+    }
+
+    /// Like [`State::fail`], with how far the task has got: see [`State::progress`].
+    pub fn fail_at<'a>(
+        &self,
+        now: Now,
+        entropy: Entropy,
+        handle: &Handle,
+        retry: Retry,
+        error: &'a [u8],
+        progress: Option<&'a [u8]>,
+    ) -> Result<Event<'a>, Refusal> {
         let found = self.with_lease(now, handle)?;
         let entry = found.entry();
         if is_cancel_asked(&entry) {
@@ -93,7 +106,7 @@ impl State {
                 Then::Delayed(Due::Clock(now.at.plus(delay_ms)))
             }
         };
-        Ok(Event::Failed { id: handle.id, then, error })
+        Ok(Event::Failed { id: handle.id, then, error, at: now.at, progress })
     }
 
     /// Gives a task back, now or later, at its old position in the order or at the back. A task that was to be
@@ -105,6 +118,18 @@ impl State {
         delay_ms: Option<u64>,
         back: bool,
     ) -> Result<Event<'static>, Refusal> {
+        self.requeue_at(now, handle, delay_ms, back, None)
+    }
+
+    /// Like [`State::requeue`], with how far the task has got: see [`State::progress`].
+    pub fn requeue_at<'a>(
+        &self,
+        now: Now,
+        handle: &Handle,
+        delay_ms: Option<u64>,
+        back: bool,
+        progress: Option<&'a [u8]>,
+    ) -> Result<Event<'a>, Refusal> {
         let found = self.with_lease(now, handle)?;
         if is_cancel_asked(&found.entry()) {
             return Ok(Event::Cancelled { id: handle.id });
@@ -113,7 +138,7 @@ impl State {
             Some(ms) if ms > 0 => Then::Delayed(Due::Clock(now.at.plus(ms))),
             _ => Then::Ready(now.at),
         };
-        Ok(Event::Requeued { id: handle.id, then, back })
+        Ok(Event::Requeued { id: handle.id, then, back, progress })
     }
 
     /// Extends a lease up to `run-max`; never shortens it. Errors: `Gone`, `Stale`, `CancelAsked`.

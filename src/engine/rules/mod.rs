@@ -4,7 +4,8 @@
 //! numbers, nonces, instants. Applying the event then leaves nothing to decide, on the primary or on a replica.
 //!
 //! - By clients: `push`, `unique` (tokens), `dependents` (AFTER), `batches`, `claim`, `gather`, `suspects`, `lease`
-//!   (answers), `step` (an answer that pushes the next task), `steer` (cancel, retry), `purge`, `groups`.
+//!   (answers), `step` (an answer that pushes the next task), `steer` (cancel, retry), `set` (what
+//!   waits), `purge`, `groups`.
 //! - By time: `due`, which asks `ttl`, `retention`, `schedule` and the others in turn.
 //! - Helpers: `backoff` (delays), `growth` (memory), `term` (lease numbers over failovers).
 //!
@@ -23,6 +24,7 @@ pub(crate) mod purge;
 pub(crate) mod push;
 pub(crate) mod retention;
 pub(crate) mod schedule;
+pub(crate) mod set;
 pub(crate) mod steer;
 pub(crate) mod step;
 pub(crate) mod suspects;

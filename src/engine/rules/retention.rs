@@ -25,7 +25,7 @@ impl State {
         self.forget_oldest(surplus, self.bytes_above(0))
     }
 
-    /// Removes the oldest done tasks to make room for a push that was decided; a bounded number. Apply the event and
+    /// Removes the oldest done tasks to make room for a push or an edit that was decided; a bounded number. Apply the event and
     /// ask again until it returns `None`.
     pub fn make_room(&self, push: &Event) -> Option<Event<'static>> {
         let added = match push {
@@ -33,6 +33,10 @@ impl State {
             | Event::PushedAfter { options, payloads, .. }
             | Event::BatchOpened { options, payloads, .. } => {
                 payloads.iter().map(|payload| (payload.len() + options.headers.len()) as u64).sum()
+            }
+            Event::Edited { ids, headers, payload, .. } => {
+                let growth = ids.iter().map(|&id| self.edit_growth(id, *payload, *headers)).sum::<i64>();
+                growth.max(0).unsigned_abs()
             }
             Event::Replaced { headers, payload, .. } => (payload.len() + headers.len()) as u64,
             _ => return None,

@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::request::Refusal;
 use crate::settings::Setting;
 use crate::state::{Found, State};
-use crate::store::bodies::is_waiting;
+use crate::store::edits::is_waiting;
 use crate::store::entry::Phase;
 use crate::store::tokens::takes_again;
 use crate::task::{TaskId, Unique};
@@ -93,7 +93,7 @@ impl State {
         let Some(found) = found.filter(|found| found.record.options().unique.is_some()) else {
             return Ok(None);
         };
-        let before = self.bodies.bytes_of(found.order);
+        let before = self.edits.bytes_of(found.order);
         let added = (payload.len() + headers.len()) as u64;
         let others = self.record_bytes().saturating_sub(before + self.done_bytes() + left);
         let bytes = others.saturating_add(added);

@@ -10,7 +10,8 @@
 //! - By time: `delayed`, `expiry` (TTL), `done` (retention), `schedules`.
 //! - By name: `groups`, `tokens` (UNIQUE), `requests` (REQUEST), `batches`, `interner` (names of workers), `name`.
 //! - By what they wait for: `dependents` (AFTER).
-//! - Beside the log: `bodies` (replaced payloads), `side_table` (errors, results, progress).
+//! - Beside the log: `edits` and `edit` (what replaced parts of a record), `side_table` (errors, results, progress, last
+//!   attempts), whose values are encoded by `task_errors` and `last_attempt`.
 //! - Known to this node only, neither stored nor replicated: `ties` (connections), `stats` and `histogram`.
 //! - `effect_count`: the number of the last effect.
 //!
@@ -18,10 +19,11 @@
 //! `memory` estimate the bytes taken from the allocator; `validate`, `holds` and `is_counted` are for `check` only.
 
 pub(crate) mod batches;
-pub(crate) mod bodies;
 pub(crate) mod delayed;
 pub(crate) mod dependents;
 pub(crate) mod done;
+pub(crate) mod edit;
+pub(crate) mod edits;
 pub(crate) mod effect_count;
 pub(crate) mod entry;
 pub(crate) mod expiry;
@@ -30,6 +32,7 @@ pub(crate) mod histogram;
 pub(crate) mod interner;
 pub(crate) mod lane;
 pub(crate) mod lanes;
+pub(crate) mod last_attempt;
 pub(crate) mod level;
 pub(crate) mod log;
 pub(crate) mod name;
@@ -42,5 +45,6 @@ pub(crate) mod schedules;
 pub(crate) mod searches;
 pub(crate) mod side_table;
 pub(crate) mod stats;
+pub(crate) mod task_errors;
 pub(crate) mod ties;
 pub(crate) mod tokens;

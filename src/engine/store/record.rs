@@ -4,6 +4,7 @@
 //! of the batch if any, the options if any, the length of the payload, the payload.
 
 use crate::numbers::{BatchNumber, GroupNumber};
+use crate::store::edit::Edit;
 use crate::task::{Hold, Options, TaskId, Unique};
 use crate::time::Millis;
 use crate::varint;
@@ -21,7 +22,7 @@ const HAS_UNIQUE: u8 = 32;
 const HAS_TTL: u8 = 64;
 const HAS_RETAIN: u8 = 128;
 
-/// A record to be written: what a push stores in the log. It never changes.
+/// A record to be written: what a push stores in the log. It never changes: see [`Edit`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewRecord<'a> {
     pub id: TaskId,
@@ -57,23 +58,22 @@ pub(crate) struct Record<'a> {
     pub batch: BatchNumber,
     /// The encoded options; empty if there are none.
     encoded: &'a [u8],
-    /// The headers, if they are not those of the push any more.
-    headers: Option<&'a [u8]>,
+    /// What is not that of the push any more.
+    edit: Option<&'a Edit>,
 }
 
 impl<'a> Record<'a> {
-    /// The record with another payload and other headers.
-    pub fn with_body(self, payload: &'a [u8], headers: &'a [u8]) -> Record<'a> {
-        Record { payload, headers: Some(headers), ..self }
+    /// The record with what replaced parts of it.
+    pub fn edited(self, edit: &'a Edit) -> Record<'a> {
+        Record { payload: edit.payload.as_deref().unwrap_or(self.payload), edit: Some(edit), ..self }
     }
 
-    /// Whether the push gave no options, and there are no headers.
+    /// Whether the push gave no options, and nothing has changed since.
     pub fn is_plain(&self) -> bool {
-        self.encoded.is_empty() && self.headers.is_none()
+        self.encoded.is_empty() && self.edit.is_none()
     }
 
-    /// The options, with the current headers. The name of the group is not among them: it has a number, see
-    /// [`Record::group`].
+    /// The current options. The name of the group is not among them: it has a number, see [`Record::group`].
     pub fn options(&self) -> Options<'a> {
         if self.is_plain() { Options::default() } else { self.decoded().0 }
     }
@@ -96,7 +96,9 @@ impl<'a> Record<'a> {
     fn decoded(&self) -> (Options<'a>, GroupNumber) {
         // They could be decoded when the record was loaded.
         let (options, group) = self.try_decode().unwrap_or_default();
-        (Options { headers: self.headers.unwrap_or(options.headers), ..options }, group)
+        let Some(edit) = self.edit else { return (options, group) };
+        let (priority, group) = edit.lane.unwrap_or((options.priority, group));
+        (Options { headers: edit.headers.as_deref().unwrap_or(options.headers), priority, ..options }, group)
     }
 
     /// The options of the push and the group; `None` if they are damaged.
@@ -174,7 +176,7 @@ pub(crate) fn read_record<'a>(bytes: &mut &'a [u8], base: TaskId) -> Option<Reco
     };
     let payload = varint::get_bytes(bytes)?;
     let is_known = flags & !(HAS_OPTIONS | HAS_SEQ | HAS_BATCH) == 0;
-    is_known.then_some(Record { id, payload, batch, encoded, headers: None })
+    is_known.then_some(Record { id, payload, batch, encoded, edit: None })
 }
 
 /// The length of the encoded options; 1 (the flags) means there are none, and then they are left out.

@@ -7,9 +7,10 @@ use crate::numbers::Order;
 /// What the tree takes for each value besides its bytes, approximately.
 const EACH_BYTES: usize = 48;
 
-/// Values that workers attach to tasks: the error of a failure, the progress of an attempt, the result of a done task.
+/// Values that attempts leave with tasks: errors, how far a task has got, the result of a done task, and the last attempt
+/// on a dead or done one.
 ///
-/// A queue has one table for each of the three, keyed by the task's order number. Few tasks have a value, so it is not
+/// A queue has one table for each of the four, keyed by the task's order number. Few tasks have a value, so it is not
 /// part of the record: a queue that uses none pays nothing. The bytes of results and progress count towards
 /// `max-bytes`.
 ///
@@ -42,9 +43,10 @@ impl SideTable {
     }
 
     /// Sets a task's value. Returns whether it replaced one.
-    pub fn set(&mut self, order: Order, value: &[u8]) -> bool {
+    pub fn set(&mut self, order: Order, value: impl Into<Box<[u8]>>) -> bool {
+        let value = value.into();
         self.bytes += value.len() as u64;
-        let before = self.values.insert(order, value.into());
+        let before = self.values.insert(order, value);
         self.bytes -= before.as_ref().map_or(0, |before| before.len() as u64);
         before.is_some()
     }

@@ -27,6 +27,7 @@ impl State {
             + self.delayed.memory()
             + (self.dead.len() + self.held.len()) * 24
             + self.errors.memory()
+            + self.attempts.memory()
             + self.done.memory()
             + self.results.memory()
             + self.progress.memory()
@@ -36,7 +37,7 @@ impl State {
             + self.local.stats.memory()
             + self.schedules.memory()
             + self.tokens.memory()
-            + self.bodies.memory()
+            + self.edits.memory()
             + self.expiry.memory()
             + self.batches.memory()
             + self.dependents.memory()
@@ -47,8 +48,8 @@ impl State {
     pub fn free_effort(&self) -> usize {
         let sets = self.dead.len() + self.expiry.len() + self.held.len();
         let indexed = self.delayed.len() + self.done.len() + sets as u64;
-        let texts = self.errors.len() + self.results.len() + self.progress.len();
-        let named = self.tokens.len() + self.bodies.len() + self.schedules.len() + self.groups.len();
+        let texts = self.errors.len() + self.attempts.len() + self.results.len() + self.progress.len();
+        let named = self.tokens.len() + self.edits.len() + self.schedules.len() + self.groups.len();
         let related = self.batches.len() + self.dependents.len();
         self.log.pages() + indexed as usize / 8 + texts + named + related
     }

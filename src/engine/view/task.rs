@@ -1,7 +1,10 @@
 //! What is shown of a task.
 
+use crate::numbers::Order;
 use crate::state::{Found, State};
 use crate::store::entry::Phase;
+use crate::store::last_attempt::LastAttempt;
+use crate::store::task_errors::TaskErrors;
 use crate::task::{LeaseNumber, Options, TaskId, TaskState};
 use crate::time::{Millis, Now};
 use crate::view::batches::Relations;
@@ -29,9 +32,13 @@ pub struct TaskView<'a> {
     pub instant: Millis,
     /// The lease; `None` unless the task is leased.
     pub lease: Option<LeaseView<'a>>,
-    /// The text of the last FAIL, or why the task died without one; empty if there is none.
-    pub error: &'a [u8],
-    /// The progress that the last worker reported; empty if there is none.
+    /// The last attempt; `None` unless the task is dead or done, or if it is not known: an older version stored the
+    /// task, or the ACK came when the task was waiting again.
+    pub last: Option<LastAttempt<'a>>,
+    /// The last errors, as many as the setting `errors-kept` says. The newest is the text of the last FAIL, or why the
+    /// task died without one.
+    pub errors: TaskErrors<'a>,
+    /// How far the task has got, as its workers said; empty if there is none.
     pub progress: &'a [u8],
     /// Until when a done task is retained; `None` in any other state.
     pub kept_until: Option<Millis>,
@@ -81,6 +88,8 @@ pub struct Given<'a> {
     pub failures: u16,
     /// Stalls since the push or the last RETRY of the dead task.
     pub stalls: u16,
+    /// How far it has got, as a worker said in an attempt before; empty if none did.
+    pub progress: &'a [u8],
     /// When its lease ends; `None` if it isn't leased.
     pub deadline: Option<Millis>,
     /// How long it is retained once it is done, in ms, unless its ACK gives another time.
@@ -92,14 +101,40 @@ pub struct Given<'a> {
 /// Bytes that a shown task takes besides what users gave: names of fields, numbers and instants; approximately.
 const SHOWN_BYTES: usize = 600;
 
-impl TaskView<'_> {
-    /// Bytes that the shown task takes, approximately, with or without its payload and its result.
+/// Bytes that a shown error takes besides its texts, approximately.
+const SHOWN_ERROR_BYTES: usize = 100;
+
+impl<'a> TaskView<'a> {
+    /// The worker that holds the task, or that made the last attempt; empty if it gave no name, or if there is none.
+    pub fn worker(&self) -> &'a [u8] {
+        let last = self.last.map(|last| last.worker);
+        self.lease.map(|lease| lease.worker).or(last).unwrap_or_default()
+    }
+
+    /// The text of the last error; empty if there is none.
+    pub fn error(&self) -> &'a [u8] {
+        self.errors.last_text()
+    }
+
+    /// When the task was claimed, by the worker that holds it or that made the last attempt.
+    pub fn claimed_at(&self) -> Option<Millis> {
+        let last = self.last.map(|last| last.claimed_at);
+        self.lease.map(|lease| lease.claimed_at).or(last)
+    }
+
+    /// Bytes of what is shown with the payload.
+    fn body_bytes(&self) -> usize {
+        let errors = self.errors.bytes() + self.errors.len() * SHOWN_ERROR_BYTES;
+        self.payload.len() + self.result.map_or(0, <[u8]>::len) + errors
+    }
+
+    /// Bytes that the shown task takes, approximately, with or without its payload, its result and the list of errors.
     pub(crate) fn shown_bytes(&self, with_payload: bool) -> u64 {
-        let worker = self.lease.map_or(0, |lease| lease.worker.len());
+        let worker = self.worker().len();
         let token = self.options.unique.map_or(0, |unique| unique.token.len());
-        let texts = [self.error, self.progress, self.options.headers, self.options.group];
+        let texts = [self.error(), self.progress, self.options.headers, self.options.group];
         let texts: usize = texts.into_iter().map(<[u8]>::len).sum();
-        let body = if with_payload { self.payload.len() + self.result.map_or(0, <[u8]>::len) } else { 0 };
+        let body = if with_payload { self.body_bytes() } else { 0 };
         (SHOWN_BYTES + worker + token + texts + body + self.relations.shown_bytes()) as u64
     }
 }
@@ -120,6 +155,7 @@ impl State {
             deliveries: entry.map_or(0, |entry| entry.deliveries),
             failures: entry.map_or(0, |entry| entry.failures),
             stalls: entry.map_or(0, |entry| entry.stalls),
+            progress: self.progress_of(order),
             deadline: entry.and_then(|entry| entry.phase.deadline()),
             retain_ms: self.retains_ms(&record),
             relations: self.relations(order, record.batch),
@@ -131,6 +167,10 @@ impl State {
             given.group = self.groups.name(record.group());
         }
         Some(given)
+    }
+
+    fn progress_of(&self, order: Order) -> &[u8] {
+        self.progress.get(order).unwrap_or_default()
     }
 
     pub(crate) fn view<'a>(&'a self, now: &Now, found: Found<'a>) -> TaskView<'a> {
@@ -159,8 +199,10 @@ impl State {
             stalls: entry.stalls,
             instant,
             lease,
-            error: self.errors.get(found.order).unwrap_or_default(),
-            progress: self.progress.get(found.order).unwrap_or_default(),
+            last: self.attempts.get(found.order).and_then(LastAttempt::read),
+            errors: TaskErrors::stored(self.errors.get(found.order).unwrap_or_default())
+                .newest(self.errors_kept()),
+            progress: self.progress_of(found.order),
             kept_until: if let Phase::Done { until, .. } = entry.phase { Some(until) } else { None },
             result: self.results.get(found.order),
             holds_token: self.holds_token(now.at, &found),

@@ -111,6 +111,7 @@ impl Command for Ack {
             UNKNOWN_BATCH,
             CLOSED_BATCH,
             NEVER_PUSHED,
+            CIRCULAR,
             STALE,
             UNKNOWN_BATCH,
             CLOSED_BATCH,

@@ -1,6 +1,6 @@
 //! The arguments of a command, as the server passes them.
 
-pub use taskslot_node::OneOrMany;
+pub use taskslot_node::{Named, OneOrMany};
 
 use taskslot_api::Arg;
 

@@ -5,10 +5,10 @@ use taskslot_engine::{self as engine, Event, Refusal, TaskId};
 use super::args::Args;
 use super::docs::errors;
 use super::info::batches::reply_batch;
+use super::push::check_length;
 use super::push_options::{BATCH, PushOptions, WHEN, push_args};
 use crate::errors::Error;
 use crate::keyspace::read;
-use crate::settings::MAX_PAYLOAD;
 use crate::txn::{Missing, Txn, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
@@ -128,10 +128,7 @@ fn open<'a>(
     options.check()?;
     let callback = payload.ok_or(Error::Required("PAYLOAD"))?;
     let payloads: Vec<&[u8]> = callback.iter().map(|payload| payload.as_bytes()).collect();
-    let max_payload = usize::try_from(MAX_PAYLOAD.get()).unwrap_or(usize::MAX);
-    if payloads.iter().any(|payload| payload.len() > max_payload) {
-        return Err(Error::TooLong("a payload", max_payload));
-    }
+    payloads.iter().try_for_each(|payload| check_length(payload))?;
     let opened = write(ctx, key, Missing::CreateWithMemory, |txn| {
         let push = engine::Push { due: None, options: options.at(txn.now.at), payloads: &payloads };
         let opened = txn.queue().open_batch(txn.now, name, options.when, &push);

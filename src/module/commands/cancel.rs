@@ -1,9 +1,10 @@
 //! `TASK.CANCEL`: cancels tasks.
 
-use taskslot_engine::{Event, TaskId};
+use taskslot_engine::Event;
 
 use super::args::{Args, OneOrMany};
 use super::docs::{FIRST, errors};
+use super::named::TASKS;
 use crate::errors::Error;
 use crate::txn::{Missing, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
@@ -27,41 +28,31 @@ impl Command for Cancel {
         flags: "write fast",
         acl: "write fast",
         keys: &[KeySpec::first(key_flags::RW | key_flags::DELETE)],
-        args: &[
-            ArgDoc::key("key", 0),
-            ArgDoc::one_of(
-                "ids",
-                &[
-                    ArgDoc::text("id").about("The id of a task"),
-                    ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()])
-                        .after("IDS")
-                        .about("1 to 1000 ids"),
-                ],
-            ),
-        ],
+        args: &[ArgDoc::key("key", 0), TASKS],
         reply: "1 if the task was removed, 2 if its worker is asked to stop, 0 if there is nothing to \
             cancel. With IDS: an array",
         replicates: "One TASK._APPLY with the tasks that are removed, and the leases whose workers are asked \
             to stop. Nothing if there is nothing to cancel",
-        errors: errors![TOO_MANY, NO_VALUE, RANGE, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        errors: errors![TOO_MANY, NO_VALUE, RANGE, NAME, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let ids: OneOrMany<TaskId> = args.one_or_many("IDS", Args::id)?;
+        let tasks = args.tasks()?;
         args.finish()?;
-        let mut answers = vec![0; ids.as_slice().len()];
+        let mut answers = vec![0; tasks.as_slice().len()];
         write(ctx, key, Missing::Skip, |txn| {
-            for (id, answer) in ids.as_slice().iter().zip(&mut answers) {
-                let Ok(event) = txn.queue().cancel(*id) else { continue };
+            for (task, answer) in tasks.as_slice().iter().zip(&mut answers) {
+                let Some(id) = task.id(txn.queue(), txn.now.at) else { continue };
+                let Ok(event) = txn.queue().cancel(id) else { continue };
                 txn.commit(&event)?;
                 *answer = if matches!(event, Event::CancelAsked { .. }) { 2 } else { 1 };
             }
             Ok(())
         })?;
-        if let OneOrMany::Many(_) = ids {
+        if let OneOrMany::Many(_) = tasks {
             ctx.reply().array(answers.len());
         }
         answers.into_iter().for_each(|answer| ctx.reply().integer(answer));

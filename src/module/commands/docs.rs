@@ -101,6 +101,8 @@ pub const SCRIPT: ErrorDoc = ErrorDoc::shared(
 
 pub const ATTEMPTS: ErrorDoc =
     ErrorDoc::new("ERR ATTEMPTS must be at least 1, or -1 for no limit", "ATTEMPTS is 0");
+pub const NO_CHANGE: ErrorDoc =
+    ErrorDoc::new("ERR at least one option is required", "Nothing is given that could change");
 pub const WAITS: ErrorDoc = ErrorDoc::new(
     "ERR TASKS times AFTER must be at most 10000",
     "The call would add more waits. Let the tasks wait for one task that waits for the others, or push them in parts",

@@ -1,10 +1,11 @@
 //! `TASK.EXTEND`: extends leases.
 
-use taskslot_engine::{Event, LEASE_MAX_MS, PROGRESS_MAX_BYTES};
+use taskslot_engine::{Event, LEASE_MAX_MS};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::handles::{HANDLES, work_on};
+use super::progress::{PROGRESS, read_progress};
 use crate::errors::Error;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
@@ -34,10 +35,7 @@ impl Command for Extend {
                 .after("LEASE")
                 .optional()
                 .about("The lease ends after this time from now: 1 ms to 24 hours. By default the length of the lease"),
-            ArgDoc::text("text").after("PROGRESS").optional().about(
-                "A note that TASK.GET and TASK.LIST show until the task's next lease or its end, at most 4096 bytes. An \
-                    empty one removes it. If the server is out of memory, a longer one than before is refused with OOM",
-            ),
+            PROGRESS,
         ],
         reply: "The new deadline in Unix milliseconds, or 0 if there is nothing left to extend. With \
             HANDLES: an array, with -2 instead of the error STALE and -3 instead of CANCELLED",
@@ -69,12 +67,9 @@ impl Command for Extend {
         while let Some(option) = args.option(&["LEASE", "PROGRESS"])? {
             match option {
                 "LEASE" => lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
-                "PROGRESS" => progress = Some(args.bytes()?),
+                "PROGRESS" => progress = Some(read_progress(&mut args)?),
                 _ => return Err(Error::Syntax),
             }
-        }
-        if progress.is_some_and(|progress| progress.len() > PROGRESS_MAX_BYTES) {
-            return Err(Error::TooLong("PROGRESS", PROGRESS_MAX_BYTES));
         }
         work_on(
             ctx,

@@ -5,6 +5,7 @@ use taskslot_engine::{ERROR_MAX_BYTES, Event, Retry, SPAN_MAX_MS, Then};
 use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::handles::{HANDLES, work_on};
+use super::progress::{PROGRESS, read_progress};
 use crate::entropy;
 use crate::errors::Error;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
@@ -32,7 +33,8 @@ impl Command for Fail {
             ArgDoc::key("key", 0),
             HANDLES,
             ArgDoc::text("text").after("ERROR").optional().about(
-                "The error, which is kept with the task and cut to 1024 bytes. It is dropped if the server is out of memory",
+                "The error, which is kept with the task and cut to 4096 bytes. The setting `errors-kept` says how many of \
+                    the last ones are kept. It is dropped if the server is out of memory",
             ),
             ArgDoc::one_of(
                 "then",
@@ -45,14 +47,27 @@ impl Command for Fail {
                 ],
             )
             .optional(),
+            PROGRESS,
         ],
         reply: "The milliseconds until the task is ready again, -1 if it is dead, or 0 if it was removed \
             or there is nothing left to fail. With HANDLES: an array, with -2 instead of the error \
             STALE",
-        replicates: "One TASK._APPLY with the failures and ERROR, and when each task is ready again or that \
+        replicates: "One TASK._APPLY with the failures, ERROR and PROGRESS, and when each task is ready again or that \
             it is dead. Nothing for handles that are stale or have nothing left to fail",
         errors: errors![
-            UNKNOWN, TWICE, NO_VALUE, RANGE, CLASH, HANDLE, STALE, WRONG_TYPE, BROKEN, BUSY, SCRIPT
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            TOO_LONG,
+            CLASH,
+            HANDLE,
+            STALE,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
         ],
         ..CommandDoc::EMPTY
     };
@@ -61,10 +76,11 @@ impl Command for Fail {
         let mut args = Args::new(args);
         let key = args.next()?;
         let handles = args.one_or_many("HANDLES", Args::handle)?;
-        let (mut error, mut retry): (&[u8], _) = (&[], None);
-        while let Some(option) = args.option(&["ERROR", "DELAY", "DEAD"])? {
+        let (mut error, mut retry, mut progress): (&[u8], _, _) = (&[], None, None);
+        while let Some(option) = args.option(&["ERROR", "DELAY", "DEAD", "PROGRESS"])? {
             match option {
                 "ERROR" => error = args.bytes()?,
+                "PROGRESS" => progress = Some(read_progress(&mut args)?),
                 _ if retry.is_some() => return Err(Error::Clash("DELAY", "DEAD")),
                 "DELAY" => retry = Some(Retry::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?)),
                 "DEAD" => retry = Some(Retry::Dead),
@@ -77,13 +93,14 @@ impl Command for Fail {
             ctx,
             key,
             &handles,
-            false,
+            progress.is_some(),
             |queue, now, handle| {
-                let event = queue.fail(now, &mut entropy::bits, handle, retry, error)?;
+                let fail = |error| queue.fail_at(now, &mut entropy::bits, handle, retry, error, progress);
+                let event = fail(error)?;
                 // A server that is out of memory drains by failures too. So the failure counts, and only its text is
                 // dropped.
                 let is_too_much = queue.growth(&event) > 0 && ctx.is_out_of_memory();
-                if is_too_much { queue.fail(now, &mut entropy::bits, handle, retry, &[]) } else { Ok(event) }
+                if is_too_much { fail(&[]) } else { Ok(event) }
             },
             |now, event| match event {
                 Event::Failed { then: Then::Delayed(due), .. } => {

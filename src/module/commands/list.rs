@@ -82,7 +82,7 @@ impl Command for List {
                 ],
             )
             .optional(),
-            ArgDoc::word("withpayload", "WITHPAYLOAD").optional().about("Includes payloads and results"),
+            ArgDoc::word("withpayload", "WITHPAYLOAD").optional().about("Includes payloads, results and the last errors"),
         ],
         reply: "[cursor, tasks], where tasks is an array of maps as TASK.GET returns them. Pass the \
             cursor to the next call; 0 means that there are no more tasks",

@@ -29,9 +29,14 @@ const CHAPTERS: &[(&str, &str)] = &[
     (
         "TASK.PUSH",
         "[Order](concepts.md#order), [Delays](concepts.md#delays), [Tasks that expire](concepts.md#tasks-that-expire), \
-            [Requests sent again](concepts.md#requests-sent-again), [Unique tasks](unique-tasks.md), [Groups](groups.md)",
+            [Requests sent again](concepts.md#requests-sent-again), [Unique tasks](unique-tasks.md), [Groups](groups.md), \
+            [Tasks that wait for tasks](dependencies.md), [Batches](batches.md)",
     ),
-    ("TASK.MPUSH", "[Order](concepts.md#order), [Requests sent again](concepts.md#requests-sent-again)"),
+    (
+        "TASK.MPUSH",
+        "[Order](concepts.md#order), [Requests sent again](concepts.md#requests-sent-again), [Tasks that wait for \
+            tasks](dependencies.md), [Batches](batches.md)",
+    ),
     (
         "TASK.CLAIM",
         "[Leases](concepts.md#leases), [Waiting](concepts.md#waiting), [At most once](concepts.md#at-most-once), [Poison \
@@ -55,6 +60,7 @@ const CHAPTERS: &[(&str, &str)] = &[
         "TASK.SHARDS",
         "[Shards](cluster.md#shards), [The rule for shards](worker-protocol.md#the-rule-for-shards)",
     ),
+    ("TASK.SET", "[Changing a task that waits](concepts.md#changing-a-task-that-waits)"),
     ("TASK.CANCEL", "[Cancel](concepts.md#cancel)"),
     ("TASK.RETRY", "[Retry and purge](concepts.md#retry-and-purge)"),
     (
@@ -64,6 +70,7 @@ const CHAPTERS: &[(&str, &str)] = &[
     ),
     ("TASK.GROUP", "[Groups](groups.md)"),
     ("TASK.CRON", "[Schedules](schedules.md)"),
+    ("TASK.BATCH", "[Batches](batches.md)"),
     ("TASK.PAUSE", "[Pause](concepts.md#pause)"),
     ("TASK.RESUME", "[Pause](concepts.md#pause)"),
     ("TASK.PURGE", "[Retry and purge](concepts.md#retry-and-purge)"),

@@ -28,14 +28,17 @@ mod list;
 mod load_chunk;
 #[cfg(test)]
 mod manual;
+mod named;
 mod next;
 mod pause;
+mod progress;
 mod purge;
 mod push;
 mod push_options;
 mod requeue;
 mod result;
 mod retry;
+mod set;
 mod shards;
 mod step;
 mod task;
@@ -60,6 +63,7 @@ pub const TABLE: &[Entry] = &[
     Entry::of::<len::Len>(),
     Entry::of::<info::Info>(),
     Entry::of::<shards::Shards>(),
+    Entry::of::<set::Set>(),
     Entry::of::<cancel::Cancel>(),
     Entry::of::<retry::Retry>(),
     Entry::of::<config::Config>(),

@@ -45,7 +45,7 @@ impl Command for Push {
         reply: "The task's id. With UNIQUE: [id, 1] for a new task, [id, 0] if a task already holds the \
             token",
         replicates: "One TASK._APPLY with the task, its id and times, and the reply to remember for REQUEST. \
-            If UNIQUE finds a task: what REPLACE changes in it. Nothing for a REQUEST that is sent \
+            If UNIQUE finds a task: what REPLACE and POSTPONE change in it. Nothing for a REQUEST that is sent \
             again",
         errors: errors![
             UNKNOWN,
@@ -163,7 +163,7 @@ impl Command for MPush {
 /// The options of TASK.PUSH.
 pub(super) const PUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "UNIQUE", "UNTIL", "FOR",
-    "KEEP", "REPLACE", "HEADERS", "BATCH", "AFTER", "ONDEAD", "REQUEST",
+    "KEEP", "REPLACE", "HEADERS", "BATCH", "AFTER", "ONDEAD", "REQUEST", "POSTPONE",
 ];
 const MPUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "HEADERS", "BATCH", "AFTER",
@@ -255,7 +255,7 @@ pub(super) fn decide<'p>(
     acked: Option<&Event>,
 ) -> Result<Event<'p>, Refusal> {
     let after = options.after();
-    let due = if after.is_some() { None } else { options.when.due(&now) };
+    let due = if after.is_some() { None } else { options.due(&now) };
     let push = engine::Push { due, options: options.at(now.at), payloads };
     match (after, acked) {
         (None, None) => queue.push(now, &push),
@@ -266,7 +266,7 @@ pub(super) fn decide<'p>(
 }
 
 /// Task `id` holds the UNIQUE token, so nothing is pushed. With REPLACE, the task gets the new payload and headers if
-/// it waits.
+/// it waits, and with POSTPONE it is due later.
 fn found<'a>(
     txn: &mut Txn<'a, '_>,
     id: TaskId,
@@ -279,6 +279,7 @@ fn found<'a>(
             txn.commit_push(&event, tasks)?;
         }
     }
+    postpone(txn, id, options)?;
     txn.count_found();
     if let Some(token) = options.request {
         let answer = Answer::Pushed { first: id, count: 0 };
@@ -286,4 +287,16 @@ fn found<'a>(
         txn.commit(&event)?;
     }
     Ok((id, 0))
+}
+
+/// With POSTPONE, a task that a push found is due as the push says.
+pub(super) fn postpone(txn: &mut Txn<'_, '_>, id: TaskId, options: &PushOptions<'_>) -> Result<(), Error> {
+    if !options.unique.postpone {
+        return Ok(());
+    }
+    let (due, until_ms) = (options.asked_due(&txn.now), options.unique.postpone_until_ms);
+    match txn.queue().postpone(txn.now, id, due, until_ms) {
+        Some(event) => txn.commit(&event),
+        None => Ok(()),
+    }
 }

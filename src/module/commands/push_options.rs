@@ -1,8 +1,8 @@
 //! The options of a push. PUSH, MPUSH, TASK.CRON SET and TASK.BATCH OPEN have them.
 
 use taskslot_engine::{
-    ATTEMPTS_MAX, After, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES,
-    OnDead, Options, SPAN_MAX_MS, TaskId, When,
+    ATTEMPTS_MAX, After, Due, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES,
+    Now, OnDead, Options, SPAN_MAX_MS, TaskId, When,
 };
 
 use super::args::Args;
@@ -131,16 +131,14 @@ impl<'a> PushOptions<'a> {
     /// Reads the value of an option.
     pub fn accept(&mut self, option: &str, args: &mut Args<'a>) -> Result<(), Error> {
         match option {
-            "DELAY" | "AT" if !matches!(self.when, When::Now) => return Err(Error::Clash("DELAY", "AT")),
-            "DELAY" => self.when = When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
-            "AT" => self.when = When::At(Millis(args.unsigned(AT, AT_MIN..=Millis::MAX.0 as i64)?)),
-            "PRIORITY" => self.priority = args.integer("PRIORITY", -128..=127)? as i8,
+            "DELAY" | "AT" => self.when = when(self.when, option, args)?,
+            "PRIORITY" => self.priority = priority(args)?,
             "ATTEMPTS" => self.attempts = Some(attempts(args)?),
             "LEASE" => self.lease_ms = Some(args.unsigned("LEASE", 1..=LEASE_MAX_MS as i64)? as u32),
             "TTL" => self.ttl_ms = Some(args.unsigned("TTL", 1..=SPAN_MAX_MS)?),
             "GROUP" => self.group = args.name("GROUP")?,
             "RETAIN" => self.retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
-            "HEADERS" => self.headers = headers(args)?,
+            "HEADERS" => self.headers = headers(args, 1)?,
             "BATCH" => self.batch = args.name("BATCH")?,
             "AFTER" => self.after = ids(args)?,
             "ONDEAD" => self.on_dead = Some(on_dead(args)?),
@@ -157,6 +155,20 @@ impl<'a> PushOptions<'a> {
             return Err(Error::Requires("ONDEAD", "AFTER"));
         }
         self.unique.check()
+    }
+
+    /// When a task becomes ready that is pushed now; `None` for at once. POSTPONE … UNTIL bounds it too.
+    pub fn due(&self, now: &Now) -> Option<Due> {
+        let due = self.asked_due(now)?;
+        match self.unique.postpone_until_ms {
+            Some(ms) => due.no_later_than(now.at.plus(ms), now),
+            None => Some(due),
+        }
+    }
+
+    /// The same, but only as DELAY or AT say.
+    pub fn asked_due(&self, now: &Now) -> Option<Due> {
+        self.when.due(now)
     }
 
     /// What the task waits for; `None` for nothing.
@@ -188,6 +200,21 @@ fn attempts(args: &mut Args<'_>) -> Result<i32, Error> {
     }
 }
 
+/// Reads the value of DELAY or AT. Errors: one of them was given before.
+pub fn when(before: When, option: &str, args: &mut Args<'_>) -> Result<When, Error> {
+    match option {
+        _ if before != When::Now => Err(Error::Clash("DELAY", "AT")),
+        "DELAY" => Ok(When::After(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?)),
+        "AT" => Ok(When::At(Millis(args.unsigned(AT, AT_MIN..=Millis::MAX.0 as i64)?))),
+        _ => Err(Error::Syntax),
+    }
+}
+
+/// Reads a priority.
+pub fn priority(args: &mut Args<'_>) -> Result<i8, Error> {
+    Ok(args.integer("PRIORITY", -128..=127)? as i8)
+}
+
 fn ids(args: &mut Args<'_>) -> Result<Vec<TaskId>, Error> {
     let count = args.count("AFTER")?;
     // Reserves no more than there are arguments: the count may be far larger.
@@ -203,8 +230,9 @@ fn on_dead(args: &mut Args<'_>) -> Result<OnDead, Error> {
     OnDead::ALL.get(word).copied().ok_or(Error::Syntax)
 }
 
-fn headers(args: &mut Args<'_>) -> Result<Vec<u8>, Error> {
-    let count = args.unsigned("HEADERS", 1..=HEADERS_MAX as i64)? as usize;
+/// Reads a count of headers, at least `least`, and the headers. They are returned encoded.
+pub fn headers(args: &mut Args<'_>, least: i64) -> Result<Vec<u8>, Error> {
+    let count = args.unsigned("HEADERS", least..=HEADERS_MAX as i64)? as usize;
     let mut pairs = Vec::with_capacity(count);
     for _ in 0..count {
         pairs.push((args.bytes()?, args.bytes()?));

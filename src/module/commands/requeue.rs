@@ -5,6 +5,7 @@ use taskslot_engine::{Event, SPAN_MAX_MS};
 use super::args::Args;
 use super::docs::{FIRST, errors};
 use super::handles::{HANDLES, work_on};
+use super::progress::{PROGRESS, read_progress};
 use crate::errors::Error;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::{Arg, Context};
@@ -36,12 +37,26 @@ impl Command for Requeue {
             ArgDoc::word("back", "BACK")
                 .optional()
                 .about("The tasks go behind all other ready tasks of their priority and group"),
+            PROGRESS,
         ],
         reply: "1 if the task was given back, 0 if it was removed or there is nothing left to give back. \
             With HANDLES: an array, with -2 instead of the error STALE",
-        replicates: "One TASK._APPLY with the tasks that are given back, and when they are ready. Nothing for \
+        replicates: "One TASK._APPLY with the tasks that are given back, when they are ready, and PROGRESS. Nothing for \
             handles that are stale or have nothing left to give back",
-        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, HANDLE, STALE, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        errors: errors![
+            UNKNOWN,
+            TWICE,
+            NO_VALUE,
+            RANGE,
+            TOO_LONG,
+            HANDLE,
+            STALE,
+            OUT_OF_MEMORY,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
@@ -49,11 +64,12 @@ impl Command for Requeue {
         let mut args = Args::new(args);
         let key = args.next()?;
         let handles = args.one_or_many("HANDLES", Args::handle)?;
-        let (mut delay_ms, mut back) = (None, false);
-        while let Some(option) = args.option(&["DELAY", "BACK"])? {
+        let (mut delay_ms, mut back, mut progress) = (None, false, None);
+        while let Some(option) = args.option(&["DELAY", "BACK", "PROGRESS"])? {
             match option {
                 "DELAY" => delay_ms = Some(args.unsigned("DELAY", 0..=SPAN_MAX_MS)?),
                 "BACK" => back = true,
+                "PROGRESS" => progress = Some(read_progress(&mut args)?),
                 _ => return Err(Error::Syntax),
             }
         }
@@ -61,8 +77,8 @@ impl Command for Requeue {
             ctx,
             key,
             &handles,
-            false,
-            |queue, now, handle| queue.requeue(now, handle, delay_ms, back),
+            progress.is_some(),
+            |queue, now, handle| queue.requeue_at(now, handle, delay_ms, back, progress),
             |_, event| i64::from(!matches!(event, Event::Cancelled { .. })),
         )
     }

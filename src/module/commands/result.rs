@@ -1,9 +1,10 @@
 //! `TASK.RESULT`: returns how a task ended, at once or when it does.
 
-use taskslot_engine::SPAN_MAX_MS;
+use taskslot_engine::{SPAN_MAX_MS, TaskId};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
+use super::named::TOKEN;
 use crate::errors::Error;
 use crate::keyspace::read;
 use crate::results;
@@ -30,7 +31,10 @@ impl Command for ResultCommand {
         keys: &[KeySpec::first(key_flags::RO | key_flags::ACCESS)],
         args: &[
             ArgDoc::key("key", 0),
-            ArgDoc::text("id").about("The id that the push returned"),
+            ArgDoc::one_of(
+                "task",
+                &[ArgDoc::text("id").about("The id that the push returned"), TOKEN],
+            ),
             ArgDoc::integer("ms").after("BLOCK").optional().about(
                 "Waits up to this many milliseconds for the end of the task, at most 100 years. 0 waits without a time \
                     limit. Has no effect in MULTI and in scripts",
@@ -45,6 +49,7 @@ impl Command for ResultCommand {
             TWICE,
             NO_VALUE,
             RANGE,
+            NAME,
             ID,
             BROKEN_WAIT,
             NO_PERMISSION,
@@ -59,19 +64,20 @@ impl Command for ResultCommand {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let id = args.id()?;
+        let task = args.task()?;
         let mut block_ms = None;
         while args.option(&["BLOCK"])?.is_some() {
             block_ms = Some(args.unsigned("BLOCK", 0..=SPAN_MAX_MS)?);
         }
         let found = read(ctx, key, |value, now| {
-            let Some(task) = value.queue.task(&now, id) else { return Found::Unknown };
+            let id = task.id(&value.queue, now.at);
+            let Some(task) = id.and_then(|id| value.queue.task(&now, id)) else { return Found::Unknown };
             match results::outcome_of(&task) {
                 Some((word, value)) => {
                     results::reply_outcome(ctx.reply(), word, value);
                     Found::Ended
                 }
-                None if value.health.is_sound() => Found::Living,
+                None if value.health.is_sound() => Found::Living(task.id),
                 None => Found::Broken,
             }
         })?;
@@ -79,8 +85,8 @@ impl Command for ResultCommand {
             Some(Found::Ended) => {}
             Some(Found::Unknown) | None => ctx.reply().integer(0),
             Some(Found::Broken) if block_ms.is_some() => return Err(Error::Broken),
-            Some(Found::Living) if block_ms.is_some_and(|ms| results::wait(ctx, key, id, ms)) => {}
-            Some(Found::Living | Found::Broken) => ctx.reply().null(),
+            Some(Found::Living(id)) if block_ms.is_some_and(|ms| results::wait(ctx, key, id, ms)) => {}
+            Some(Found::Living(_) | Found::Broken) => ctx.reply().null(),
         }
         Ok(())
     }
@@ -90,8 +96,8 @@ impl Command for ResultCommand {
 enum Found {
     /// The task has ended, and the reply is already sent.
     Ended,
-    /// The task has not ended.
-    Living,
+    /// This task has not ended. A client that waits, waits for it, whoever gets its token later.
+    Living(TaskId),
     /// There is no such task.
     Unknown,
     /// The task has not ended and never will, because its queue is broken.

@@ -4,6 +4,7 @@ use taskslot_engine::Event;
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
+use super::named::{ID, IDS, TOKEN};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
@@ -36,10 +37,9 @@ impl Command for Retry {
             ArgDoc::one_of(
                 "tasks",
                 &[
-                    ArgDoc::text("id").about("The id of a task"),
-                    ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()])
-                        .after("IDS")
-                        .about("1 to 1000 ids"),
+                    ID,
+                    IDS,
+                    TOKEN,
                     ArgDoc::block("oldest", &[ArgDoc::integer("n"), OF_GROUP])
                         .after("COUNT")
                         .about("The n oldest dead tasks, 1 to 1000 of them"),
@@ -57,12 +57,15 @@ impl Command for Retry {
         let key = args.next()?;
         let count = if args.word("COUNT") { Some(args.count("COUNT")?) } else { None };
         let group = if count.is_some() && args.word("GROUP") { Some(args.name("GROUP")?) } else { None };
-        let ids = if count.is_none() { Some(args.one_or_many("IDS", Args::id)?) } else { None };
+        let tasks = if count.is_none() { Some(args.tasks()?) } else { None };
         args.finish()?;
         let retried = write(ctx, key, Missing::Skip, |txn| {
             let (queue, count) = (txn.queue(), count.unwrap_or_default());
-            let (event, stopped) = match (&ids, group) {
-                (Some(ids), _) => (queue.retry(txn.now, ids.as_slice()), None),
+            let (event, stopped) = match (&tasks, group) {
+                (Some(tasks), _) => {
+                    let ids = tasks.as_slice().iter().filter_map(|task| task.id(queue, txn.now.at));
+                    (queue.retry(txn.now, &ids.collect::<Vec<_>>()), None)
+                }
                 (None, Some(group)) => queue.retry_group(txn.now, group, count),
                 (None, None) => (queue.retry_oldest(txn.now, count), None),
             };

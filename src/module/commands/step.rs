@@ -123,6 +123,7 @@ impl<'a> Step<'a> {
             txn.commit_push(event, self.payload)?;
         }
         if !pushed.1 {
+            push::postpone(txn, pushed.0, &self.options)?;
             txn.count_found();
         }
         if let Some(token) = token {

@@ -1,6 +1,6 @@
 //! The map of a task that GET and LIST return.
 
-use taskslot_engine::{Headers, TaskState, TaskView};
+use taskslot_engine::{Headers, TaskError, TaskState, TaskView};
 
 use crate::claims::reply_headers;
 use crate::relations::{Reader, reply_relations};
@@ -23,6 +23,27 @@ pub fn reply_task(reply: Reply<'_>, task: &TaskView<'_>, with_payload: bool) {
     if !headers.is_empty() {
         reply_headers(map.field("headers"), &headers);
     }
+    if with_payload && !task.errors.is_empty() {
+        let list = map.field("errors");
+        list.array(task.errors.len());
+        task.errors.iter().for_each(|error| reply_error(list, &error));
+    }
+}
+
+/// Replies an error as a map, without what is not known of it.
+fn reply_error(reply: Reply<'_>, error: &TaskError<'_>) {
+    let mut map = reply.open_map();
+    if error.attempt > 0 {
+        map.integer("attempt", error.attempt);
+    }
+    if error.at.0 > 0 {
+        map.number("at", error.at.0);
+    }
+    for (name, text) in [("worker", error.worker), ("error", error.text)] {
+        if !text.is_empty() {
+            map.text(name, text);
+        }
+    }
 }
 
 fn reply_texts(map: &mut Map<'_>, task: &TaskView<'_>, with_payload: bool) {
@@ -33,9 +54,9 @@ fn reply_texts(map: &mut Map<'_>, task: &TaskView<'_>, with_payload: bool) {
     };
     text("id", &task.id.text());
     text("state", task.state.name().as_bytes());
-    text("worker", task.lease.map_or(&[], |lease| lease.worker));
+    text("worker", task.worker());
     text("group", task.options.group);
-    text("error", task.error);
+    text("error", task.error());
     text("progress", task.progress);
     if with_payload {
         map.text("payload", task.payload);
@@ -84,8 +105,13 @@ fn reply_times(map: &mut Map<'_>, task: &TaskView<'_>) {
 }
 
 fn reply_lease(map: &mut Map<'_>, task: &TaskView<'_>) {
+    if let Some(claimed_at) = task.claimed_at() {
+        map.number("claimed", claimed_at.0);
+    }
+    if let Some(last) = task.last {
+        map.number("run-ms", last.run_ms);
+    }
     if let Some(lease) = task.lease {
-        map.number("claimed", lease.claimed_at.0);
         map.number("lease", lease.number.0);
         map.integer("lease-ms", lease.lease_ms);
         map.integer("tied", lease.tied);

@@ -1,4 +1,4 @@
-//! The token of a push: `UNIQUE token [UNTIL START | FOR ms [KEEP]] [REPLACE]`.
+//! The token of a push: `UNIQUE token [UNTIL START | FOR ms [KEEP]] [REPLACE [POSTPONE [UNTIL ms]]]`.
 
 use taskslot_engine::{Hold, Millis, SPAN_MAX_MS, Unique};
 
@@ -31,9 +31,18 @@ pub const UNIQUE: ArgDoc = ArgDoc::block("unique", &[ArgDoc::text("token"), HOLD
             dead or removed",
     );
 
-const REPLACE: ArgDoc = ArgDoc::word("replace", "REPLACE")
+const REPLACE: ArgDoc = ArgDoc::block("replace", &[POSTPONE]).after("REPLACE").optional().about(
+    "If the task that holds the token is ready, delayed or held, it gets this payload and these headers",
+);
+
+const POSTPONE: ArgDoc = ArgDoc::block("postpone", &[POSTPONE_UNTIL]).after("POSTPONE").optional().about(
+    "That task is also due as DELAY or AT of this push say, counted from now: so it runs once the pushes have stopped",
+);
+
+const POSTPONE_UNTIL: ArgDoc = ArgDoc::integer("until-ms")
+    .after("UNTIL")
     .optional()
-    .about("If the task that holds the token is ready or delayed, it gets this payload and these headers");
+    .about("But at most this many milliseconds after it was first pushed, 1 ms to 100 years. Comes directly after POSTPONE");
 
 /// The option as an argument of a schedule. Each run is a push of its own, so there is nothing to replace.
 pub const UNIQUE_RUNS: ArgDoc =
@@ -50,6 +59,10 @@ pub struct UniqueOptions<'a> {
     keep: bool,
     /// Whether a waiting task that holds the token gets the payload of this push.
     pub replace: bool,
+    /// Whether that task is due as this push says.
+    pub postpone: bool,
+    /// How many ms after its push it is due at the latest.
+    pub postpone_until_ms: Option<u64>,
 }
 
 impl<'a> UniqueOptions<'a> {
@@ -64,21 +77,31 @@ impl<'a> UniqueOptions<'a> {
             "FOR" => self.for_ms = Some(args.unsigned("FOR", 1..=SPAN_MAX_MS)?),
             "KEEP" => self.keep = true,
             "REPLACE" => self.replace = true,
+            "POSTPONE" => {
+                self.postpone = true;
+                self.postpone_until_ms = postpone_until(args)?;
+            }
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    /// Checks that the options fit together. Errors: UNTIL, FOR or REPLACE without a token, UNTIL with FOR, KEEP
-    /// without FOR.
+    /// Checks that the options fit together. Errors: UNTIL, FOR, REPLACE or POSTPONE without a token, UNTIL with FOR,
+    /// KEEP without FOR, POSTPONE without REPLACE.
     pub fn check(&self) -> Result<(), Error> {
         let has_span = self.for_ms.is_some();
-        let given =
-            [(self.until_start, "UNTIL"), (has_span, "FOR"), (self.keep, "KEEP"), (self.replace, "REPLACE")];
+        let given = [
+            (self.until_start, "UNTIL"),
+            (has_span, "FOR"),
+            (self.keep, "KEEP"),
+            (self.replace, "REPLACE"),
+            (self.postpone, "POSTPONE"),
+        ];
         match given.into_iter().find(|(is_given, _)| *is_given) {
             Some((_, option)) if self.token.is_none() => Err(Error::Requires(option, "UNIQUE")),
             _ if self.until_start && has_span => Err(Error::Clash("UNTIL", "FOR")),
             _ if self.keep && !has_span => Err(Error::Requires("KEEP", "FOR")),
+            _ if self.postpone && !self.replace => Err(Error::Requires("POSTPONE", "REPLACE")),
             _ => Ok(()),
         }
     }
@@ -98,4 +121,14 @@ impl<'a> UniqueOptions<'a> {
         };
         self.token.map(|token| Unique { token, hold })
     }
+}
+
+/// Reads the UNTIL of a POSTPONE, if it comes next. `UNTIL START` belongs to the token instead.
+fn postpone_until(args: &mut Args<'_>) -> Result<Option<u64>, Error> {
+    let mut ahead = args.clone();
+    if !ahead.word("UNTIL") || ahead.word("START") {
+        return Ok(None);
+    }
+    args.word("UNTIL");
+    Ok(Some(args.unsigned("UNTIL", 1..=SPAN_MAX_MS)?))
 }

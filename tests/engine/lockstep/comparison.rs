@@ -1,11 +1,12 @@
 //! What a queue and the naive model must agree on, and how a history ends.
 
 use taskslot_engine::{
-    Claim, Claimable, Cursor, Event, Handle, Limit, Listing, Now, Options, TaskId, TaskState, Unique,
+    Claim, Claimable, Cursor, Event, Handle, Limit, Listing, Options, TaskError, TaskId, TaskState, Unique,
 };
 
 use super::Lockstep;
 use crate::copies::digest;
+use crate::model::attempts::{Failure, Last};
 use crate::model::{Place, Task};
 
 impl Lockstep {
@@ -68,7 +69,7 @@ impl Lockstep {
             for task in tasks {
                 let other = expected.get(at).expect("no more tasks than in the model");
                 assert_eq!(task.id, other.id, "{} task {at}", state.name());
-                assert_eq!(format!("{:?}", self.seen(task.id)), format!("{:?}", shown(&self.now, other)));
+                assert_eq!(format!("{:?}", self.seen(task.id)), format!("{:?}", self.shown(other)));
                 at += 1;
             }
             if next == Cursor::default() {
@@ -107,7 +108,33 @@ impl Lockstep {
         let counters = [task.instant.0, task.deliveries.into(), task.failures.into(), task.stalls.into()];
         let outputs =
             (task.progress.to_vec(), task.result.map(<[u8]>::to_vec), task.kept_until.map(|at| at.0));
-        (task.state, task.payload.to_vec(), task.options, counters, lease, task.error.to_vec(), outputs)
+        let error =
+            |error: TaskError| (error.attempt, error.at.0, error.worker.to_vec(), error.text.to_vec());
+        let last = task.last.map(|last| (last.claimed_at.0, last.run_ms, last.worker.to_vec()));
+        let attempts = (task.errors.iter().map(error).collect(), last);
+        (task.state, task.payload.to_vec(), task.options, counters, lease, attempts, outputs)
+    }
+
+    fn shown<'a>(&self, task: &'a Task) -> Seen<'a> {
+        let (instant, lease) = match &task.place {
+            Place::Ready { since } => (*since, None),
+            Place::Delayed { due } => (due.on_clock(&self.now).0, None),
+            Place::Dead { at } | Place::Done { at, .. } => (*at, None),
+            Place::Leased { deadline, claimed_at, worker, tied, cancel } => {
+                (*deadline, Some((task.number, task.own_ms, *claimed_at, worker.clone(), (*tied, *cancel))))
+            }
+        };
+        let Task { priority, attempts, lease_ms, retain_ms, ttl_ms, .. } = *task;
+        let unique = task.unique.as_ref().map(|(token, hold)| Unique { token, hold: *hold });
+        let (headers, group) = (&task.headers, &[]);
+        let batch = &[];
+        let options =
+            Options { priority, attempts, lease_ms, headers, group, unique, ttl_ms, retain_ms, batch };
+        let until = if let Place::Done { until, .. } = task.place { Some(until) } else { None };
+        let outputs = (task.progress.clone(), task.result.clone(), until);
+        let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];
+        let attempts = (self.model.shown_errors(&task.errors), task.last.clone());
+        (task.state(), task.payload.clone(), options, counters, lease, attempts, outputs)
     }
 
     /// Ends a history without further faults: every task can be finished, and nothing stays behind.
@@ -149,24 +176,7 @@ type SeenLease = (u64, u32, u64, Vec<u8>, (bool, bool));
 
 /// The progress, the result, and until when it is retained.
 type Outputs = (Vec<u8>, Option<Vec<u8>>, Option<u64>);
-type Seen<'a> = (TaskState, Vec<u8>, Options<'a>, [u64; 4], Option<SeenLease>, Vec<u8>, Outputs);
 
-fn shown<'a>(now: &Now, task: &'a Task) -> Seen<'a> {
-    let (instant, lease) = match &task.place {
-        Place::Ready { since } => (*since, None),
-        Place::Delayed { due } => (due.on_clock(now).0, None),
-        Place::Dead { at } | Place::Done { at, .. } => (*at, None),
-        Place::Leased { deadline, claimed_at, worker, tied, cancel } => {
-            (*deadline, Some((task.number, task.own_ms, *claimed_at, worker.clone(), (*tied, *cancel))))
-        }
-    };
-    let Task { priority, attempts, lease_ms, retain_ms, ttl_ms, .. } = *task;
-    let unique = task.unique.as_ref().map(|(token, hold)| Unique { token, hold: *hold });
-    let (headers, group) = (&task.headers, &[]);
-    let batch = &[];
-    let options = Options { priority, attempts, lease_ms, headers, group, unique, ttl_ms, retain_ms, batch };
-    let until = if let Place::Done { until, .. } = task.place { Some(until) } else { None };
-    let outputs = (task.progress.clone(), task.result.clone(), until);
-    let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];
-    (task.state(), task.payload.clone(), options, counters, lease, task.error.clone(), outputs)
-}
+/// The errors, and the last attempt.
+type Attempts = (Vec<Failure>, Option<Last>);
+type Seen<'a> = (TaskState, Vec<u8>, Options<'a>, [u64; 4], Option<SeenLease>, Attempts, Outputs);

@@ -44,6 +44,7 @@ impl Lockstep {
                     payloads.iter().map(|payload| payload.len() + options.headers.len()).sum()
                 }
                 Event::Replaced { headers, payload, .. } => headers.len() + payload.len(),
+                Event::Edited { .. } => usize::try_from(lockstep.queue.growth(push)).unwrap_or(0),
                 other => panic!("a push: {other:?}"),
             };
             lockstep.queue.record_bytes() + added as u64
@@ -56,7 +57,9 @@ impl Lockstep {
                 self.apply(&Event::Forgotten { ids: vec![id] });
             }
         }
-        assert!(bytes(self) <= max, "there is room for a push that was accepted");
+        // What releases bytes is accepted in a queue that has too many.
+        let is_smaller = matches!(push, Event::Edited { .. }) && self.queue.growth(push) <= 0;
+        assert!(is_smaller || bytes(self) <= max, "there is room for what was accepted");
         self.model.keep_done(self.queue.count(TaskState::Done));
     }
 

@@ -26,7 +26,7 @@ impl Model {
             match place {
                 Place::Dead { .. } if self.takes_again(now, id) => {
                     let task = self.find(id).unwrap();
-                    (task.failures, task.stalls) = (0, 0);
+                    (task.failures, task.stalls, task.last) = (0, 0, None);
                 }
                 Place::Delayed { .. } => {}
                 _ => continue,

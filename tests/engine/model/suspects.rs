@@ -58,8 +58,8 @@ impl Model {
         self.awaited.clone()
     }
 
-    /// Sets the error of a task that dies of a stall. The stall is counted already.
-    pub(super) fn set_why_dead(&mut self, now: &Now, id: TaskId) {
+    /// The error of a task that dies of a stall. The stall is counted already.
+    pub(super) fn why_dead(&mut self, now: &Now, id: TaskId) -> Vec<u8> {
         let run_max = self.limit("run-max");
         let task = self.find(id).unwrap();
         let Place::Leased { deadline, claimed_at, worker, tied, .. } = &task.place else { unreachable!() };
@@ -76,6 +76,6 @@ impl Model {
         } else if run_max.is_some_and(|run_max| deadline - claimed_at >= run_max) {
             why += " (run-max)";
         }
-        task.error = why.into_bytes();
+        why.into_bytes()
     }
 }

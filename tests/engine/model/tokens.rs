@@ -103,10 +103,12 @@ impl Model {
             return Ok(false);
         }
         let added = (headers.len() + payload.len()) as u64;
-        if max.is_some_and(|max| bytes - task.replaced + added > max) {
+        let before = task.replaced + task.replaced_headers;
+        if max.is_some_and(|max| bytes - before + added > max) {
             return Err(Refusal::FullBytes);
         }
-        (task.headers, task.payload, task.replaced) = (headers.to_vec(), payload.to_vec(), added);
+        (task.headers, task.payload) = (headers.to_vec(), payload.to_vec());
+        (task.replaced, task.replaced_headers) = (payload.len() as u64, headers.len() as u64);
         Ok(true)
     }
 

@@ -117,7 +117,7 @@ def test_an_unknown_option_is_refused(c, command):
     c.push()
     handle = c.claim()
     digest = c.digest()
-    known = {"TASK.ACK": ["RESULT r", "RETAIN 5"], "TASK.EXTEND": ["PROGRESS p"]}.get(command, [])
+    known = ["RESULT r", "RETAIN 5"] if command == "TASK.ACK" else ["PROGRESS p"]
     for option in ("RESULT r", "RETAIN 5", "PROGRESS p", "TTL 5", "WORKER w", "", "HANDLES", "HANDLES 1"):
         if option in known:
             continue

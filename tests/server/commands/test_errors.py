@@ -22,12 +22,17 @@ WRITES = [
     ["TASK.REQUEUE", "k", HANDLE],
     ["TASK.EXTEND", "k", HANDLE],
     ["TASK.FAIL", "k", HANDLE],
+    ["TASK.SET", "k", "1-1", "PRIORITY", 1],
+    ["TASK.SET", "k", "UNIQUE", "t", "DELAY", 0],
     ["TASK.CANCEL", "k", "1-1"],
     ["TASK.CANCEL", "k", "IDS", 1, "1-1"],
     ["TASK.RETRY", "k", "1-1"],
     ["TASK.RETRY", "k", "COUNT", 1],
     ["TASK.CONFIG", "k", "SET", "lease", 5],
     ["TASK.CONFIG", "k", "RESET"],
+    ["TASK.BATCH", "k", "OPEN", "b", "PAYLOAD", "p"],
+    ["TASK.BATCH", "k", "CLOSE", "b"],
+    ["TASK.BATCH", "k", "DEL", "b"],
     ["TASK.PAUSE", "k"],
     ["TASK.RESUME", "k"],
     ["TASK.PURGE", "k", "ALL"],
@@ -37,11 +42,14 @@ WRITES = [
 ]
 READS = [
     ["TASK.GET", "k", "1-1"],
+    ["TASK.GET", "k", "UNIQUE", "t"],
     ["TASK.LIST", "k", "ready"],
     ["TASK.LEN", "k"],
     ["TASK.INFO", "k"],
     ["TASK.INFO", "k", "CONFIG"],
     ["TASK.INFO", "k", "WORKERS"],
+    ["TASK.INFO", "k", "BATCHES"],
+    ["TASK.BATCH", "k", "INFO", "b"],
 ]
 # The smallest number of arguments, counting the command's name, and whether more are accepted.
 ARITIES = {
@@ -55,16 +63,18 @@ ARITIES = {
     "TASK.EXTEND": (3, True),
     "TASK.FAIL": (3, True),
     "TASK.RESULT": (3, True),
-    "TASK.GET": (3, False),
+    "TASK.GET": (3, True),
     "TASK.LIST": (3, True),
     "TASK.LEN": (2, True),
     "TASK.INFO": (2, True),
     "TASK.SHARDS": (3, True),
+    "TASK.SET": (5, True),
     "TASK.CANCEL": (3, True),
     "TASK.RETRY": (3, True),
     "TASK.CONFIG": (3, True),
     "TASK.GROUP": (4, True),
     "TASK.CRON": (4, True),
+    "TASK.BATCH": (4, True),
     "TASK.PAUSE": (2, True),
     "TASK.RESUME": (2, True),
     "TASK.PURGE": (3, True),
@@ -95,7 +105,10 @@ def test_a_wrong_number_of_arguments_is_the_servers_own_error(protocol, c):
 
 
 # The options of a push, as an error lists them.
-PUSH = "DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, UNIQUE, UNTIL, FOR, KEEP, REPLACE, HEADERS or REQUEST"
+PUSH = (
+    "DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, UNIQUE, UNTIL, FOR, KEEP, REPLACE, HEADERS, BATCH, "
+    "AFTER, ONDEAD, REQUEST or POSTPONE"
+)
 
 # What is sent, and the error that is replied.
 NAMED = {
@@ -108,11 +121,17 @@ NAMED = {
     "TASK.PUSH q p UNIQUE t KEEP": "option KEEP requires FOR",
     "TASK.PUSH q p UNIQUE t UNTIL END": "unknown option 'END', expected START",
     "TASK.PUSH q p UNIQUE t UNTIL START FOR 5": "options UNTIL and FOR cannot be combined",
+    "TASK.PUSH q p POSTPONE": "option POSTPONE requires UNIQUE",
+    "TASK.PUSH q p UNIQUE t POSTPONE": "option POSTPONE requires REPLACE",
+    "TASK.PUSH q p UNIQUE t REPLACE POSTPONE UNTIL": "option UNTIL has no value",
+    "TASK.PUSH q p UNIQUE t REPLACE POSTPONE UNTIL x": "UNTIL must be an integer between 1 and 3153600000000",
+    "TASK.PUSH q p UNIQUE t REPLACE UNTIL 5 POSTPONE": "unknown option '5', expected START",
     "TASK.PUSH q p TASKS 1 x": f"unknown option 'TASKS', expected {PUSH}",
     "TASK.MPUSH q PRIORITY 1 LEASE 5": "option TASKS is required",
     "TASK.MPUSH q TASKS 3 x y": "option TASKS has no value",
     "TASK.MPUSH q TASKS 1 x y": "unknown option 'y', "
-    "expected DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, HEADERS, REQUEST or TASKS",
+    "expected DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, HEADERS, BATCH, AFTER, ONDEAD, REQUEST or "
+    "TASKS",
     "TASK.CLAIM q 5": "unknown option '5', "
     "expected COUNT, BYTES, LEASE, BLOCK, GATHER, WORKER, GROUP, TIED, NOACK, REQUEST or WITHMETA",
     "TASK.CLAIM q COUNT": "option COUNT has no value",
@@ -128,15 +147,21 @@ NAMED = {
     "TASK.EXTEND q 1-1@1-00000000 LEASE": "option LEASE has no value",
     "TASK.FAIL q 1-1@1-00000000 DEAD DELAY 5": "options DELAY and DEAD cannot be combined",
     "TASK.RESULT q 1-1 WAIT 5": "unknown option 'WAIT', expected BLOCK",
-    "TASK.LIST q gone": "unknown option 'gone', expected READY, DELAYED, LEASED, DEAD or DONE",
+    "TASK.LIST q gone": "unknown option 'gone', expected READY, DELAYED, HELD, LEASED, DEAD or DONE",
     "TASK.LIST q ready LIMIT 5": "unknown option 'LIMIT', "
     "expected CURSOR, COUNT, BYTES, GROUP, WORKER, WITHPAYLOAD, REV, MATCH or HEADER",
     "TASK.LIST q ready MATCH a HEADER b c": "options MATCH and HEADER cannot be combined",
     "TASK.LIST q ready HEADER b": "option HEADER has no value",
     "TASK.LEN q ready dead": "unexpected argument 'dead'",
-    "TASK.INFO q LOAD": "unknown option 'LOAD', expected CONFIG, CRON, GROUPS or WORKERS",
+    "TASK.INFO q LOAD": "unknown option 'LOAD', expected CONFIG, CRON, GROUPS, BATCHES or WORKERS",
     "TASK.INFO q GROUPS AFTER": "option AFTER has no value",
     "TASK.SHARDS q 4 SLOTS": "unknown option 'SLOTS', expected WITHSLOTS",
+    "TASK.GET q 1-1 2-1": "unexpected argument '2-1'",
+    "TASK.GET q UNIQUE": "option UNIQUE has no value",
+    "TASK.SET q IDS 1 1-1": "at least one option is required",
+    "TASK.SET q 1-1 AT 5": "AT in unix milliseconds must be an integer between 100000000000 and 281474976710655",
+    "TASK.SET q IDS 2 UNIQUE t DELAY 1": "invalid task id",
+    "TASK.SET q UNIQUE t TTL 1": "unknown option 'TTL', expected DELAY, AT, PRIORITY, GROUP, PAYLOAD or HEADERS",
     "TASK.CANCEL q 1-1 2-1": "unexpected argument '2-1'",
     "TASK.RETRY q COUNT": "option COUNT has no value",
     "TASK.CONFIG q GET": "unknown option 'GET', expected SET or RESET",
@@ -152,12 +177,22 @@ NAMED = {
     "TASK.CRON q SET s EVERY 5000 DELAY 5 PAYLOAD p": "unknown option 'DELAY', "
     "expected EVERY, CRON, TZ, CATCHUP, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, UNIQUE, UNTIL, FOR, KEEP, "
     "HEADERS or PAYLOAD",
+    "TASK.PUSH q p ONDEAD RUN": "option ONDEAD requires AFTER",
+    "TASK.PUSH q p AFTER 2 1-1": "option AFTER has no value",
+    "TASK.PUSH q p AFTER 1 1-1": "AFTER names a task that was never pushed",
+    "TASK.PUSH q p AFTER 1 1-1 ONDEAD LATER": "unknown option 'LATER', expected WAIT, RUN or DROP",
+    "TASK.PUSH q p BATCH b": "there is no batch of this name",
+    "TASK.BATCH q PUSH b": "unknown option 'PUSH', expected OPEN, CLOSE, INFO or DEL",
+    "TASK.BATCH q OPEN b": "option PAYLOAD is required",
+    "TASK.BATCH q OPEN b UNIQUE t PAYLOAD p": "unknown option 'UNIQUE', "
+    "expected DELAY, AT, PRIORITY, ATTEMPTS, LEASE, GROUP, TTL, RETAIN, HEADERS, BATCH or PAYLOAD",
+    "TASK.BATCH q CLOSE b": "there is no batch of this name",
     "TASK.PAUSE q OUT IN": "options OUT and IN cannot be combined",
     "TASK.PAUSE q GROUP g OUT": "options GROUP and OUT cannot be combined",
     "TASK.PAUSE q IN FOR 5 GROUP g": "options IN and GROUP cannot be combined",
     "TASK.RESUME q ALL GROUP g": "options ALL and GROUP cannot be combined",
     "TASK.RESUME q FOR 5": "unknown option 'FOR', expected OUT, IN, ALL or GROUP",
-    "TASK.PURGE q leased": "unknown option 'leased', expected READY, DELAYED, DEAD, DONE, ALL or IDS",
+    "TASK.PURGE q leased": "unknown option 'leased', expected HELD, READY, DELAYED, DEAD, DONE, ALL or IDS",
     "TASK.PURGE q ready LIMIT 5": "unknown option 'LIMIT', expected OLDER or COUNT",
     "TASK.PURGE q IDS 1 1-1 COUNT 5": "options IDS and COUNT cannot be combined",
     "TASK.PURGE q IDS 2 1-1": "option IDS has no value",
@@ -222,7 +257,7 @@ def test_other_commands_refuse_a_queue(c):
 
 
 def test_a_missing_key_is_an_empty_queue(c):
-    """Only PUSH, MPUSH, CONFIG SET and PAUSE create a queue."""
+    """Only PUSH, MPUSH, CONFIG SET, BATCH OPEN and PAUSE create a queue. It has no batch."""
     expected = {
         "TASK.CLAIM": [],
         "TASK.NEXT": [0, []],
@@ -231,16 +266,19 @@ def test_a_missing_key_is_an_empty_queue(c):
         "TASK.INFO": None,
         "TASK.RESUME": "OK",
         "TASK.CONFIG": "OK",
+        "TASK.BATCH CLOSE": Error("ERR there is no batch of this name"),
+        "TASK.BATCH INFO": None,
     }
     for command in WRITES + READS:
         if "BLOCK" in command:
             continue
         reply = c(*command)
-        if command[0] in ("TASK.PUSH", "TASK.MPUSH", "TASK.PAUSE") or "SET" in command:
+        if command[0] in ("TASK.PUSH", "TASK.MPUSH", "TASK.PAUSE") or {"SET", "OPEN"} & set(command):
             assert not isinstance(reply, Error) and c("DEL", "k") == 1
         else:
             many = "HANDLES" in command or "IDS" in command and command[0] != "TASK.PURGE"
-            assert reply == expected.get(command[0], [0] if many else 0)
+            name = " ".join(command[:1] + command[2:3]) if command[0] == "TASK.BATCH" else command[0]
+            assert reply == expected.get(name, [0] if many else 0)
             assert c("EXISTS", "k") == 0
 
 

@@ -4,6 +4,7 @@ import pytest
 from harness.talk import SYNTAX, Error, Talk
 
 STALE = Error("STALE the lease has ended and the handle is no longer valid")
+DAY = 86_400_000
 
 
 def state(c: Talk, handle: bytes) -> bytes:
@@ -74,10 +75,83 @@ def test_fail_dead_makes_the_task_dead_at_once(c):
     assert c("TASK.FAIL", "q", a) == STALE
 
 
-def test_the_text_of_a_failure_is_kept_and_cut_at_1_kib(c):
+def test_the_text_of_a_failure_is_kept_and_cut_at_4_kib(c):
     """The text can be any bytes. The next failure replaces it, or removes it if it has no text."""
     task = c.push()
-    for text, kept in ((b"\0\r\n\xff", b"\0\r\n\xff"), (b"x" * 5000, b"x" * 1024), (b"", None)):
+    for text, kept in ((b"\0\r\n\xff", b"\0\r\n\xff"), (b"x" * 5000, b"x" * 4096), (b"", None)):
         assert c("TASK.FAIL", "q", c.claim(), "ERROR", text) > 0
         assert c.map("TASK.GET", "q", task).get(b"error") == kept
         assert c("TASK.RETRY", "q", task) == 1
+
+
+def test_the_last_errors_are_kept_with_attempt_time_and_worker(c):
+    """There are as many as errors-kept says, the oldest first. A failure without a text is among them."""
+    task = c.push()
+    c("TASK.CONFIG", "q", "SET", "errors-kept", 3)
+    for worker, error in (("w1", "one"), ("w1", "two"), ("w2", ""), ("", "four")):
+        handle = c.claim("q", "WORKER", worker) if worker else c.claim()
+        assert c("TASK.FAIL", "q", handle, *(["ERROR", error] if error else []), "DELAY", DAY) == DAY
+        assert c("TASK.RETRY", "q", task) == 1
+    shown = c.map("TASK.GET", "q", task)
+    errors = [c.as_map(error) for error in shown[b"errors"]]
+    instants = [error.pop(b"at") for error in errors]
+    assert instants == sorted(instants) and shown[b"enqueued"] <= instants[0] <= shown[b"ready-since"]
+    assert errors == [
+        {b"attempt": 2, b"worker": b"w1", b"error": b"two"},
+        {b"attempt": 3, b"worker": b"w2"},
+        {b"attempt": 4, b"error": b"four"},
+    ]
+    assert shown[b"error"] == b"four"
+    [listed] = c("TASK.LIST", "q", "READY", "WITHPAYLOAD")[1]
+    assert len(c.as_map(listed)[b"errors"]) == 3
+    [listed] = c("TASK.LIST", "q", "READY")[1]
+    assert c.as_map(listed)[b"error"] == b"four" and b"errors" not in c.as_map(listed)
+    c("TASK.CONFIG", "q", "SET", "errors-kept", 1)
+    assert len(c.map("TASK.GET", "q", task)[b"errors"]) == 1
+
+
+def test_a_task_that_dies_of_a_stall_has_an_error_that_says_so(server):
+    """It stands behind the errors of the failures before."""
+    c = Talk(server)
+    task = c.push()
+    c("TASK.CONFIG", "q", "SET", "errors-kept", 10, "stalls", 1)
+    c("TASK.FAIL", "q", c.claim("q", "WORKER", "w1"), "ERROR", "no disk", "DELAY", 1)
+    c("TASK.RETRY", "q", task)
+    c.claim("q", "WORKER", "w2", "LEASE", 1)
+    server.wait_until(lambda: state(c, task) == b"dead", "the lease ends")
+    first, second = (c.as_map(error) for error in c.map("TASK.GET", "q", task)[b"errors"])
+    assert (first[b"worker"], first[b"error"]) == (b"w1", b"no disk")
+    assert (second[b"attempt"], second[b"worker"]) == (2, b"w2")
+    assert second[b"error"] == b"1 stall, after 1 ms at worker w2"
+
+
+def test_a_dead_task_shows_its_last_attempt_until_it_is_retried(c):
+    """The worker, when it claimed the task, and for how long it had it."""
+    task = c.push()
+    handle = c.claim("q", "WORKER", "w1")
+    claimed = c.map("TASK.GET", "q", task)[b"claimed"]
+    assert c("TASK.FAIL", "q", handle, "DEAD") == -1
+    shown = c.map("TASK.GET", "q", task)
+    assert (shown[b"worker"], shown[b"claimed"]) == (b"w1", claimed)
+    assert claimed + shown[b"run-ms"] == shown[b"dead-since"]
+    [listed] = c("TASK.LIST", "q", "DEAD")[1]
+    assert c.as_map(listed)[b"run-ms"] == shown[b"run-ms"]
+    assert c("TASK.RETRY", "q", task) == 1
+    assert not {b"worker", b"claimed", b"run-ms"} & set(c.map("TASK.GET", "q", task))
+
+
+def test_a_failure_says_how_far_the_task_has_got(c):
+    """PROGRESS is kept through the retry and when the task is dead. An empty one removes it."""
+    task = c.push()
+    assert c("TASK.FAIL", "q", c.claim(), "PROGRESS", "step=1", "DELAY", DAY) == DAY
+    assert c.map("TASK.GET", "q", task)[b"progress"] == b"step=1"
+    c("TASK.RETRY", "q", task)
+    assert c("TASK.FAIL", "q", "HANDLES", 1, c.claim(), "DEAD", "PROGRESS", "x" * 4096) == [-1]
+    assert len(c.map("TASK.GET", "q", task)[b"progress"]) == 4096
+    c("TASK.RETRY", "q", task)
+    digest, handle = c.digest(), c.claim()
+    assert c("TASK.FAIL", "q", handle, "PROGRESS", "x" * 4097) == Error(
+        "ERR PROGRESS must be at most 4096 bytes long"
+    )
+    assert c("TASK.FAIL", "q", handle, "PROGRESS", "") > 0
+    assert b"progress" not in c.map("TASK.GET", "q", task) and c.digest() != digest

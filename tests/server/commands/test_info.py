@@ -6,10 +6,10 @@ from harness.talk import Talk
 DAY = 86_400_000
 
 FIELDS = [
-    *[b"ready", b"delayed", b"leased", b"dead", b"done"],
+    *[b"ready", b"delayed", b"held", b"leased", b"dead", b"done"],
     *[b"pushed", b"claimed", b"acked", b"late", b"failed", b"stalled", b"requeued", b"retried", b"died"],
     *[b"cancelled", b"purged", b"dropped", b"forgotten", b"expired", b"duplicate", b"found", b"refused"],
-    *[b"bytes", b"memory", b"tokens", b"groups", b"blocked-workers"],
+    *[b"bytes", b"memory", b"tokens", b"groups", b"batches-open", b"batches-closed", b"blocked-workers"],
     *[b"oldest-ready-ms", b"next-delayed-ms", b"paused-in", b"paused-out", b"held-by"],
     *[b"in-per-second-1m", b"in-per-second-5m", b"out-per-second-1m", b"out-per-second-5m"],
     *[b"wait-p50-ms", b"wait-p95-ms", b"wait-p99-ms", b"run-p50-ms", b"run-p95-ms", b"run-p99-ms"],

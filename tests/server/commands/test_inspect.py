@@ -30,6 +30,7 @@ DEFAULTS = {
     b"group-rate-per": 1000,
     b"groups-max": 1_000_000,
     b"tokens-max": 1_000_000,
+    b"errors-kept": 1,
 }
 
 
@@ -141,8 +142,8 @@ def test_list_shows_the_tasks_of_a_state_in_their_order(c):
     assert {task[b"id"] for task in listed(c, "dead")} == {handle.split(b"@")[0] for handle in dead}
 
 
-def test_list_shows_the_fields_of_get_except_payload_and_result(c):
-    """WITHPAYLOAD adds both."""
+def test_list_shows_the_fields_of_get_except_payload_result_and_errors(c):
+    """WITHPAYLOAD adds them."""
     c.push("q", "pay", "HEADERS", 1, "h", "v")
     c.push("q", "pay", "DELAY", DAY)
     for _ in range(3):
@@ -156,6 +157,7 @@ def test_list_shows_the_fields_of_get_except_payload_and_result(c):
         assert full == c.map("TASK.GET", "q", full[b"id"])
         assert full.pop(b"payload") == b"pay"
         assert full.pop(b"result", None) == (b"r" if state == "done" else None)
+        assert (b"errors" in full) == (state == "dead") and full.pop(b"errors", True)
         assert full == bare
 
 

@@ -20,23 +20,30 @@ PUSHED = [
     "HEADERS 1 n " + "x" * 5000,
     "ATTEMPTS 0",
 ]
+# What PUSH and MPUSH have beside that, to wait for other tasks and to count in a batch.
+WAITS = ["ONDEAD run", "AFTER 1 x", "AFTER 1 1-1", "BATCH b"]
 HANDLED = ["x", f"{HANDLE} NO", "HANDLES 0 x", "HANDLES 2 " + HANDLE]
 SHARED = {
-    "TASK.PUSH": ["p " + words for words in [*PUSHED, "DELAY 1 AT 1", "UNIQUE t UNTIL no", "KEEP"]],
-    "TASK.MPUSH": [words + " TASKS 1 p" for words in (*PUSHED, "DELAY 1 AT 1")]
-    + ["TTL 1 LEASE 1", "TTL 1 TASKS 2 p"],
+    "TASK.PUSH": ["p " + words for words in [*PUSHED, *WAITS, "DELAY 1 AT 1", "UNIQUE t UNTIL no", "KEEP"]],
+    "TASK.MPUSH": [words + " TASKS 1 p" for words in (*PUSHED, *WAITS, "DELAY 1 AT 1")]
+    + ["TTL 1 LEASE 1", "TTL 1 TASKS 2 p", "AFTER 11" + 11 * " 1-1" + " TASKS 1000" + 1000 * " p"],
     "TASK.CLAIM": ["NO", "TIED TIED", "COUNT", "COUNT 0", "WORKER " + LONG, "NOACK TIED", "GATHER 5"],
     "TASK.ACK": [
         *[*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
-        *[f"{HANDLE} PUSH p {words}" for words in (*PUSHED, "DELAY 1 AT 1", "KEEP")],
+        *[f"{HANDLE} PUSH p {words}" for words in (*PUSHED, "DELAY 1 AT 1", "KEEP", "AFTER 1 x")],
         f"HANDLES 1 {HANDLE} PUSH p",
     ],
     "TASK.NEXT": [*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
-    "TASK.REQUEUE": [*HANDLED, f"{HANDLE} BACK BACK"],
+    "TASK.REQUEUE": [*HANDLED, f"{HANDLE} BACK BACK", f"{HANDLE} PROGRESS " + "x" * 4097],
     "TASK.EXTEND": [*HANDLED, f"{HANDLE} LEASE 1 LEASE 1", f"{HANDLE} PROGRESS " + "x" * 4097],
-    "TASK.FAIL": [*HANDLED, f"{HANDLE} DEAD DEAD", f"{HANDLE} DEAD DELAY 1"],
-    "TASK.RESULT": ["x", "1-1 NO", "1-1 BLOCK", "1-1 BLOCK x", "1-1 BLOCK 1 BLOCK 1"],
-    "TASK.GET": ["x"],
+    "TASK.FAIL": [
+        *HANDLED,
+        f"{HANDLE} DEAD DEAD",
+        f"{HANDLE} DEAD DELAY 1",
+        f"{HANDLE} PROGRESS " + "x" * 4097,
+    ],
+    "TASK.RESULT": ["x", "UNIQUE " + LONG, "1-1 NO", "1-1 BLOCK", "1-1 BLOCK x", "1-1 BLOCK 1 BLOCK 1"],
+    "TASK.GET": ["x", "1-1 NO", "UNIQUE", "UNIQUE " + LONG],
     "TASK.LIST": [
         *["no", "ready NO", "ready COUNT", "ready COUNT 0", "ready WITHPAYLOAD WITHPAYLOAD"],
         *[
@@ -50,7 +57,18 @@ SHARED = {
     "TASK.LEN": ["no", "ready NO"],
     "TASK.INFO": ["NO", "CONFIG NO", "GROUPS AFTER", "GROUPS AFTER " + LONG],
     "TASK.SHARDS": ["0", "1 NO", "1 WITHSLOTS WITHSLOTS"],
-    "TASK.CANCEL": ["x", "1-1 NO", "IDS 0 x", "IDS 2 1-1"],
+    "TASK.SET": [
+        *[
+            "x DELAY 1",
+            "1-1 NO x",
+            "1-1 DELAY 1 DELAY 1",
+            "1-1 DELAY 1 AT 1",
+            "1-1 PRIORITY 1 DELAY",
+            "IDS 1 1-1",
+        ],
+        *["1-1 PRIORITY 128", "1-1 GROUP " + LONG, "1-1 HEADERS 1 n " + "x" * 5000],
+    ],
+    "TASK.CANCEL": ["x", "1-1 NO", "IDS 0 x", "IDS 2 1-1", "UNIQUE " + LONG],
     "TASK.RETRY": ["x", "1-1 NO", "IDS 0 x", "IDS 2 1-1", "COUNT 1 GROUP " + LONG],
     "TASK.CONFIG": [
         *["NO", "SET lease", "SET lease 1 lease 1", "SET lease 0", "SET max-len x"],
@@ -64,6 +82,10 @@ SHARED = {
         *["NO s", "DEL " + LONG, "DEL s NO", "SET s EVERY 5000", "RUN s"],
         *[f"SET s EVERY 5000 PAYLOAD p {words}" for words in (*PUSHED, "KEEP", "CRON x", "CATCHUP no")],
         *["SET s PAYLOAD p CRON x", "SET s PAYLOAD p CRON 0_0_30_2_*", "SET s PAYLOAD p CRON *_*_*_*_* TZ x"],
+    ],
+    "TASK.BATCH": [
+        *["NO b", "CLOSE " + LONG, "CLOSE b NO", "CLOSE b", "OPEN b", "OPEN b PAYLOAD p BATCH c"],
+        *[f"OPEN b PAYLOAD p {words}" for words in (*PUSHED, "DELAY 1 AT 1")],
     ],
     "TASK.PAUSE": ["NO", "OUT OUT", "FOR", "FOR 0", "OUT IN", "GROUP " + LONG],
     "TASK.RESUME": ["NO", "OUT OUT", "OUT IN", "GROUP", "GROUP " + LONG],
@@ -87,10 +109,10 @@ BAD = {
 STATES = [
     *["STALE ", "CANCELLED ", "PAUSED ", "QFULL ", "BROKEN ", "WRONGTYPE ", "OOM ", "NOPERM ", "TRYAGAIN "],
     *["UNBLOCKED ", "ERR TIED ", "ERR the queue ", "ERR scripts ", "ERR a queue can have at most"],
-    "ERR another task holds the token",
+    *["ERR another task holds the token", "ERR the batch is closed ", "ERR AFTER names a held task "],
 ]
 # The push of a next step is looked at only if there is a task to finish.
-OF_A_STEP = ["ERR there is no open batch", "ERR the batch", "ERR AFTER"]
+OF_A_STEP = ["ERR there is no batch of this name", "ERR AFTER names "]
 INTERNAL = ["TASK._APPLY", "TASK._LOAD", "TASK._CLOCK"]
 
 
@@ -134,9 +156,11 @@ VALID = {
     "TASK.MCLAIM": ["q", "KEYS", 1, "r"],
     "TASK.SHARDS": ["q", 1],
     "TASK.RESULT": ["q", "1-1", "BLOCK", 1],
+    "TASK.SET": ["q", "1-1", "DELAY", 5],
     "TASK.CONFIG": ["q", "SET", "lease", 5],
     "TASK.GROUP": ["q", "SET", "g", "WEIGHT", 2],
     "TASK.CRON": ["q", "SET", "s", "EVERY", 5000, "PAYLOAD", "p"],
+    "TASK.BATCH": ["q", "OPEN", "b", "PAYLOAD", "p"],
     "TASK.HELP": [],
     "TASK._APPLY": ["q", b"\x01\xdd\0\0\0\0"],
     "TASK._LOAD": ["q", "MORE", "x"],
@@ -230,6 +254,10 @@ def test_the_manual_says_which_commands_reply_stale_cancelled_full_or_paused(ser
         assert got("TASK.CRON", queue, "RUN", "s") == expected
     assert c("TASK.CRON", "d", "SET", "s", "EVERY", 9_000_000, "UNIQUE", "u", "PAYLOAD", "p") == 0
     assert got("TASK.CRON", "d", "RUN", "s") == "QFULL tokens-max"
+    changed = c.push("b")
+    assert got("TASK.SET", "b", changed, "GROUP", "h") == "QFULL groups-max"
+    c("TASK.CONFIG", "b", "SET", "max-bytes", 1)
+    assert got("TASK.SET", "b", changed, "PAYLOAD", "longer") == "QFULL max-bytes"
     c("TASK.PAUSE", "q", "IN")
     assert got("TASK.PUSH", "q", "p") == got("TASK.MPUSH", "q", "TASKS", 1, "p") == "PAUSED"
     assert got("TASK.ACK", "q", handle, "PUSH", "p") == "PAUSED"

@@ -159,8 +159,8 @@ def test_purge_removes_done_tasks(c):
     assert (info[b"forgotten"], info[b"purged"], info[b"done"]) == (3, 1, 0)
 
 
-def test_progress_is_shown_until_it_is_replaced_or_the_next_claim(c):
-    """An empty progress removes it. A requeue keeps it; the next claim removes it."""
+def test_progress_is_shown_until_it_is_replaced_or_the_end(c):
+    """An empty progress removes it. Requeues, failures, retries and claims keep it; a done task has none."""
     task, handle = leased(c)
     assert b"progress" not in c.map("TASK.GET", "q", task)
     for progress in ("10 %", b"\x00\xff" * 2048):
@@ -177,8 +177,65 @@ def test_progress_is_shown_until_it_is_replaced_or_the_next_claim(c):
     assert c("TASK.EXTEND", "q", "HANDLES", 1, handle, "PROGRESS", "half", "LEASE", DAY)[0] > 0
     assert c("TASK.REQUEUE", "q", handle) == 1
     assert c.map("TASK.GET", "q", task)[b"progress"] == b"half"
+    assert c("TASK.FAIL", "q", c.claim(), "DEAD") == -1
+    assert c("TASK.RETRY", "q", task) == 1
     handle = c.claim()
+    assert c.map("TASK.GET", "q", task)[b"progress"] == b"half"
+    assert c("TASK.ACK", "q", handle, "RETAIN", DAY) == 1
     assert b"progress" not in c.map("TASK.GET", "q", task)
+
+
+@pytest.mark.parametrize("claim", ["TASK.CLAIM q", "TASK.MCLAIM q KEYS 1 p", "TASK.NEXT q 1-1@1-00000001"])
+def test_a_claim_shows_how_far_the_task_had_got(server, protocol, c, claim):
+    """WITHMETA has the progress that an attempt before left, if there is one, whether the claim blocks or not."""
+    task, handle = leased(c)
+    assert c("TASK.REQUEUE", "q", handle, "PROGRESS", "step=3\0") == 1
+
+    def read(reply):
+        [[handle, *_, meta]] = reply if claim.startswith("TASK.CLAIM") else reply[1]
+        return handle, c.as_map(meta)
+
+    handle, meta = read(c(*claim.split(" "), "WITHMETA"))
+    assert meta[b"progress"] == b"step=3\0"
+    [again] = c("TASK.LIST", "q", "LEASED")[1]
+    assert c.as_map(again)[b"progress"] == b"step=3\0"
+    waiting = Talk(server, protocol)
+    waiting.send([*claim.split(" "), "WITHMETA", "BLOCK", 0])
+    server.wait_until(lambda: c.map("TASK.INFO", "q")[b"blocked-workers"] == 1, "it waits")
+    assert c("TASK.REQUEUE", "q", handle, "PROGRESS", "step=4") == 1
+    _, meta = read(waiting.read())
+    assert meta[b"progress"] == b"step=4"
+    c.push()
+    _, meta = read(c(*claim.split(" "), "WITHMETA"))
+    assert b"progress" not in meta
+
+
+def test_a_claim_with_noack_shows_how_far_the_task_had_got(c):
+    """The task is gone, but its worker knows where to go on."""
+    _, handle = leased(c)
+    assert c("TASK.REQUEUE", "q", handle, "PROGRESS", "half") == 1
+    [[_, _, _, meta]] = c("TASK.CLAIM", "q", "NOACK", "WITHMETA")
+    assert c.as_map(meta)[b"progress"] == b"half"
+
+
+def test_a_requeue_says_how_far_the_task_has_got(c):
+    """Each of several handles gets it, and a delayed task keeps it."""
+    c("TASK.MPUSH", "q", "TASKS", 2, "a", "b")
+    handles = [handle for handle, *_ in c("TASK.CLAIM", "q", "COUNT", 2)]
+    assert c("TASK.REQUEUE", "q", "HANDLES", 2, *handles, "DELAY", DAY, "PROGRESS", "step=3") == [1, 1]
+    shown = [c.as_map(task) for task in c("TASK.LIST", "q", "DELAYED")[1]]
+    assert [task[b"progress"] for task in shown] == [b"step=3"] * 2
+
+
+def test_a_done_task_shows_its_last_attempt(c):
+    """The worker, when it claimed the task, and for how long it had it."""
+    task = c.push()
+    handle = c.claim("q", "WORKER", "w1")
+    claimed = c.map("TASK.GET", "q", task)[b"claimed"]
+    assert c("TASK.ACK", "q", handle, "RETAIN", DAY) == 1
+    shown = c.map("TASK.GET", "q", task)
+    assert (shown[b"worker"], shown[b"claimed"]) == (b"w1", claimed)
+    assert claimed + shown[b"run-ms"] == shown[b"done-since"]
 
 
 def test_results_and_their_times_have_bounds(c):

@@ -23,6 +23,7 @@ WRITES = [
     ("TASK.FAIL", "queue", "1-1@1-00000000"),
     ("TASK.REQUEUE", "queue", "1-1@1-00000000"),
     ("TASK.EXTEND", "queue", "HANDLES", 1, "1-1@1-00000000"),
+    ("TASK.SET", "queue", "1-1", "DELAY", 1),
     ("TASK.CANCEL", "queue", "1-1"),
     ("TASK.RETRY", "queue", "COUNT", 1),
     ("TASK.CONFIG", "queue", "RESET"),

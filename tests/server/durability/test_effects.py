@@ -142,12 +142,12 @@ def test_ack_extend_requeue_fail_and_cancel_have_the_new_state_of_the_task(recor
     _, [task, then, back] = recorder.event("TASK.REQUEUE", "q", d, "DELAY", DAY)
     due = recorder.c.map("TASK.GET", "q", d)[b"due"]
     assert (task, then, back) == (parts(d)[0], {"d": {"c": due}}, False)
-    _, [task, then, error] = recorder.event("TASK.FAIL", "q", e, "ERROR", b"oh\0")
+    _, [task, then, error, at] = recorder.event("TASK.FAIL", "q", e, "ERROR", b"oh\0", "DELAY", DAY)
     due = recorder.c.map("TASK.GET", "q", e)[b"due"]
-    assert (task, then, error) == (parts(e)[0], {"d": {"c": due}}, b"oh\0")
-    _, [task, then, error] = recorder.event("TASK.FAIL", "q", f, "DEAD")
+    assert (task, then, error, at) == (parts(e)[0], {"d": {"c": due}}, b"oh\0", due - DAY)
+    _, [task, then, error, at, progress] = recorder.event("TASK.FAIL", "q", f, "DEAD", "PROGRESS", "p")
     since = recorder.c.map("TASK.GET", "q", f)[b"dead-since"]
-    assert (task, then, error) == (parts(f)[0], {"x": since}, b"")
+    assert (task, then, error, at, progress) == (parts(f)[0], {"x": since}, b"", since, b"p")
     assert recorder.event("TASK.CANCEL", "q", g.split(b"@")[0]) == (2, [parts(g)[0]])
     assert recorder.one("TASK.FAIL", "q", g)[1].events == [("cancel", [parts(g)[0]])]
 

@@ -59,6 +59,7 @@ def test_every_task_of_a_history_is_accounted_for(start, seed):
         c("TASK.CONFIG", key, "RESET")
         for group in GROUPS:
             c("TASK.GROUP", key, "DEL", group)
+            c("TASK.RESUME", key, "GROUP", group)
         c("TASK.CONFIG", key, "SET", "stalls", -1, "backoff-base", 1, "backoff-max", 1)
         c("TASK.RESUME", key, "ALL")
 

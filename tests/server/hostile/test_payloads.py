@@ -42,15 +42,25 @@ class Stored:
             chunk[:1]: chunk for chunk in chunks if chunk[:1] in (b"b", b"g", b"k", b"s", b"t", b"u")
         }
         self.pages = [Page.read(chunk) for chunk in chunks if chunk[:1] == b"p"]
-        (self.errors,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"e")
+        (self.errors,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"x")
+        (self.attempts,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"a")
         (self.results,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"d")
         (self.progress,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"w")
         (self.requests,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"r")
+        (self.batches,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"c")
+        (self.dependents,) = (msgpack.unpackb(chunk[1:]) for chunk in chunks if chunk[:1] == b"h")
 
     def chunks(self) -> list[bytes]:
         """The fields of the value, without the empty last one."""
         pages = [page.chunk() for page in self.pages]
-        kinds = {b"e": self.errors, b"d": self.results, b"w": self.progress, b"r": self.requests}
+        kinds = {
+            b"x": self.errors,
+            b"a": self.attempts,
+            b"d": self.results,
+            b"w": self.progress,
+            b"r": self.requests,
+        }
+        kinds |= {b"c": self.batches, b"h": self.dependents}
         texts = {kind: kind + msgpack.packb(values) for kind, values in kinds.items()} | self.others
         first = self.order.index(b"p")
         before = [texts[kind] for kind in self.order[:first]]
@@ -80,10 +90,15 @@ def request(**changes: object) -> dict:
     return {"token": b"t", "kept_until": 2**41, "answer": answer, **changes}
 
 
+def parent(seq: int) -> dict:
+    """A task to wait for."""
+    return {"id": {"ms": 1, "seq": seq}, "is_open": True}
+
+
 HANDLE = {"id": {"ms": 1, "seq": 1}, "lease": 1, "nonce": 1}
 LIES = {
     # the head
-    **{f"version {n}": lambda q, n=n: q.head.update(version=n) for n in (0, 4, 65535)},
+    **{f"version {n}": lambda q, n=n: q.head.update(version=n) for n in (0, 5, 65535)},
     "a field more": lambda q: q.head.update(more=1),
     "a setting more": lambda q: q.head["settings"].update(more=1),
     "a setting in capitals": lambda q: q.head["settings"].update(LEASE=1),
@@ -137,11 +152,20 @@ LIES = {
     "an unknown worker": lambda q: setattr(q.leased[0], "worker", 2**32 - 1),
     "two tasks in one turn": lambda q: setattr(q.waiting[0], "rank", q.waiting[1].rank),
     "a turn to come": lambda q: setattr(q.waiting[0], "rank", 2**48 - 1),
-    # texts of errors
-    "an error of no task": lambda q: q.errors.append([2**40, b"x"]),
+    # errors
+    "an error of no task": lambda q: q.errors.append([2**40, b"\1\1\0\1x"]),
     "two errors of one task": lambda q: q.errors.append(q.errors[0]),
-    "an error without a text": lambda q: q.errors[0].__setitem__(1, b""),
-    "an error that is too long": lambda q: q.errors[0].__setitem__(1, b"x" * 1025),
+    "no errors": lambda q: q.errors[0].__setitem__(1, b""),
+    "an error without a text": lambda q: q.errors[0].__setitem__(1, b"\1\1\0\0"),
+    "an error with a tail": lambda q: q.errors[0].__setitem__(1, b"\1\1\0\1xy"),
+    "an error that is too long": lambda q: q.errors[0].__setitem__(1, b"\1\1\0\x81\x20" + b"x" * 4097),
+    "too many errors": lambda q: q.errors[0].__setitem__(1, b"\1\1\0\1x" * 11),
+    # last attempts
+    "an attempt on no task": lambda q: q.attempts.append([2**40, b"\1\1"]),
+    "an attempt on a leased task": lambda q: q.attempts.append([q.progress[0][0], b"\1\1"]),
+    "two attempts on one task": lambda q: q.attempts.append(q.attempts[0]),
+    "an attempt without a span": lambda q: q.attempts[0].__setitem__(1, b"\1"),
+    "an attempt by a name of 257 bytes": lambda q: q.attempts[0].__setitem__(1, b"\1\1" + b"w" * 257),
     # results and progress
     "a result of no task": lambda q: q.results.append([2**40, b"x"]),
     "a result of a leased task": lambda q: q.results.append([q.progress[0][0], b"x"]),
@@ -165,6 +189,36 @@ LIES = {
     "an answer of too many leases": lambda q: q.requests.append(
         request(answer={"c": {"handles": [HANDLE] * 1001}})
     ),
+    # batches
+    "a batch twice": lambda q: q.batches.append(q.batches[0]),
+    "batches out of order": lambda q: q.batches.reverse(),
+    "two batches of one name": lambda q: q.batches[0].update(name=q.batches[1]["name"]),
+    "a batch without a name": lambda q: q.batches[0].update(name=b""),
+    "a batch's name of 257 bytes": lambda q: q.batches[0].update(name=b"b" * 257),
+    "a batch with a number to come": lambda q: q.batches[-1].update(number=2**32 - 1),
+    "a batch with number 0": lambda q: q.batches[0].update(number=0),
+    "a batch without its callback": lambda q: q.batches[0].update(callback=2**40),
+    "two batches with one callback": lambda q: q.batches[0].update(callback=q.batches[1]["callback"]),
+    "a batch whose callback waits for nothing": lambda q: q.batches[0].update(is_over=True),
+    "a batch that was opened beyond all time": lambda q: q.batches[0].update(opened_at=2**64 - 1),
+    "counts of a batch about to overflow": lambda q: q.batches[0]["counts"].update(
+        done=2**64 - 1, dead=2**64 - 1
+    ),
+    "a batch with fewer dead than there are": lambda q: q.batches[1]["counts"].update(dead=0),
+    "a batch that is missing": lambda q: q.batches.pop(),
+    # tasks that wait
+    "a dependent twice": lambda q: q.dependents.append(q.dependents[0]),
+    "a dependent that is nowhere": lambda q: q.dependents[0].update(order=2**40),
+    "a dependent that waits for nothing": lambda q: q.dependents[1].update(parents=[]),
+    "a dependent of too many": lambda q: q.dependents[1].update(parents=[parent(n) for n in range(1001)]),
+    "a dependent of one task twice": lambda q: q.dependents[1]["parents"].append(
+        q.dependents[1]["parents"][0]
+    ),
+    "a dependent of tasks out of order": lambda q: q.dependents[0]["parents"].reverse(),
+    "a dependent of a task that is gone": lambda q: q.dependents[1].update(parents=[parent(1)]),
+    "a held task that all is done for": lambda q: q.dependents[1]["parents"][0].update(is_open=False),
+    "a held task without what it waits for": lambda q: q.dependents.pop(),
+    "a dependent of another kind": lambda q: q.dependents[0].update(on_dead="?"),
     "too many tokens": lambda q: q.requests.extend(request(token=b"%d" % n) for n in range(10_000)),
 }
 
@@ -235,7 +289,7 @@ def test_chunks_of_a_wrong_order_or_kind_are_refused(stored):
     """An unknown chunk, a second head, a missing head or a chunk too early is an error."""
     server, c, queue = stored
     broken, head, first, *rest = queue.chunks()
-    [errors] = [chunk for chunk in rest if chunk[:1] == b"e"]
+    [errors] = [chunk for chunk in rest if chunk[:1] == b"x"]
     lists = {
         "an unknown chunk": [broken, head, first, *rest, b"?x"],
         "two heads": [broken, head, head, first, *rest],
@@ -311,9 +365,9 @@ def test_an_unknown_version_is_refused(stored):
     server, c, queue = stored
     value = value_of(queue.type, [b"", queue.chunks()[1], b""])
     number = int.from_bytes(value[2:10], "big")
-    assert value[:2] == b"\x07\x81" and number & 0x3FF == 3
+    assert value[:2] == b"\x07\x81" and number & 0x3FF == 4
     payloads = {}
-    for version in [0, *range(4, 1024)]:
+    for version in [0, *range(5, 1024)]:
         id_ = (number & ~0x3FF | version).to_bytes(8, "big")
         payloads[f"version {version}"] = sealed(value[:2] + id_ + value[10:], queue.version)
     log = len(server.log())

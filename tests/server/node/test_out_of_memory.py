@@ -107,6 +107,9 @@ def growing(handles: list[bytes]) -> dict[str, tuple]:
         "progress": ("TASK.EXTEND", "q", b, "PROGRESS", "p"),
         "more progress": ("TASK.EXTEND", "q", a, "PROGRESS", "p" * 101),
         "progress of many": ("TASK.EXTEND", "q", "HANDLES", 2, a, b, "PROGRESS", "p" * 99),
+        "progress of a failure": ("TASK.FAIL", "q", b, "ERROR", "why", "PROGRESS", "p"),
+        "progress of many failures": ("TASK.FAIL", "q", "HANDLES", 2, a, b, "PROGRESS", "p" * 99),
+        "progress of a requeue": ("TASK.REQUEUE", "q", a, "PROGRESS", "p" * 101),
         "a new group": ("TASK.GROUP", "q", "SET", "new", "WEIGHT", 2),
         "settings of a known group": ("TASK.GROUP", "q", "SET", "known", "WEIGHT", 2),
         "a group of a new queue": ("TASK.GROUP", "new", "SET", "new", "WEIGHT", 2),
@@ -184,7 +187,15 @@ def test_commands_that_free_as_much_as_they_add_are_accepted(full):
     assert c("TASK.ACK", "q", b, "RESULT", "r" * 1000) == 1
     assert c("TASK.ACK", "q", d, "RESULT", "r" * 1000, "RETAIN", 0) == 1
     assert c("TASK.ACK", "q", e, "RETAIN", HOUR) == 1
-    assert c("TASK.REQUEUE", "q", f) == 1
+    assert c("TASK.REQUEUE", "q", f, "PROGRESS", "") == 1
+
+
+def test_a_failure_with_no_more_progress_than_before_is_accepted(full):
+    """The text of its error is dropped, if it would grow the data."""
+    c, (a, *_) = full
+    assert c("TASK.FAIL", "q", a, "ERROR", "why", "PROGRESS", "p" * 100, "DELAY", HOUR) == HOUR
+    shown = c.map("TASK.GET", "q", a)
+    assert shown[b"progress"] == b"p" * 100 and b"error" not in shown
 
 
 def test_a_failure_is_accepted_without_its_text(full):
@@ -276,9 +287,11 @@ def test_no_command_makes_a_full_server_grow(server):
             ("TASK.PAUSE", f"new {n}"),
             ("TASK.CONFIG", f"new {n}", "SET", "lease", 5),
             ("TASK.CRON", "q", "SET", f"schedule {n}", "EVERY", HOUR, "PAYLOAD", "x" * 1000),
+            ("TASK.FAIL", "q", handle, "ERROR", "e" * 1024, "PROGRESS", "p", "DELAY", HOUR),
+            ("TASK.REQUEUE", "q", handle, "PROGRESS", "p", "DELAY", HOUR),
             ("TASK.FAIL", "q", handle, "ERROR", "e" * 1024, "DELAY", HOUR),
         ]
     replies = c.many(commands)
-    assert replies.count(OOM) == 6 * len(handles)
+    assert replies.count(OOM) == 8 * len(handles)
     assert c("DBSIZE") == 1
     assert c("MEMORY", "USAGE", "q") - before < 100 * len(handles)

@@ -9,9 +9,10 @@ from typing import Literal, Self, Unpack
 
 from .. import commands
 from ..aggregate import total
-from ..arguments import MOST, deadline, identity, is_over, parts, several, token
+from ..arguments import MOST, deadline, identity, is_over, one_name, parts, several, token
 from ..cancellation import cancellations, raise_if_cancelled
-from ..commands import Command, Direction, Payload, PushOptions, ScheduleOptions, Step
+from ..commands import Command, Direction, Payload, PushOptions, ScheduleOptions, SetOptions, Step
+from ..errors import UnknownTask
 from ..replies import (
     Info,
     Result,
@@ -61,6 +62,10 @@ class AsyncBaseQueue(ABC):
         """The key that holds a group."""
 
     @abstractmethod
+    def _keys_of_token(self, token: str) -> Sequence[str]:
+        """The keys of which one can have the task that holds a token, the likely one first."""
+
+    @abstractmethod
     def _id_here(self, key: str, task_id: TaskId) -> TaskId:
         """The id that a task of a key has in this queue."""
 
@@ -100,12 +105,20 @@ class AsyncBaseQueue(ABC):
         made = await self.wire.run(command)
         return made and self._id_here(key, made)
 
-    async def requeue(self, task: Task | str, *, delay_ms: int | None = None, back: bool = False) -> bool:
+    async def requeue(
+        self,
+        task: Task | str,
+        *,
+        delay_ms: int | None = None,
+        back: bool = False,
+        progress: Payload | None = None,
+    ) -> bool:
         """Give a task back unfinished: to its old position, after `delay_ms`, or to the `back` of the queue.
 
-        This does not count as a failed attempt. Returns False if the task was already finished or removed.
+        This does not count as a failed attempt. `progress` says how far the task has got, for the next attempt. Returns
+        False if the task was already finished or removed.
         """
-        return bool(await self.wire.run(commands.requeue(*self._locate(task), delay_ms, back)))
+        return bool(await self.wire.run(commands.requeue(*self._locate(task), delay_ms, back, progress)))
 
     async def extend(
         self, task: Task | str, *, lease_ms: int | None = None, progress: Payload | None = None
@@ -117,10 +130,19 @@ class AsyncBaseQueue(ABC):
         return int(await self.wire.run(commands.extend(*self._locate(task), lease_ms, progress)))
 
     async def fail(
-        self, task: Task | str, error: str | None = None, *, delay_ms: int | None = None, dead: bool = False
+        self,
+        task: Task | str,
+        error: str | None = None,
+        *,
+        delay_ms: int | None = None,
+        dead: bool = False,
+        progress: Payload | None = None,
     ) -> int:
-        """Report a failed attempt. Returns the ms until the task is ready again, -1 if it is dead, 0 if it ended."""
-        return int(await self.wire.run(commands.fail(*self._locate(task), error, delay_ms, dead)))
+        """Report a failed attempt. Returns the ms until the task is ready again, -1 if it is dead, 0 if it ended.
+
+        `progress` says how far the task has got, for the next attempt.
+        """
+        return int(await self.wire.run(commands.fail(*self._locate(task), error, delay_ms, dead, progress)))
 
     async def ack_many(
         self, tasks: Iterable[Task | str], *, result: Payload | None = None, retain_ms: int | None = None
@@ -129,10 +151,17 @@ class AsyncBaseQueue(ABC):
         return await self._answers(tasks, lambda key, handles: commands.ack(key, handles, result, retain_ms))
 
     async def requeue_many(
-        self, tasks: Iterable[Task | str], *, delay_ms: int | None = None, back: bool = False
+        self,
+        tasks: Iterable[Task | str],
+        *,
+        delay_ms: int | None = None,
+        back: bool = False,
+        progress: Payload | None = None,
     ) -> list[int]:
         """Give tasks back unfinished. Returns an `Answer` for each task, in order."""
-        return await self._answers(tasks, lambda key, handles: commands.requeue(key, handles, delay_ms, back))
+        return await self._answers(
+            tasks, lambda key, handles: commands.requeue(key, handles, delay_ms, back, progress)
+        )
 
     async def extend_many(
         self, tasks: Iterable[Task | str], *, lease_ms: int | None = None, progress: Payload | None = None
@@ -149,10 +178,11 @@ class AsyncBaseQueue(ABC):
         *,
         delay_ms: int | None = None,
         dead: bool = False,
+        progress: Payload | None = None,
     ) -> list[int]:
         """Report failed attempts. Returns for each task, in order, the ms until it is ready, or an `Answer` (≤ 0)."""
         return await self._answers(
-            tasks, lambda key, handles: commands.fail(key, handles, error, delay_ms, dead)
+            tasks, lambda key, handles: commands.fail(key, handles, error, delay_ms, dead, progress)
         )
 
     async def _answers(
@@ -173,11 +203,20 @@ class AsyncBaseQueue(ABC):
 
     # ---- inspect
 
-    async def result(self, task: Task | str, *, block_ms: int | None = None) -> Result | None:
+    async def result(
+        self, task: Task | str | None = None, *, unique: str | None = None, block_ms: int | None = None
+    ) -> Result | None:
         """How a task ended; None if it has not. `block_ms` waits for its end; 0 waits without a limit.
 
-        Raises `UnknownTask` if there is no such task, or if it ended and was not kept.
+        With `unique` it is the task that holds this token now. Raises `UnknownTask` if there is no such task, or if it
+        ended and was not kept.
         """
+        one_name(task, unique)
+        if unique is not None:
+            if (view := await self.get(unique=unique)) is None:
+                raise UnknownTask("no task that waits or is leased holds the token")
+            task = view.id
+        assert task is not None
         key, task_id = self._locate(identity(task))
         if block_ms is None:
             return await self.wire.run(commands.result(key, task_id, None))
@@ -188,11 +227,21 @@ class AsyncBaseQueue(ABC):
             if ended is not None or is_over(ends_at):
                 return ended
 
-    async def get(self, task: Task | str) -> TaskView | None:
-        """Everything known about a task, by its id or handle; None if there is no such task."""
-        key, name = self._locate(task)
-        view = await self.wire.run(commands.get(key, name))
-        return view and self._named_here(key, view)
+    async def get(self, task: Task | str | None = None, *, unique: str | None = None) -> TaskView | None:
+        """Everything known about a task, by its id or handle; None if there is no such task.
+
+        With `unique` it is the task that holds this token now: one that is ready, delayed or leased.
+        """
+        one_name(task, unique)
+        if task is not None:
+            key, name = self._locate(task)
+            view = await self.wire.run(commands.get(key, name))
+            return view and self._named_here(key, view)
+        assert unique is not None
+        for key in self._keys_of_token(unique):
+            if (view := await self.wire.run(commands.get(key, "UNIQUE", unique))) is not None:
+                return self._named_here(key, view)
+        return None
 
     async def tasks(
         self,
@@ -254,8 +303,56 @@ class AsyncBaseQueue(ABC):
 
     # ---- admin
 
-    async def cancel(self, task: Task | str) -> Literal["removed", "asked"] | None:
-        """Remove a waiting task, or ask the worker of a leased one to stop. None if there is nothing to cancel."""
+    async def set(
+        self, task: Task | str | None = None, *, unique: str | None = None, **options: Unpack[SetOptions]
+    ) -> bool:
+        """Change a task that waits: when it is due, its priority, group, payload or headers.
+
+        Returns False if it does not wait any more. With `unique` it is the task that holds this token now.
+        """
+        one_name(task, unique)
+        if task is not None:
+            return (await self.set_many([task], **options))[0]
+        assert unique is not None
+        if options.get("group"):
+            # In a sharded queue it depends on the task's shard whether it can move there.
+            view = await self.get(unique=unique)
+            return view is not None and await self.set(view.id, **options)
+        return bool(
+            await self._of_token(unique, lambda key, name: commands.change_unique(key, name, **options))
+        )
+
+    async def set_many(self, tasks: Iterable[Task | str], **options: Unpack[SetOptions]) -> list[bool]:
+        """Change tasks that wait, a thousand of a key in one command. Returns for each, in order, what `set` would."""
+        ids = [identity(task) for task in several(tasks)]
+        for task in ids:
+            self._check_group(self._locate(task)[0], options.get("group"))
+        answers = await self._answers(ids, lambda key, part: commands.change(key, part, **options))
+        return [bool(answer) for answer in answers]
+
+    def _check_group(self, key: str, group: str | None) -> None:
+        """Raise ValueError if a task of this key can't move to a group, because that is in another key."""
+        if group and self._key_of_group(group) != key:
+            raise ValueError(f"a task of {key} cannot move to group {group}, which is on another shard")
+
+    async def _of_token(self, token: str, command: Callable[[str, str], Command[int]]) -> int:
+        """Send a command for the task that holds a token. Returns the first reply that isn't 0."""
+        for key in self._keys_of_token(token):
+            if answer := await self.wire.run(command(key, token)):
+                return answer
+        return 0
+
+    async def cancel(
+        self, task: Task | str | None = None, *, unique: str | None = None
+    ) -> Literal["removed", "asked"] | None:
+        """Remove a waiting task, or ask the worker of a leased one to stop. None if there is nothing to cancel.
+
+        With `unique` it is the task that holds this token now.
+        """
+        one_name(task, unique)
+        if unique is not None:
+            return cancel_answer(await self._of_token(unique, commands.cancel_unique))
+        assert task is not None
         return (await self.cancel_many([task]))[0]
 
     async def cancel_many(self, tasks: Iterable[Task | str]) -> list[Literal["removed", "asked"] | None]:
@@ -263,8 +360,15 @@ class AsyncBaseQueue(ABC):
         ids = [identity(task) for task in several(tasks)]
         return [cancel_answer(answer) for answer in await self._answers(ids, commands.cancel)]
 
-    async def retry(self, tasks: Iterable[Task | str]) -> int:
-        """Make dead or delayed tasks ready, at the back of the queue. Returns how many were."""
+    async def retry(self, tasks: Iterable[Task | str] | None = None, *, unique: str | None = None) -> int:
+        """Make dead or delayed tasks ready, at the back of the queue. Returns how many were.
+
+        With `unique` it is the delayed task that holds this token now. A dead task holds none.
+        """
+        one_name(tasks, unique)
+        if unique is not None:
+            return await self._of_token(unique, commands.retry_unique)
+        assert tasks is not None
         return await self._sum(tasks, commands.retry)
 
     async def _sum(

@@ -41,6 +41,9 @@ class AsyncQueue(AsyncBaseQueue):
     def _key_of_group(self, group: str) -> str:
         return self.name
 
+    def _keys_of_token(self, token: str) -> Sequence[str]:
+        return [self.name]
+
     def _id_here(self, key: str, task_id: TaskId) -> TaskId:
         return task_id
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -58,6 +58,11 @@ class AsyncShardedQueue(AsyncBaseQueue):
 
     def _key_of_group(self, group: str) -> str:
         return self.keys[shard_of_name(group, len(self.keys))]
+
+    def _keys_of_token(self, token: str) -> Sequence[str]:
+        # The task may also have a group, and is on the shard of that.
+        likely = self.keys[shard_of_name(token, len(self.keys))]
+        return [likely, *(key for key in self.keys if key != likely)]
 
     def _id_here(self, key: str, task_id: TaskId) -> TaskId:
         return TaskId.found(f"{self._numbers[key]}/{task_id}", task_id.is_new)

@@ -1,4 +1,4 @@
-"""Commands for operators: cancel, retry, purge, pause, resume, config."""
+"""Commands for operators: set, cancel, retry, purge, pause, resume, config."""
 
 import sys
 from collections.abc import Callable
@@ -10,7 +10,8 @@ import typer
 
 from ..replies import Settings, State
 from . import format, output
-from .session import AnyQueue, QueueName, Session, assigned, command, refuse
+from .produce import content, instant
+from .session import AnyQueue, HolderOption, QueueName, Session, assigned, command, refuse
 
 # Tasks per command in long work, so that each command blocks the server for about a millisecond.
 STEP = 1000
@@ -55,24 +56,85 @@ DirectionArgument = Annotated[
 ]
 
 
+TasksArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]…", help="Ids of tasks.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
+    command(app, name="set")(change)
     for function in (cancel, retry, purge, pause, resume, config):
         command(app)(function)
+
+
+def change(
+    session: Session,
+    queue: QueueName,
+    tasks: TasksArgument = None,
+    unique: HolderOption = None,
+    delay_ms: Annotated[
+        int | None, typer.Option("--delay-ms", help="Ready this many ms from now; 0 for now.")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", help="Ready at this time: 2026-05-04T12:00, or a unix time in ms."),
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", help="-128 to 127; higher is claimed first.")
+    ] = None,
+    group: Annotated[str | None, typer.Option("--group", help="The group; an empty name for none.")] = None,
+    payload: Annotated[
+        str | None, typer.Option("--payload", help="The payload; - reads it from stdin.")
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header", metavar="NAME=VALUE", help="A header; repeat for more. Replaces all headers."
+        ),
+    ] = None,
+) -> None:
+    """Change tasks that wait: when they are ready, their priority, group, payload or headers."""
+    exactly_one("set", "ids and --unique", bool(tasks), unique is not None)
+    options: dict[str, Any] = {
+        "delay_ms": delay_ms, "at": instant(at), "priority": priority, "group": group,
+        "payload": None if payload is None else content(payload),
+        "headers": assigned("--header", header) if header else None,
+    }  # fmt: skip
+    options = {name: value for name, value in options.items() if value is not None}
+    if not options:
+        raise ValueError(
+            "set takes at least one of --delay-ms, --at, --priority, --group, --payload and --header"
+        )
+    opened = session.queue(queue)
+    if unique is not None:
+        answers = [opened.set(unique=unique, **options)]
+    else:
+        answers = opened.set_many(tasks or [], **options)
+    words = {True: "changed", False: "not waiting"}
+    print_answers(session, tasks, unique, [words[answer] for answer in answers])
+
+
+def print_answers(session: Session, tasks: list[str] | None, unique: str | None, answers: list[str]) -> None:
+    """Print an answer for each id, or for the token."""
+    for name, answer in zip(tasks or [str(unique)], answers, strict=True):
+        if session.json:
+            output.json_line({"id" if tasks else "unique": name, "answer": answer})
+        else:
+            output.line(f"{name}  {answer}")
 
 
 def cancel(
     session: Session,
     queue: QueueName,
-    tasks: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of tasks.")],
+    tasks: TasksArgument = None,
+    unique: HolderOption = None,
 ) -> None:
     """Cancel tasks: waiting tasks are removed, the workers of leased tasks are asked to stop."""
+    exactly_one("cancel", "ids and --unique", bool(tasks), unique is not None)
     words = {"removed": "removed", "asked": "leased: its worker is asked to stop", None: "nothing to cancel"}
-    for task, answer in zip(tasks, session.queue(queue).cancel_many(tasks), strict=True):
-        if session.json:
-            output.json_line({"id": task, "answer": answer or "nothing"})
-        else:
-            output.line(f"{task}  {words[answer]}")
+    opened = session.queue(queue)
+    answers = [opened.cancel(unique=unique)] if unique is not None else opened.cancel_many(tasks or [])
+    shown = [answer or "nothing" if session.json else words[answer] for answer in answers]
+    print_answers(session, tasks, unique, shown)
 
 
 def retry(
@@ -86,11 +148,21 @@ def retry(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Retry all dead tasks.")] = False,
     group: GroupOption = None,
+    unique: HolderOption = None,
     yes: YesOption = False,
 ) -> None:
     """Make dead or delayed tasks ready again, at the back of the queue."""
-    exactly_one("retry", "ids, --count or --all", bool(tasks), count is not None, everything)
+    exactly_one(
+        "retry",
+        "ids, --unique, --count or --all",
+        bool(tasks),
+        unique is not None,
+        count is not None,
+        everything,
+    )
     opened = session.queue(queue)
+    if unique is not None:
+        return print_count(session, "retried", opened.retry(unique=unique))
     if tasks:
         if group is not None:
             raise ValueError("--group goes with --count or --all")

@@ -9,11 +9,12 @@ from typing import Annotated, Any, assert_never
 import typer
 
 from ..errors import UnknownTask
-from ..replies import Info, TaskView
+from ..replies import Info, TaskError, TaskView
 from . import format, output
-from .session import QueueName, Session, assigned, command, refuse
+from .admin import exactly_one
+from .session import HolderOption, QueueName, Session, assigned, command, refuse
 
-TaskName = Annotated[str, typer.Argument(metavar="ID", help="The task's id or handle.")]
+TaskName = Annotated[str | None, typer.Argument(metavar="[ID]", help="The task's id or handle.")]
 
 # The fields of a task that are instants, shown as local times.
 INSTANTS = {
@@ -163,9 +164,10 @@ def cell(value: Any) -> str:
     return format.payload(text.encode("utf-8", "surrogateescape"))
 
 
-def get(session: Session, queue: QueueName, task: TaskName) -> None:
+def get(session: Session, queue: QueueName, task: TaskName = None, unique: HolderOption = None) -> None:
     """Show everything known about a task."""
-    view = session.queue(queue).get(task)
+    exactly_one("get", "an id and --unique", task is not None, unique is not None)
+    view = session.queue(queue).get(task, unique=unique)
     if view is None:
         refuse("no such task, or it was removed", 1)
     if session.json:
@@ -180,28 +182,39 @@ def rows_of(view: TaskView) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for item in fields(view):
         value = getattr(view, item.name)
-        if value is None or value == "" or item.name in ("headers", "more"):
+        if value is None or value == "" or item.name in ("errors", "headers", "more"):
             continue
         name = item.name.replace("_", "-")
         if isinstance(value, bytes):
             rows.append((name, format.payload(value)))
         else:
             rows.append((name, format.instant(value) if item.name in INSTANTS else cell(value)))
+    if len(view.errors) > 1:
+        rows += [(f"error of attempt {error.attempt}", cell(in_words(error))) for error in view.errors]
     rows += [(f"header {cell(name)}", format.payload(value)) for name, value in view.headers.items()]
     return rows + [(str(name), cell(value)) for name, value in view.more.items()]
+
+
+def in_words(error: TaskError) -> str:
+    """Where and when an attempt failed, and the error."""
+    worker = f" at {error.worker}" if error.worker else ""
+    at = format.instant(error.at) if error.at is not None else format.UNKNOWN
+    return f"{at}{worker}: {error.error or 'no text'}"
 
 
 def result(
     session: Session,
     queue: QueueName,
-    task: TaskName,
+    task: TaskName = None,
+    unique: HolderOption = None,
     block_ms: Annotated[
         int | None, typer.Option(min=0, help="Wait this long for the task to end; 0 is no limit.")
     ] = None,
 ) -> None:
     """Print a task's result. The status is 1 if the task is not done."""
+    exactly_one("result", "an id and --unique", task is not None, unique is not None)
     try:
-        ended = session.queue(queue).result(task, block_ms=block_ms)
+        ended = session.queue(queue).result(task, unique=unique, block_ms=block_ms)
     except UnknownTask:
         refuse(
             "no such task, or it ended and was not kept: use --retain-ms with push or ack to keep it",
@@ -210,7 +223,7 @@ def result(
     if ended is None:
         refuse("the task has not ended yet", 1)
     if session.json:
-        output.json_line({"id": task, **output.plain(ended)})
+        output.json_line({**({"id": task} if task else {"unique": unique}), **output.plain(ended)})
     elif ended.state != "done":
         output.note(f"taskslot: {ended.state}" + (f": {cell(ended.error)}" if ended.error else ""))
     elif ended.value is not None:

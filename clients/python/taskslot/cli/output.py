@@ -89,7 +89,7 @@ def plain(value: Any) -> Any:
             one = getattr(value, item.name)
             if item.name == "more":
                 found.update({str(name): plain(more) for name, more in one.items()})
-            elif one is not None:
+            elif one is not None and one != ():
                 found.update(named(item.name, one))
         return found
     if isinstance(value, Mapping):

@@ -89,6 +89,22 @@ ReplaceOption = Annotated[
         rich_help_panel=ONCE,
     ),
 ]
+PostponeOption = Annotated[
+    bool,
+    typer.Option(
+        "--postpone",
+        help="With --replace: that task is due as --delay-ms or --at say, from now.",
+        rich_help_panel=ONCE,
+    ),
+]
+PostponeUntilOption = Annotated[
+    int | None,
+    typer.Option(
+        "--postpone-until-ms",
+        help="Like --postpone, but due at most this many ms after the first push.",
+        rich_help_panel=ONCE,
+    ),
+]
 RequestOption = Annotated[
     str | None,
     typer.Option(
@@ -124,6 +140,8 @@ def push(
     for_ms: ForOption = None,
     keep: KeepOption = False,
     replace: ReplaceOption = False,
+    postpone: PostponeOption = False,
+    postpone_until_ms: PostponeUntilOption = None,
     request: RequestOption = None,
 ) -> None:
     """Push tasks and print their ids."""
@@ -134,7 +152,7 @@ def push(
     }  # fmt: skip
     single = {
         "unique": unique, "until_start": until_start, "for_ms": for_ms, "keep": keep, "replace": replace,
-        "request": request,
+        "postpone": postpone, "postpone_until_ms": postpone_until_ms, "request": request,
     }  # fmt: skip
     push_tasks(session, queue, payloads or [], lines, options, single)
 

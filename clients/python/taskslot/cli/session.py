@@ -25,6 +25,10 @@ AnyQueue = Queue | ShardedQueue
 
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name, which is its key.")]
 
+HolderOption = Annotated[
+    str | None, typer.Option("--unique", metavar="TOKEN", help="The task that holds this token now.")
+]
+
 UrlOption = Annotated[
     str | None,
     typer.Option(

@@ -13,6 +13,9 @@ from . import format, output
 from .session import AnyQueue, QueueName, Session, command
 
 Handles = Annotated[list[str], typer.Argument(metavar="HANDLE…", help="Handles that claim printed.")]
+ProgressText = Annotated[
+    str | None, typer.Option("--progress", help="How far the tasks have got; get shows it. Empty removes it.")
+]
 
 WORDS = {
     Answer.GONE: "already finished or removed",
@@ -103,9 +106,11 @@ def fail(
         int | None, typer.Option(help="Try again after this many ms, instead of the queue's backoff.")
     ] = None,
     dead: Annotated[bool, typer.Option("--dead", help="Do not try again.")] = False,
+    progress: ProgressText = None,
 ) -> None:
     """Report failed attempts: the tasks are tried again later, or are dead."""
-    answers = session.queue(queue).fail_many(handles, error, delay_ms=delay_ms, dead=dead)
+    said = None if progress is None else os.fsencode(progress)
+    answers = session.queue(queue).fail_many(handles, error, delay_ms=delay_ms, dead=dead, progress=said)
     print_answers(session, handles, answers, "failed")
 
 
@@ -117,9 +122,11 @@ def requeue(
     back: Annotated[
         bool, typer.Option("--back", help="To the back of the queue, not to the task's old position.")
     ] = False,
+    progress: ProgressText = None,
 ) -> None:
     """Give tasks back unfinished. This does not count as a failed attempt."""
-    answers = session.queue(queue).requeue_many(handles, delay_ms=delay_ms, back=back)
+    said = None if progress is None else os.fsencode(progress)
+    answers = session.queue(queue).requeue_many(handles, delay_ms=delay_ms, back=back, progress=said)
     print_answers(session, handles, answers, "requeued")
 
 
@@ -130,7 +137,7 @@ def extend(
     lease_ms: Annotated[
         int | None, typer.Option(help="The new length from now; default: the lease's length.")
     ] = None,
-    progress: Annotated[str | None, typer.Option(help="A progress text, which get shows.")] = None,
+    progress: ProgressText = None,
 ) -> None:
     """Extend leases."""
     value = None if progress is None else os.fsencode(progress)

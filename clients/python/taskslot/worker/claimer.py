@@ -222,13 +222,20 @@ class Claimer:
         """A task of a claim's reply. What it has in addition is only read if the worker's user wants that."""
         if len(reply) > 3 and self._options.meta:
             return self._context_of(commands.read_task(key, reply))
-        is_kept = len(reply) > 3 and commands.has_retain(reply[3])
-        return TaskContext(commands.read_task(key, reply[:3]), self._leases.wake, is_kept=is_kept)
+        task = commands.read_task(key, reply[:3])
+        if len(reply) == 3:
+            return TaskContext(task, self._leases.wake, has_meta=False)
+        is_kept = commands.in_meta(reply[3], b"retain") is not None
+        last_progress = commands.in_meta(reply[3], b"progress")
+        return TaskContext(task, self._leases.wake, is_kept=is_kept, last_progress=last_progress)
 
     def _context_of(self, task: Task) -> TaskContext:
-        is_kept = task.meta is not None and task.meta.retain is not None
+        meta = task.meta
+        if meta is None:
+            return TaskContext(task, self._leases.wake, has_meta=False)
         task = task if self._options.meta else replace(task, meta=None)
-        return TaskContext(task, self._leases.wake, is_kept=is_kept)
+        is_kept = meta.retain is not None
+        return TaskContext(task, self._leases.wake, is_kept=is_kept, last_progress=meta.progress)
 
     def _claim(self, count: int, request: str) -> list[Task]:
         """Claim, and again while a server is away, always with the same token: a lost reply may have had tasks."""

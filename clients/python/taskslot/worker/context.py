@@ -21,6 +21,14 @@ PROGRESS_BYTES = 4096
 CURRENT: ContextVar[TaskContext] = ContextVar("taskslot.current")
 
 
+def progress_bytes(said: Payload) -> bytes:
+    """A progress as bytes. Raises ValueError if it is too long."""
+    said = said.encode() if isinstance(said, str) else said
+    if len(said) > PROGRESS_BYTES:
+        raise ValueError(f"progress takes at most {PROGRESS_BYTES} bytes, not {len(said)}")
+    return said
+
+
 def current() -> TaskContext:
     """The context of the task that runs here: in a registered function, what it calls or awaits, `asyncio.to_thread`.
 
@@ -41,7 +49,15 @@ class TaskContext:
     sync function sees it here. An async function is cancelled too (`asyncio.CancelledError`).
     """
 
-    def __init__(self, task: Task, on_progress: Callable[[], None], *, is_kept: bool = False) -> None:
+    def __init__(
+        self,
+        task: Task,
+        on_progress: Callable[[], None],
+        *,
+        is_kept: bool = False,
+        last_progress: bytes | None = None,
+        has_meta: bool = True,
+    ) -> None:
         self.task = task
         self.cancelled = False  # the task was cancelled: stop working on it
         self.lease_lost = False  # the lease has ended: another worker may have the task
@@ -51,6 +67,8 @@ class TaskContext:
         self.step: Step | None = None  # what to push when the task is finished
         self.begun_at = time.monotonic()
         self.ended_at: float | None = None  # when the function ended; its outcome may not be sent yet
+        self._last_progress = last_progress
+        self._has_meta = has_meta
         self._pid = os.getpid()
         self._on_progress = on_progress
         self._should_stop = False
@@ -84,20 +102,30 @@ class TaskContext:
             "wait() would block the event loop: use await asyncio.sleep(), which ends when the task is cancelled"
         )
 
-    def progress(self, said: Payload) -> None:
-        """Report the task's progress: at most 4096 bytes, which TASK.GET and TASK.LIST show.
+    @property
+    def last_progress(self) -> bytes | None:
+        """What the attempt before said about how far the task has got; None if there is nothing.
 
-        It returns at once. The worker sends the text soon after; of several, only the newest. That extends the lease as
-        well. Raises ValueError if the text is too long, and RuntimeError in a process that the function forked, which
-        has no worker.
+        Raises RuntimeError if the worker doesn't ask for it: with `retain_ms` set for each of its functions, it needs
+        the option `meta=True`.
+        """
+        if not self._has_meta:
+            raise RuntimeError("the worker claims without meta: give it the option meta=True")
+        return self._last_progress
+
+    def progress(self, said: Payload) -> None:
+        """Report how far the task has got: at most 4096 bytes, which TASK.GET and TASK.LIST show.
+
+        It stays until the task is done: the next attempt gets it as `last_progress`. It returns at once. The worker
+        sends the text soon after, or with the failure; of several, only the newest. That extends the lease as well.
+        Raises ValueError if the text is too long, and RuntimeError in a process that the function forked, which has no
+        worker.
         """
         if os.getpid() != self._pid:
             raise RuntimeError("a forked process can't report progress: the worker runs in its parent")
-        said = said.encode() if isinstance(said, str) else said
-        if len(said) > PROGRESS_BYTES:
-            raise ValueError(f"progress takes at most {PROGRESS_BYTES} bytes, not {len(said)}")
+        encoded = progress_bytes(said)
         with self._lock:
-            self._progress = said
+            self._progress = encoded
         self._on_progress()
 
     def then(self, payload: Payload, **options: Unpack[PushOptions]) -> None:

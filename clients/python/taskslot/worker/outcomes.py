@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._sync.base_queue import BaseQueue
 from ..codecs import Codec
-from ..commands import Step
+from ..commands import Payload, Step
 from ..errors import CancelAsked, OutOfMemory
 from ..replies import Task
-from .context import TaskContext
+from .context import TaskContext, progress_bytes
 from .functions import AnyFunction
 
 log = logging.getLogger("taskslot")
 
-# The server keeps 1 KiB of an error. The text of an exception can contain a payload of many MiB.
-ERROR_CHARACTERS = 1024
+# The server keeps 4 KiB of an error. The text of an exception can contain a payload of many MiB.
+ERROR_CHARACTERS = 4096
 
 
 class Fail(Exception):
     """Raised by a function to report a failed attempt. `why` is the error, as a text or another exception.
 
     `delay_ms` is the time until the next attempt, instead of the queue's backoff. With `dead` there is no next attempt.
+    `progress` says how far the task has got: the next attempt gets it as `last_progress`.
     """
 
     def __init__(
-        self, why: str | BaseException = "", *, delay_ms: int | None = None, dead: bool = False
+        self,
+        why: str | BaseException = "",
+        *,
+        delay_ms: int | None = None,
+        dead: bool = False,
+        progress: Payload | None = None,
     ) -> None:
         super().__init__(why)
         if dead and delay_ms is not None:
@@ -36,18 +43,20 @@ class Fail(Exception):
         self.why = described(why) if isinstance(why, BaseException) else str(why)
         self.delay_ms = delay_ms
         self.dead = dead
+        self.progress = None if progress is None else progress_bytes(progress)
 
 
 class GiveBack(Exception):
     """Raised by a function to give its task back unfinished. This does not count as a failed attempt.
 
     The task is ready again after `delay_ms`. Without a delay it returns to its old position, so the next free worker
-    gets it at once.
+    gets it at once. `progress` says how far the task has got: the next attempt gets it as `last_progress`.
     """
 
-    def __init__(self, *, delay_ms: int | None = None) -> None:
+    def __init__(self, *, delay_ms: int | None = None, progress: Payload | None = None) -> None:
         super().__init__("given back")
         self.delay_ms = delay_ms
+        self.progress = None if progress is None else progress_bytes(progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +95,15 @@ class Failed:
     dead: bool = False
     function: str = ""
     trace: BaseException | None = field(default=None, compare=False)
+    progress: bytes | None = None
 
     def send(self, queue: BaseQueue, task: Task) -> int:
         """Fail the task. Returns the ms until it is ready again, -1 if it is dead, 0 if it no longer exists."""
-        return queue.fail(task, self.error, delay_ms=self.delay_ms, dead=self.dead)
+
+        def fail(progress: bytes | None) -> int:
+            return queue.fail(task, self.error, delay_ms=self.delay_ms, dead=self.dead, progress=progress)
+
+        return with_progress(fail, self.progress, task)
 
     def log(self, task: Task, next_: str) -> None:
         """Log the failure and what happens next."""
@@ -102,11 +116,27 @@ class GivenBack:
     """The function gave the task back: TASK.REQUEUE."""
 
     delay_ms: int | None = None
+    progress: bytes | None = None
 
     def send(self, queue: BaseQueue, task: Task) -> int:
         """Requeue the task."""
-        queue.requeue(task, delay_ms=self.delay_ms)
+        with_progress(
+            lambda progress: queue.requeue(task, delay_ms=self.delay_ms, progress=progress),
+            self.progress,
+            task,
+        )
         return 0
+
+
+def with_progress(send: Callable[[bytes | None], int], progress: bytes | None, task: Task) -> int:
+    """Send an outcome with its progress. If the server is out of memory, it is sent without."""
+    try:
+        return send(progress)
+    except OutOfMemory:
+        if progress is None:
+            raise
+        log.warning("task %s: its progress is not stored, the server is out of memory", task.id)
+        return send(None)
 
 
 Outcome = Done | Failed | GivenBack
@@ -124,7 +154,7 @@ def of_end(
     try:
         if error is None:
             return of_value(value, context, function, codec)
-        outcome = of_error(error, context, is_stopping)
+        outcome = with_reported(of_error(error, context, is_stopping), context)
         if isinstance(outcome, Failed):
             trace = None if isinstance(error, Fail) else error
             return replace(outcome, function=function.name, trace=trace)
@@ -155,9 +185,9 @@ def of_error(error: BaseException, context: TaskContext, is_stopping: bool) -> O
     if context.lease_lost:
         return None
     if isinstance(error, GiveBack):
-        return GivenBack(error.delay_ms)
+        return GivenBack(error.delay_ms, error.progress)
     if isinstance(error, Fail):
-        return Failed(sendable(error.why), error.delay_ms, error.dead)
+        return Failed(sendable(error.why), error.delay_ms, error.dead, progress=error.progress)
     # A requeue ends a cancelled task, like a fail, but without an error: the function stopped as it was asked to.
     if context.cancelled and isinstance(error, (CancelAsked, asyncio.CancelledError)):
         return GivenBack()
@@ -165,6 +195,13 @@ def of_error(error: BaseException, context: TaskContext, is_stopping: bool) -> O
     if is_stopping and isinstance(error, asyncio.CancelledError):
         return GivenBack()
     return Failed(described(error))
+
+
+def with_reported(outcome: Outcome | None, context: TaskContext) -> Outcome | None:
+    """The outcome with the progress that the function reported last, if that has still to be sent."""
+    if isinstance(outcome, Failed | GivenBack) and outcome.progress is None and context.has_progress():
+        return replace(outcome, progress=context.take_progress())
+    return outcome
 
 
 def described(error: BaseException) -> str:

@@ -1,0 +1,17 @@
+//! The words by which commands name tasks, in their manuals: see [`super::args::Args::tasks`].
+
+use taskslot_api::command::ArgDoc;
+
+/// A task by its id.
+pub const ID: ArgDoc = ArgDoc::text("id").about("The id of a task");
+/// Several tasks by their ids.
+pub const IDS: ArgDoc = ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::text("id").multiple()])
+    .after("IDS")
+    .about("1 to 1000 ids");
+/// A task by its token.
+pub const TOKEN: ArgDoc = ArgDoc::text("token")
+    .after("UNIQUE")
+    .about("The task that holds this UNIQUE token now and is ready, delayed or leased");
+
+/// One task, or several.
+pub const TASKS: ArgDoc = ArgDoc::one_of("tasks", &[ID, IDS, TOKEN]);
