@@ -457,7 +457,7 @@ struct StoredDependent {
 type StoredEnd = (BTreeMap<String, u64>, bool);
 
 /// Two batches: one open with the tasks 1 and 2, of which the second is dead, one over. Tasks that wait for "p" and "q",
-/// of which "q" was cancelled. The chunks: head, batches, page, errors, dependents, tasks that ended.
+/// of which "q" was cancelled. The chunks: head, batches, page, errors, attempts, dependents, ends.
 fn with_waits() -> Vec<Vec<u8>> {
     let mut s = story();
     s.opens("open", "o").push_into("open", "in-a-batch").push_into("open", "dead");
