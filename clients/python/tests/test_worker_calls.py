@@ -194,4 +194,4 @@ def test_an_error_can_be_sent_whatever_it_says():
 
     assert described(OSError("no\udcff such")) == "OSError: no\\udcff such"
     assert described(Shy()) == "Shy"
-    assert len(described(ValueError("x" * 10_000_000))) == 1024
+    assert len(described(ValueError("x" * 10_000_000))) == 4096
