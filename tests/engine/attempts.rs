@@ -257,7 +257,7 @@ fn an_older_claim_forgets_the_progress_of_the_attempt_before() {
     let mut effect = Effect::default();
     effect.add(&claim);
     let mut bytes = effect.seal(1, s.now.at).to_vec();
-    assert_eq!(Effect::decode(&bytes, &[]).unwrap().events, [claim.clone()]);
+    assert_eq!(Effect::decode(&bytes, &[]).unwrap().events, std::slice::from_ref(&claim));
     bytes[0] = 4;
     let forgets = Event::Extended { id: lease.id, deadline: lease.deadline, progress: Some(b"") };
     assert_eq!(Effect::decode(&bytes, &[]).unwrap().events, [claim, forgets]);

@@ -118,7 +118,8 @@ fn text_of(error: &[u8]) -> &[u8] {
         value
     };
     let mut rest = error;
-    (number(&mut rest), number(&mut rest));
+    number(&mut rest);
+    number(&mut rest);
     let worker = number(&mut rest);
     rest = &rest[worker..];
     let text = number(&mut rest);
