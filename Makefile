@@ -34,7 +34,7 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example build quick libclang test test-engine test-server test-python test-docs test-all lint \
+.PHONY: help run cli example pipeline build quick libclang test test-engine test-server test-python test-docs test-all lint \
 	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
@@ -60,6 +60,9 @@ cli: $(if $(CLI_HERE),,$(RUN)) ## Open redis-cli on the server that make run sta
 
 example: $(RUN) ## Push 100,000 tasks to that server and kill two of eight workers: none is lost (PORT=6379)
 	@.venv/bin/python examples/survive.py $(PORT)
+
+pipeline: build $(TEST) ## Run a batch in which a worker, a task and the primary die: its callback runs once
+	@.venv/bin/python examples/pipeline.py
 
 build: $(LIBCLANG) ## Build the module, target/release/libtaskslot.so
 	cargo build --release --locked -p taskslot
