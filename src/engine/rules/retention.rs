@@ -38,7 +38,9 @@ impl State {
                 let growth = ids.iter().map(|&id| self.edit_growth(id, *payload, *headers)).sum::<i64>();
                 growth.max(0).unsigned_abs()
             }
-            Event::Replaced { headers, payload, .. } => (payload.len() + headers.len()) as u64,
+            Event::Replaced { id, headers, payload } => {
+                self.edit_growth(*id, Some(payload), Some(headers)).max(0).unsigned_abs()
+            }
             _ => return None,
         };
         self.forget_oldest(0, self.bytes_above(added))
