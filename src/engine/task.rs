@@ -1,6 +1,7 @@
 //! Tasks as seen from outside: ids, handles, states, options, headers.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
@@ -211,6 +212,8 @@ impl TaskState {
 }
 
 /// The options of a push. Where one is `None`, the queue's setting applies at the time it is needed.
+///
+/// They have 128 bytes. What is larger is copied by a call of `memcpy`, and each push copies them a few times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 // Otherwise a damaged name in a stored schedule would pass for an option that nobody gave.
 #[serde(deny_unknown_fields)]
@@ -233,7 +236,7 @@ pub struct Options<'a> {
     pub unique: Option<Unique<'a>>,
     /// How long it can wait for its first claim once it is due, 1 ms to 100 years.
     #[serde(default)]
-    pub ttl_ms: Option<u64>,
+    pub ttl_ms: Option<NonZeroU64>,
     /// How long it is retained once it is done, 0 ms to 100 years.
     #[serde(default)]
     pub retain_ms: Option<u64>,
@@ -330,17 +333,12 @@ impl Options<'_> {
     pub(crate) fn are_valid(&self) -> bool {
         let attempts = self.attempts.is_none_or(|n| n == -1 || (1..=ATTEMPTS_MAX).contains(&i64::from(n)));
         let lease = self.lease_ms.is_none_or(|ms| (1..=LEASE_MAX_MS).contains(&u64::from(ms)));
-        let spans = [self.ttl_ms, self.retain_ms].into_iter().flatten().all(|ms| ms <= SPAN_MAX_MS as u64);
+        let spans = [self.ttl_ms.map(NonZeroU64::get), self.retain_ms];
+        let spans = spans.into_iter().flatten().all(|ms| ms <= SPAN_MAX_MS as u64);
         let names = self.group.len() <= NAME_MAX_BYTES
             && self.batch.len() <= NAME_MAX_BYTES
             && self.unique.is_none_or(|unique| unique.is_valid());
-        let is_timely = self.ttl_ms != Some(0);
-        attempts
-            && lease
-            && spans
-            && names
-            && is_timely
-            && (self.headers.is_empty() || Headers(self.headers).are_valid())
+        attempts && lease && spans && names && (self.headers.is_empty() || Headers(self.headers).are_valid())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Batches: a callback that becomes ready once all tasks of its batch have ended, whatever their ends.
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{
     After, BATCH_MAX, BatchCounts, Claim, Event, Gate, GroupLimits, Hold, Millis, NAME_MAX_BYTES, Now,
     Options, Push, Queue, Refusal, Retry, TaskId, TaskState, Totals, Unique, When,
@@ -143,7 +145,7 @@ const WAYS: [Way; 20] = [
     ("an ack after a cancellation was asked for", PLAIN, |s| _ = s.claims("x").cancels("x").acks("x"), DONE),
     (
         "a time to live",
-        Options { ttl_ms: Some(5), ..PLAIN },
+        Options { ttl_ms: NonZeroU64::new(5), ..PLAIN },
         |s| _ = s.passes(5).is_gone("x").total(|t| t.expired, 1),
         EXPIRED,
     ),
@@ -425,7 +427,7 @@ fn a_callback_of_a_delay_of_nothing_is_ready_at_once() {
 #[test]
 fn the_time_to_live_of_a_callback_begins_with_the_end_of_its_batch() {
     let mut s = story();
-    s.opens_with("b", "end", When::Now, Options { ttl_ms: Some(50), ..Options::default() });
+    s.opens_with("b", "end", When::Now, Options { ttl_ms: NonZeroU64::new(50), ..Options::default() });
     s.passes(400).is_held("end").closes_batch("b").is_ready("end").passes(49).is_ready("end").passes(1);
     s.is_gone("end").is_no_batch("b").total(|t| t.expired, 1);
 }

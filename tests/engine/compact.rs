@@ -1,5 +1,7 @@
 //! Effects as bytes: every event reads back as it was written, and damaged bytes are read without harm.
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{
     Answer, Due, Effect, End, Event, Handle, Hold, Lease, LeaseNumber, Millis, OnDead, Options, Parent,
     Release, TaskId, Then, Unique, When,
@@ -121,7 +123,7 @@ impl Maker<'_> {
             headers: self.text(),
             group: self.text(),
             unique: self.maybe(Self::unique),
-            ttl_ms: self.maybe(Self::number),
+            ttl_ms: NonZeroU64::new(self.number()),
             retain_ms: self.maybe(Self::number),
             batch: self.text(),
         }

@@ -1,5 +1,7 @@
 //! Tasks that wait for tasks: AFTER, and what becomes of them when one ends otherwise than done.
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{
     After, BATCH_MAX, Claim, Event, Gate, GroupLimits, Hold, Millis, Now, OnDead, Options, Parent, Push,
     Queue, Refusal, Release, Retry, TaskId, TaskState, Unique, When,
@@ -348,7 +350,7 @@ fn a_held_task_that_is_retried_is_ready_at_once_and_waits_for_nothing_more() {
 #[test]
 fn a_time_to_live_begins_when_the_task_is_ready() {
     let mut s = story();
-    let options = Options { ttl_ms: Some(50), ..OPTIONS };
+    let options = Options { ttl_ms: NonZeroU64::new(50), ..OPTIONS };
     s.push("p").push_after_with("x", &["p"], OnDead::Wait, When::Now, options).passes(400).claims("p");
     s.acks("p").ticks().is_ready("x").passes(49).is_ready("x").passes(1).is_gone("x");
 }

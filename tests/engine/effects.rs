@@ -1,5 +1,7 @@
 //! Damaged, reordered or invented effects never panic, and what applies leaves a valid queue.
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{
     Answer, Catchup, Due, Effect, End, Event, Gate, Handle, Hold, Invalid, Lease, LeaseNumber, Millis,
     OnDead, Options, PROGRESS_MAX_BYTES, Parent, Queue, RESULT_MAX_BYTES, Received, Release, Retry,
@@ -369,8 +371,7 @@ fn invented_events_are_refused() {
         request(b"t", Millis(START + 9), answer),
         request(b"t", Millis(START + 9), pushed(new, 1001)),
         request(b"t", Millis(START + 9), pushed(TaskId { ms: 1, seq: u64::MAX }, 2)),
-        push(new, 1, None, Options { ttl_ms: Some(0), ..options }, one),
-        push(new, 1, None, Options { ttl_ms: Some(u64::MAX), ..options }, one),
+        push(new, 1, None, Options { ttl_ms: NonZeroU64::new(u64::MAX), ..options }, one),
         push(new, 1, None, with_token(b"to the end", Hold::End), one),
         push(new, 1, None, with_token(b"", Hold::End), one),
         push(new, 1, None, with_token(&long, Hold::End), one),
@@ -541,7 +542,7 @@ fn invented_events_about_tasks_that_wait_are_refused() {
         after(new, 1, at, When::After(u64::MAX), &[b], options, one),
         after(new, 1, at, When::At(enormous), &[b], options, one),
         after(new, 1, at, When::Now, &[b], Options { batch: b"over", ..options }, one),
-        after(new, 1, at, When::Now, &[b], Options { ttl_ms: Some(0), ..options }, one),
+        after(new, 1, at, When::Now, &[b], Options { ttl_ms: NonZeroU64::new(u64::MAX), ..options }, one),
         told(Some("b"), at, &[("both", Release::Held)]),
         told(Some("done"), at, &[("both", Release::Held)]),
         told(Some("a"), enormous, &[("only", Release::Ready)]),

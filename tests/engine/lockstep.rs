@@ -9,6 +9,7 @@ mod steps;
 mod tokens;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use taskslot_engine::{
     Answer, Claim, ClaimTurns, Due, Entropy, Event, Handle, Headers, Lease, Millis, Now, Options, Push,
@@ -191,7 +192,7 @@ impl Lockstep {
             headers: &headers,
             retain_ms: pick(&[None, None, Some(0), Some(300), Some(40_000)], b >> 20),
             unique,
-            ttl_ms: pick(&[None, None, None, Some(1), Some(300), Some(40_000)], b >> 22),
+            ttl_ms: NonZeroU64::new(pick(&[0, 0, 0, 1, 300, 40_000], b >> 22)),
             ..Options::default()
         };
         let token = format!("p{}", a % 7).into_bytes();
@@ -426,7 +427,7 @@ fn blank(options: &Options) -> Task {
         result: None,
         progress: Vec::new(),
         unique: options.unique.map(|unique| (unique.token.to_vec(), unique.hold)),
-        ttl_ms: options.ttl_ms,
+        ttl_ms: options.ttl_ms.map(NonZeroU64::get),
         replaced: 0,
         replaced_headers: 0,
     }

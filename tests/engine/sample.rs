@@ -2,6 +2,8 @@
 //! priorities, headers, instants of both clocks, large payloads, gaps. The life is part of the samples that are stored
 //! permanently, so it only changes with the version of the format.
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{
     After, Answer, Beginning, Catchup, Claim, Cursor, Due, Effect, Event, Gate, GroupLimits, GroupRate,
     Handle, Headers, Hold, Lease, Millis, Now, OnDead, Options, Push, Queue, Rate, Retry, ScheduleSpec, Set,
@@ -131,10 +133,10 @@ impl Life<'_> {
             self.push(None, options, &[token])
         };
         push(b"to the end", Hold::End, None);
-        push(b"to the start", Hold::Start, Some(5));
+        push(b"to the start", Hold::Start, NonZeroU64::new(5));
         push(b"for a while", Hold::AtMost(at(600_000)), None);
         push(b"for a moment", Hold::AtMost(at(20)), None);
-        push(b"kept", Hold::Exactly(at(600_000)), Some(900_000));
+        push(b"kept", Hold::Exactly(at(600_000)), NonZeroU64::new(900_000));
         let gone = push(b"kept by nobody", Hold::Exactly(at(600_000)), None);
         let event = self.queue.cancel(gone).unwrap();
         self.apply(&event);
@@ -144,7 +146,7 @@ impl Life<'_> {
             let event = self.queue.replace(id, &headers, b"a new payload").unwrap().unwrap();
             self.apply(&event);
         }
-        self.push(None, Options { ttl_ms: Some(700_000), ..Options::default() }, &[b"in time"]);
+        self.push(None, Options { ttl_ms: NonZeroU64::new(700_000), ..Options::default() }, &[b"in time"]);
         self.passes(10);
     }
 

@@ -5,6 +5,7 @@
 //! unless a story says otherwise.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use taskslot_engine::{
     After, BatchCounts, Claim, ClaimTurns, Cursor, Due, Event, Gate, Grace, Handle, Hold, LeaseNumber,
@@ -149,7 +150,7 @@ impl Story {
     }
 
     pub fn push_ttl(&mut self, name: &str, ttl_ms: u64) -> &mut Self {
-        self.push_with(name, None, Options { ttl_ms: Some(ttl_ms), ..Options::default() })
+        self.push_with(name, None, Options { ttl_ms: NonZeroU64::new(ttl_ms), ..Options::default() })
     }
 
     // Batches, and tasks that wait for others

@@ -1,11 +1,13 @@
 //! TTL: it counts from the moment a task is due, and ends at its first claim.
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{Claim, ClaimTurns, Due, Event, Gate, Millis, Options, Retry, TaskState};
 
 use crate::story::{START, Story, story};
 
 fn delayed(s: &mut Story, name: &str, due: Due, ttl_ms: u64) {
-    s.push_with(name, Some(due), Options { ttl_ms: Some(ttl_ms), ..Options::default() });
+    s.push_with(name, Some(due), Options { ttl_ms: NonZeroU64::new(ttl_ms), ..Options::default() });
 }
 
 #[test]
@@ -48,7 +50,7 @@ fn a_task_behind_thousands_of_expired_ones_is_found() {
     let mut s = story();
     let payloads: Vec<&[u8]> = vec![b"x"; 1000];
     for _ in 0..6 {
-        let options = Options { ttl_ms: Some(10), ..Options::default() };
+        let options = Options { ttl_ms: NonZeroU64::new(10), ..Options::default() };
         let event = s.queue.push(s.now, &taskslot_engine::Push { due: None, options, payloads: &payloads });
         let event = event.unwrap();
         s.queue.apply(&event).unwrap();

@@ -1,5 +1,7 @@
 //! UNIQUE, one story for each rule: which task holds a token, until when, and what a second push with it does.
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{Claim, Due, Event, Gate, Headers, Hold, Millis, Options, Refusal, Retry, TaskState};
 
 use crate::story::{self, Story, story, unique};
@@ -53,7 +55,7 @@ fn a_token_is_free_when_its_task_is_done_dead_cancelled_purged_expired_or_taken(
         s.holds("t", "").push_unique("b", "t", Hold::End).holds("t", "b").reloads().finds("b", "t");
     }
     let mut s = story();
-    s.push_with("a", None, Options { ttl_ms: Some(5), ..unique("t", Hold::End) });
+    s.push_with("a", None, Options { ttl_ms: NonZeroU64::new(5), ..unique("t", Hold::End) });
     s.finds("a", "t").passes(5).is_gone("a").holds("t", "");
 }
 

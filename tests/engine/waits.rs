@@ -4,6 +4,8 @@
 
 mod oracle;
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{
     After, BATCH_MAX, Beginning, Claim, ClaimTurns, Cursor, Due, Event, Gate, GroupLimits, Handle, Hold,
     Millis, Now, OnDead, Options, Push, Queue, Refusal, Retry, Setting, TaskId, TaskState, Term, Unique,
@@ -91,7 +93,7 @@ impl World {
         Options {
             priority: self.pick(&[0, 0, 0, 1, -1]),
             group: self.pick(&[b"", b"", b"g", b"ordered"]),
-            ttl_ms: self.pick(&[None, None, None, Some(1), Some(30)]),
+            ttl_ms: NonZeroU64::new(self.pick(&[0, 0, 0, 1, 30])),
             retain_ms: self.pick(&[None, None, Some(40)]),
             attempts: self.pick(&[None, None, Some(1)]),
             batch: self.pick(&[b"", b"", b"a", b"b", b"c", b"d"]),

@@ -7,6 +7,8 @@
 //! distance from that instant in microseconds, because they are close together. Distances wrap, so every number of 64
 //! bits has one.
 
+use std::num::NonZeroU64;
+
 use crate::bounds::BATCH_MAX;
 use crate::event::{End, Event, Lease, Release, Then};
 use crate::pack;
@@ -134,6 +136,16 @@ impl<'a> Coded<'a> for u32 {
 
     fn get(from: &mut Reader<'a>) -> Option<u32> {
         u64::get(from)?.try_into().ok()
+    }
+}
+
+impl<'a> Coded<'a> for NonZeroU64 {
+    fn put(&self, to: &mut Writer<'_>) {
+        self.get().put(to);
+    }
+
+    fn get(from: &mut Reader<'a>) -> Option<NonZeroU64> {
+        NonZeroU64::new(<u64 as Coded>::get(from)?)
     }
 }
 
@@ -480,7 +492,8 @@ impl<'a> Coded<'a> for Options<'a> {
         lease_ms.iter().for_each(|ms| ms.put(to));
         [headers, group].iter().flatten().for_each(|text| text.put(to));
         unique.iter().for_each(|unique| unique.put(to));
-        [ttl_ms, retain_ms].iter().flatten().for_each(|ms| ms.put(to));
+        ttl_ms.iter().for_each(|ms| ms.put(to));
+        retain_ms.iter().for_each(|ms| ms.put(to));
         batch.iter().for_each(|name| name.put(to));
     }
 

@@ -67,5 +67,5 @@ pub(crate) fn expires(record: &Record, entry: Option<&Entry>) -> Option<Millis> 
         Some(Entry { phase: Phase::Ready { since }, deliveries: 0, .. }) => *since,
         Some(_) => return None,
     };
-    Some(since.plus(ttl_ms))
+    Some(since.plus(ttl_ms.get()))
 }

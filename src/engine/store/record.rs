@@ -3,6 +3,8 @@
 //! A record is encoded as: flags, milliseconds since the page's first id, the id's sequence number unless 0, the number
 //! of the batch if any, the options if any, the length of the payload, the payload.
 
+use std::num::NonZeroU64;
+
 use crate::numbers::{BatchNumber, GroupNumber};
 use crate::store::edit::Edit;
 use crate::task::{Hold, Options, TaskId, Unique};
@@ -192,7 +194,7 @@ fn options_len(options: &Options, group: GroupNumber) -> usize {
         + lease_ms.map_or(0, |ms| varint::len(u64::from(ms)))
         + group.stored().map_or(0, varint::len)
         + unique.map_or(0, unique_len)
-        + ttl_ms.map_or(0, varint::len)
+        + ttl_ms.map_or(0, |ms| varint::len(ms.get()))
         + retain_ms.map_or(0, varint::len)
         + headers.len()
 }
@@ -230,7 +232,7 @@ fn put_options(out: &mut Vec<u8>, options: &Options, group: GroupNumber) {
         varint::put(out, token.len() as u64);
         out.extend_from_slice(token);
     }
-    [ttl_ms, retain_ms].into_iter().flatten().for_each(|ms| varint::put(out, ms));
+    [ttl_ms.map(NonZeroU64::get), retain_ms].into_iter().flatten().for_each(|ms| varint::put(out, ms));
     out.extend_from_slice(headers);
 }
 
@@ -262,7 +264,7 @@ fn read_options(bytes: &[u8]) -> Option<(Options<'_>, GroupNumber)> {
         options.unique = Some(Unique { token: varint::get_bytes(&mut rest)?, hold });
     }
     if has(HAS_TTL) {
-        options.ttl_ms = Some(varint::get(&mut rest)?);
+        options.ttl_ms = Some(NonZeroU64::new(varint::get(&mut rest)?)?);
     }
     if has(HAS_RETAIN) {
         options.retain_ms = Some(varint::get(&mut rest)?);

@@ -1,5 +1,7 @@
 //! The options of a push. PUSH, MPUSH, TASK.CRON SET and TASK.BATCH OPEN have them.
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{
     ATTEMPTS_MAX, After, Due, HEADERS_MAX, HEADERS_MAX_BYTES, Headers, LEASE_MAX_MS, Millis, NAME_MAX_BYTES,
     Now, OnDead, Options, SPAN_MAX_MS, TaskId, When,
@@ -186,7 +188,7 @@ impl<'a> PushOptions<'a> {
             headers: &self.headers,
             group: self.group,
             unique: self.unique.at(at),
-            ttl_ms: self.ttl_ms,
+            ttl_ms: self.ttl_ms.and_then(NonZeroU64::new),
             retain_ms: self.retain_ms,
             batch: self.batch,
         }

@@ -1,5 +1,7 @@
 //! The map of a task that GET and LIST return.
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{Headers, TaskError, TaskState, TaskView};
 
 use crate::claims::reply_headers;
@@ -100,7 +102,7 @@ fn reply_times(map: &mut Map<'_>, task: &TaskView<'_>) {
         number("unique-held", Some(u64::from(task.holds_token)));
         number("unique-until", unique.hold.until().map(|until| until.0));
     }
-    number("ttl-ms", task.options.ttl_ms);
+    number("ttl-ms", task.options.ttl_ms.map(NonZeroU64::get));
     number("expires", task.expires.map(|at| at.0));
 }
 

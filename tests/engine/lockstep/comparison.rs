@@ -1,5 +1,7 @@
 //! What a queue and the naive model must agree on, and how a history ends.
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{
     Claim, Claimable, Cursor, Event, Handle, Limit, Listing, Options, TaskError, TaskId, TaskState, Unique,
 };
@@ -128,8 +130,17 @@ impl Lockstep {
         let unique = task.unique.as_ref().map(|(token, hold)| Unique { token, hold: *hold });
         let (headers, group) = (&task.headers, &[]);
         let batch = &[];
-        let options =
-            Options { priority, attempts, lease_ms, headers, group, unique, ttl_ms, retain_ms, batch };
+        let options = Options {
+            priority,
+            attempts,
+            lease_ms,
+            headers,
+            group,
+            unique,
+            ttl_ms: ttl_ms.and_then(NonZeroU64::new),
+            retain_ms,
+            batch,
+        };
         let until = if let Place::Done { until, .. } = task.place { Some(until) } else { None };
         let outputs = (task.progress.clone(), task.result.clone(), until);
         let counters = [instant, task.deliveries.into(), task.failures.into(), task.stalls.into()];

@@ -282,15 +282,19 @@ class Target:
         return [self.names.get(word, word) for word in template]
 
     def attack(self, attacks: list[list]) -> list:
-        """Send each attack on the restored queue. An error is in the manual and changes neither queue nor key."""
+        """Send each attack on the restored queue. An error is in the manual and changes neither queue nor key.
+
+        The key is deleted before: time can change a queue that an earlier attack left there.
+        """
         sent = []
         for attack in attacks:
             digest = ["DEBUG", "DIGEST-VALUE", "q", *attack[1:2]]
-            sent += [["RESTORE", "q", 0, self.dump, "REPLACE"], digest, attack, digest]
+            restored = ["RESTORE", "q", 0, self.dump, "REPLACE"]
+            sent += [["UNLINK", "q", *attack[1:2]], restored, digest, attack, digest]
         self.c("FLUSHALL")
         replies = self.c.many(sent)
-        answers = replies[2::4]
-        for attack, before, answer, after in zip(attacks, replies[1::4], answers, replies[3::4], strict=True):
+        answers = replies[3::5]
+        for attack, before, answer, after in zip(attacks, replies[2::5], answers, replies[4::5], strict=True):
             if isinstance(answer, Error):
                 assert before == after, f"changed by {shown(attack)}, which was refused: {answer}"
                 assert manuals()[attack[0]].documented(answer), f"{shown(attack)}: {answer}"

@@ -1,5 +1,7 @@
 //! `TASK.INFO key CRON`: the schedules of a queue, in the order of names.
 
+use std::num::NonZeroU64;
+
 use taskslot_engine::{Catchup, Headers, Hold, Now, Options, ScheduleView, Trigger};
 
 use crate::claims::reply_headers;
@@ -64,7 +66,7 @@ fn reply_options(map: &mut Map<'_>, options: &Options<'_>) {
     }
     let mut span = |name, ms: Option<u64>| ms.into_iter().for_each(|ms| map.number(name, ms));
     span("lease-ms", options.lease_ms.map(u64::from));
-    span("ttl-ms", options.ttl_ms);
+    span("ttl-ms", options.ttl_ms.map(NonZeroU64::get));
     span("retain", options.retain_ms);
     if let Some(unique) = options.unique {
         map.text("unique", unique.token);
