@@ -27,7 +27,8 @@ class OfOptions(Error):
 
     SAYS = re.compile(
         r"ERR (unknown option '[ -~]{0,35}', expected [A-Z, ]+( or [A-Z]+)?|unexpected argument '[ -~]{0,35}'|"
-        r"options? [A-Za-z, -]+ (is given twice|has no value|is required|cannot be combined|requires [A-Z]+))"
+        r"options? [A-Za-z, -]+ (is given twice|has no value|has fewer values than its number says|"
+        r"is required|cannot be combined|requires [A-Z]+))"
     )
 
     def __eq__(self, other: object) -> bool:

@@ -173,7 +173,7 @@ def test_mpush_takes_1_to_1000_tasks(c):
     """TASKS is required and must be followed by exactly that many payloads."""
     assert len(c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))) == 1000
     assert len(c("TASK.MPUSH", "q", "TASKS", 1, "p")) == 1
-    count = Error("ERR TASKS must be an integer between 1 and 1000")
+    count = Error("ERR TASKS must be followed by the number of payloads, 1 to 1000")
     assert c("TASK.MPUSH", "q", "TASKS", 1001, *range(1001)) == count
     assert c("TASK.MPUSH", "q", "TASKS", 0, "p") == count
     assert c("TASK.MPUSH", "q", "TASKS", -1, "p") == count
