@@ -28,7 +28,12 @@ HANDLED = ["x", f"{HANDLE} NO", "HANDLES 0 x", "HANDLES 2 " + HANDLE]
 SHARED = {
     "TASK.PUSH": ["p " + words for words in [*PUSHED, *WAITS, "DELAY 1 AT 1", "UNIQUE t UNTIL no", "KEEP"]],
     "TASK.MPUSH": [words + " TASKS 1 p" for words in (*PUSHED, *WAITS, "DELAY 1 AT 1")]
-    + ["TTL 1 LEASE 1", "TTL 1 TASKS 2 p", "TASKS", "AFTER 11" + 11 * " 1-1" + " TASKS 1000" + 1000 * " p"],
+    + [
+        "TTL 1 LEASE 1",
+        "TTL 1 TASKS 2 p",
+        "TTL 1 TASKS",
+        "AFTER 11" + 11 * " 1-1" + " TASKS 1000" + 1000 * " p",
+    ],
     "TASK.CLAIM": ["NO", "TIED TIED", "COUNT", "COUNT 0", "WORKER " + LONG, "NOACK TIED", "GATHER 5"],
     "TASK.ACK": [
         *[*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],

@@ -156,7 +156,7 @@ def test_headers_have_bounds(c):
     assert headers == {b"name%d" % n: b"value%d" % n for n in range(64)}
     assert c("TASK.PUSH", "q", "p", "HEADERS", 1, "n" * 256, "v" * 3840)
     digest = c.digest()
-    count = Error("ERR HEADERS must be an integer between 1 and 64")
+    count = Error("ERR HEADERS must be followed by the number of headers, 1 to 64")
     assert c("TASK.PUSH", "q", "p", "HEADERS", 0) == count
     assert c("TASK.PUSH", "q", "p", "HEADERS", 65, *pairs, "n", "v") == count
     long = Error("ERR HEADERS must be at most 4096 bytes long")
