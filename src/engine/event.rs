@@ -20,6 +20,8 @@ use crate::time::{Due, Millis, Stamp, When};
 ///
 /// The short names on the wire are permanent. A new kind of event gets a new name.
 ///
+/// Events are passed on by value, so what is large in rare ones is boxed.
+///
 /// Instants (`at`, deadlines) are on the queue's clock unless a field says otherwise. An `at` is when the event was
 /// decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +61,7 @@ pub enum Event<'a> {
         on_dead: OnDead,
         /// The options of each task.
         #[serde(borrow)]
-        options: Options<'a>,
+        options: Box<Options<'a>>,
         /// The payload of each task.
         #[serde(skip)]
         payloads: &'a [&'a [u8]],
@@ -78,7 +80,7 @@ pub enum Event<'a> {
         when: When,
         /// The options of the callback.
         #[serde(borrow)]
-        options: Options<'a>,
+        options: Box<Options<'a>>,
         /// The payload of the callback.
         #[serde(skip)]
         payloads: &'a [&'a [u8]],
@@ -393,7 +395,7 @@ pub enum Event<'a> {
         name: &'a [u8],
         /// Its trigger, CATCHUP, options and payload.
         #[serde(borrow)]
-        plan: ScheduleSpec<'a>,
+        plan: Box<ScheduleSpec<'a>>,
         /// Its next run.
         next: Due,
         /// The wall clock when `next` was decided.

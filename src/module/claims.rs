@@ -1,6 +1,6 @@
 //! The request of a worker, and the tasks that it gets.
 
-use taskslot_engine::{Claim, Given, Handle, Headers, Holder, InlineStr, Relations, TaskId};
+use taskslot_engine::{Claim, Given, Handle, Headers, Holder, InlineStr, TaskId};
 use taskslot_node::OneOrMany;
 
 use crate::relations::{OwnedRelations, Reader, count_for_worker, reply_relations};
@@ -94,7 +94,6 @@ pub fn reply_answers(reply: Reply<'_>, answers: &OneOrMany<i64>) {
 }
 
 /// A task on its way to a worker.
-#[derive(Clone, Copy)]
 pub struct Delivery<'a> {
     name: Name,
     task: Given<'a>,
@@ -140,7 +139,7 @@ impl<'a> Delivery<'a> {
 
     /// The bytes of payload, headers, group and progress.
     pub fn bytes(&self) -> usize {
-        let Given { payload, headers, group, progress, .. } = self.task;
+        let Given { payload, headers, group, progress, .. } = &self.task;
         [payload, headers, group, progress].iter().map(|part| part.len()).sum()
     }
 
@@ -158,7 +157,8 @@ impl<'a> Delivery<'a> {
     fn reply_meta(&self, reply: Reply<'_>) {
         let task = &self.task;
         let has_progress = !task.progress.is_empty();
-        let mut map = reply.map(9 + usize::from(has_progress) + count_for_worker(&task.relations));
+        let relations = task.relations.as_deref();
+        let mut map = reply.map(9 + usize::from(has_progress) + relations.map_or(0, count_for_worker));
         map.number("lease", self.name.lease());
         map.integer("priority", task.priority);
         map.text("group", task.group);
@@ -174,7 +174,9 @@ impl<'a> Delivery<'a> {
         if has_progress {
             map.text("progress", task.progress);
         }
-        reply_relations(&mut map, &task.relations, Reader::Worker);
+        if let Some(relations) = relations {
+            reply_relations(&mut map, relations, Reader::Worker);
+        }
     }
 }
 
@@ -199,24 +201,37 @@ pub struct OwnedDelivery {
 impl OwnedDelivery {
     /// Copies a delivery.
     pub fn of(delivery: &Delivery<'_>) -> OwnedDelivery {
-        let Delivery { name, task } = *delivery;
+        let Delivery { name, task } = delivery;
         OwnedDelivery {
-            name,
+            name: *name,
             payload: task.payload.into(),
             headers: task.headers.into(),
             group: task.group.into(),
             progress: task.progress.into(),
-            relations: OwnedRelations::of(&task.relations),
-            task: without_texts(&task),
+            relations: task.relations.as_deref().and_then(OwnedRelations::of),
+            task: without_texts(task),
         }
     }
 
     /// Borrows it as a delivery.
     pub fn as_delivery(&self) -> Delivery<'_> {
         let (payload, headers, group) = (&*self.payload, &*self.headers, &*self.group);
-        let relations =
-            self.relations.as_deref().map_or_else(Relations::default, OwnedRelations::as_relations);
-        let task = Given { payload, headers, group, progress: &self.progress, relations, ..self.task };
+        let relations = self.relations.as_ref().map(|relations| Box::new(relations.as_relations()));
+        let Given { id, priority, deliveries, failures, stalls, deadline, retain_ms, .. } = self.task;
+        let task = Given {
+            id,
+            payload,
+            headers,
+            group,
+            priority,
+            deliveries,
+            failures,
+            stalls,
+            deadline,
+            retain_ms,
+            progress: &self.progress,
+            relations,
+        };
         Delivery { name: self.name, task }
     }
 }

@@ -486,7 +486,7 @@ fn a_batch_is_known_as_long_as_its_callback() {
 fn a_worker_sees_the_batch_whose_callback_it_has() {
     let mut s = closed();
     s.claims("x").fails_with("x", Retry::Dead, "").passes(3).claims("end");
-    let given = s.queue.given(s.id("end")).unwrap().relations;
+    let given = s.queue.given(s.id("end")).unwrap().relations.unwrap();
     let batch = given.callback_of.unwrap();
     assert_eq!((batch.name, batch.counts, batch.state()), (&b"b"[..], DEAD, "complete"));
     assert_eq!((batch.opened_at, batch.closed_at), (Millis(START), Some(Millis(START))));

@@ -174,7 +174,7 @@ impl Maker<'_> {
                 when: self.when(),
                 parents: self.some(|make| Parent { id: make.id(), is_open: make.flag() }),
                 on_dead: OnDead::ALL[self.0.below(3) as usize],
-                options: self.options(),
+                options: Box::new(self.options()),
                 payloads: &[b"payload"],
             },
             _ => Event::Told {

@@ -418,8 +418,14 @@ fn invented_events_about_batches_are_refused() {
     let one: &[&[u8]] = &[b"x"];
     let into = |batch| Options { batch, ..options };
     let push = |batch| Event::Pushed { first: new, count: 1, due: None, options: into(batch), payloads: one };
-    let open =
-        |name, id, at, when, options, payloads| Event::BatchOpened { name, id, at, when, options, payloads };
+    let open = |name, id, at, when, options, payloads| Event::BatchOpened {
+        name,
+        id,
+        at,
+        when,
+        options: Box::new(options),
+        payloads,
+    };
     let plan = |batch| ScheduleSpec {
         timing: Trigger::Every(1000),
         catchup: Catchup::One,
@@ -427,7 +433,7 @@ fn invented_events_about_batches_are_refused() {
         payload: b"",
     };
     let scheduled =
-        |batch| Event::Scheduled { name: b"s", plan: plan(batch), next: Due::Clock(at), seen: at };
+        |batch| Event::Scheduled { name: b"s", plan: Box::new(plan(batch)), next: Due::Clock(at), seen: at };
     let accepted = [
         open(b"new", new, at, When::Now, options, one),
         push(b"open"),
@@ -495,7 +501,7 @@ fn invented_events_about_tasks_that_wait_are_refused() {
         when,
         parents: parents.to_vec(),
         on_dead: OnDead::Wait,
-        options,
+        options: Box::new(options),
         payloads,
     };
     let of = |parents: &[Parent]| after(new, 1, at, When::Now, parents, options, one);

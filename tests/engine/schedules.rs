@@ -275,7 +275,7 @@ fn planning_by_new_rules_always_ends() {
         let mut s = at_an_hour();
         let (next, seen) = (Millis(dice.below(1 << 48)), Millis(dice.below(1 << 48)));
         let plan = plan(Trigger::Cron("0 9 * * *", "Europe/Berlin"), Catchup::One);
-        s.apply(&Event::Scheduled { name: b"a", plan, next: Due::Wall(next), seen });
+        s.apply(&Event::Scheduled { name: b"a", plan: Box::new(plan), next: Due::Wall(next), seen });
         s.ticks();
         assert!(s.queue.next_due(&s.now).is_none_or(|due| due > s.now.at));
         assert!(s.runs("a").made <= 1);
@@ -453,7 +453,7 @@ fn many_large_schedules_are_stored_in_parts() {
 fn of_another_build(zone: &'static str) -> Event<'static> {
     let timing = Trigger::Cron("*/5 * * * *", zone);
     let next = Due::Wall(Millis(START));
-    Event::Scheduled { name: b"a", plan: plan(timing, Catchup::One), next, seen: Millis(START) }
+    Event::Scheduled { name: b"a", plan: Box::new(plan(timing, Catchup::One)), next, seen: Millis(START) }
 }
 
 #[test]
@@ -483,8 +483,12 @@ fn events_that_do_not_fit_are_refused() {
     let long = vec![b'x'; SCHEDULED_MAX_BYTES + 1];
     let text: &'static str = "* * * * *".repeat(40).leak();
     let zone: &'static str = "x".repeat(65).leak();
-    let set =
-        |name: &'static [u8], plan: ScheduleSpec<'static>| Event::Scheduled { name, plan, next, seen: at };
+    let set = |name: &'static [u8], plan: ScheduleSpec<'static>| Event::Scheduled {
+        name,
+        plan: Box::new(plan),
+        next,
+        seen: at,
+    };
     let long: &'static [u8] = long.leak();
     let refused = [
         set(b"", every(1000)),
@@ -502,15 +506,20 @@ fn events_that_do_not_fit_are_refused() {
             b"a",
             ScheduleSpec { options: Options { headers: b"\xff", ..Options::default() }, ..every(1000) },
         ),
-        Event::Scheduled { name: b"a", plan: cron(text), next: Due::Wall(at), seen: at },
+        Event::Scheduled { name: b"a", plan: Box::new(cron(text)), next: Due::Wall(at), seen: at },
         Event::Scheduled {
             name: b"a",
-            plan: plan(Trigger::Cron("* * * * *", zone), Catchup::One),
+            plan: Box::new(plan(Trigger::Cron("* * * * *", zone), Catchup::One)),
             next: Due::Wall(at),
             seen: at,
         },
-        Event::Scheduled { name: b"a", plan: every(1000), next: Due::Clock(Millis(1 << 48)), seen: at },
-        Event::Scheduled { name: b"a", plan: every(1000), next, seen: Millis(u64::MAX) },
+        Event::Scheduled {
+            name: b"a",
+            plan: Box::new(every(1000)),
+            next: Due::Clock(Millis(1 << 48)),
+            seen: at,
+        },
+        Event::Scheduled { name: b"a", plan: Box::new(every(1000)), next, seen: Millis(u64::MAX) },
         Event::Unscheduled { name: b"nobody" },
         Event::Fired { name: Box::from(*b"nobody"), id, next, at },
         Event::Fired { name: name.clone(), id: TaskId::default(), next, at },

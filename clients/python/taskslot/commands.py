@@ -210,9 +210,14 @@ def task_words(options: Mapping[str, Any]) -> list[Word]:
 
 
 def after_words(options: Mapping[str, Any]) -> list[Word]:
-    """The words for `after` and `on_dead`. A task that waits for none of an empty list needs neither."""
+    """The words for `after` and `on_dead`. A task that waits for none of an empty list needs neither.
+
+    Raises ValueError for `on_dead` alone.
+    """
     if options.get("after") is None:
-        return given("ONDEAD", options.get("on_dead"))
+        if options.get("on_dead") is not None:
+            raise ValueError("on_dead is for a task that waits for others: give it together with after")
+        return []
     ids = [identity(task) for task in several(options["after"])]
     return ["AFTER", len(ids), *ids, *given("ONDEAD", options.get("on_dead"))] if ids else []
 

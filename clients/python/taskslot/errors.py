@@ -7,7 +7,12 @@ from __future__ import annotations
 
 
 class TaskslotError(Exception):
-    """The base of the library's exceptions. The text is that of the server's error, if there is one."""
+    """The base of the library's exceptions. The text is that of the server's error, if there is one.
+
+    `is_repeat` says that the library had sent the command before and got no reply, so it may have been executed then.
+    """
+
+    is_repeat = False
 
 
 class LeaseLost(TaskslotError):

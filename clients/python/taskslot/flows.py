@@ -71,7 +71,7 @@ def group(*flows: Payload | Flow | Iterable[Payload | Flow]) -> Parallel:
 
     This is not the option `group` of a push, which names a tenant. Raises ValueError if there is no flow.
     """
-    if len(flows) == 1 and not isinstance(flows[0], bytes | str | Step | Chain | Parallel):
+    if len(flows) == 1 and isinstance(flows[0], Iterable) and not isinstance(flows[0], bytes | str):
         flows = tuple(flows[0])
     return Parallel(several_flows(flows, "group"))
 
@@ -98,8 +98,10 @@ def as_flow(one: Any) -> Flow:
     if isinstance(one, bytes | str):
         return Step(one)
     if not isinstance(one, Step | Chain | Parallel):
+        name = getattr(one, "__name__", None)
+        hint = f": write {name}.call(…)" if name is not None and hasattr(one, "call") else ""
         raise TypeError(
-            f"a flow is made of payloads, step(…), chain(…) and group(…), not {type(one).__name__}"
+            f"a flow is made of payloads, step(…), chain(…) and group(…), not {type(one).__name__}{hint}"
         )
     return one
 

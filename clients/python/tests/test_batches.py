@@ -119,8 +119,9 @@ def test_a_wait_for_what_cannot_be_is_refused(queue):
         queue.push("b", after=task)
     with pytest.raises(TypeError, match="not int"):
         queue.push("b", after=[7])
-    with pytest.raises(Refused, match="ONDEAD"):
-        queue.push("b", on_dead="run")
+    for call in (queue.push, lambda payload, **options: queue.push_many([payload], **options)):
+        with pytest.raises(ValueError, match="together with after"):
+            call("b", on_dead="run")
     assert queue.len() == 1
 
 

@@ -264,6 +264,23 @@ def test_a_batch_is_opened_filled_and_closed(run, queue):
     assert "batches" not in run("info", "mail").words()
 
 
+def test_the_callback_of_a_batch_has_the_options_of_a_task(run, queue):
+    """It can count in another batch. Its delay counts from the end of its wait."""
+    run("batch", "open", "mail", "all", "report")
+    options = "--attempts 1 --delay-ms 3600000 --ttl-ms 90000 --lease-ms 5000 --batch all"
+    (inner,) = run("batch", "open", "mail", "part-1", "of it", *options.split()).lines
+    words = run("get", "mail", inner).words()
+    assert (words["batch"], words["callback-of"]) == ("all", "part-1")
+    assert queue.batch_info("all").tasks == 1
+    run("batch", "close", "mail", "part-1")
+    view = queue.get(inner)
+    assert (view.state, view.ttl_ms, view.lease_ms) == ("delayed", 90_000, 5000)
+    queue.retry(inner)
+    (task,) = queue.claim()
+    queue.fail(task, "no")
+    assert queue.get(inner).state == "dead"
+
+
 def test_scripts_get_json_lines_of_batches(run):
     """With and without shards."""
     for shards in ([], ["--shards", "4"]):

@@ -1,7 +1,8 @@
 """Flows as values, and in which commands they are pushed. Without a server."""
 
 import pytest
-from taskslot import TaskId, chain, chord, flows, group, step
+import redis
+from taskslot import Queue, TaskId, Worker, chain, chord, flows, group, step
 from taskslot.flows import Chain, Parallel, Step, planned, shaped
 
 
@@ -125,6 +126,10 @@ def test_a_flow_without_steps_is_refused(make):
 
 def test_what_is_no_payload_is_refused():
     """The error names what a flow is made of. An unknown option is refused too, as that of a push."""
+    resize = Worker(Queue(redis.Redis(), "mail")).task("resize")(len)
+    for call in (chain, group, lambda one: chord([one], "b"), lambda one: chord("a", one)):
+        with pytest.raises(TypeError, match=r"write len.call\(…\)"):
+            call(resize)
     with pytest.raises(TypeError, match="not int"):
         chain("a", 7)
     with pytest.raises(TypeError, match="unknown option unique"):

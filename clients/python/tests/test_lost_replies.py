@@ -3,19 +3,23 @@
 import pytest
 import redis
 from harness.server import wait_until
-from taskslot import Queue, ShardedQueue, chain
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from taskslot import Queue, Refused, ShardedQueue, chain
 
 
 class Lossy(redis.Redis):
     """A client that loses the reply to the next command with each of these names, as its twins do."""
 
     loses: list[str] = []
+    meanwhile = staticmethod(lambda: None)  # what happens before the library sends it again
 
     def execute_command(self, *words, **options):
         """Execute the command, then raise an error."""
         reply = super().execute_command(*words, **options)
         if words[0] in Lossy.loses:
             Lossy.loses.remove(words[0])
+            Lossy.meanwhile()
             raise redis.ConnectionError("the reply was lost")
         return reply
 
@@ -23,7 +27,7 @@ class Lossy(redis.Redis):
 @pytest.fixture
 def lossy(server):
     """A client that loses the replies that a test chooses."""
-    Lossy.loses = []
+    Lossy.loses, Lossy.meanwhile = [], lambda: None
     with Lossy(port=server.port) as client:
         yield client
 
@@ -94,6 +98,49 @@ def test_an_opening_whose_reply_is_lost_is_made_once(lossy):
         Lossy.loses = ["TASK.BATCH"]
         with queue.batch("a", "callback") as batch:
             assert (Lossy.loses, batch.callback.is_new, queue.len("held")) == ([], False, 1)
+
+
+@pytest.mark.parametrize("options", [{}, {"shards": 4}])
+def test_a_batch_that_is_gone_after_a_lost_reply_to_its_closing_was_closed(lossy, options):
+    """The first copy completed it, and a worker was quick. Without a lost reply, a batch that is gone is an error."""
+    with ShardedQueue(lossy, "mail", **options) if options else Queue(lossy, "mail") as queue:
+        queue.open_batch("a", "callback")
+        Lossy.loses, Lossy.meanwhile = ["TASK.BATCH"], lambda: queue.ack(queue.claim()[0])
+        assert queue.close_batch("a") is False and Lossy.loses == []
+        assert queue.batch_info("a") is None and queue.info().acked == 1
+        with pytest.raises(Refused, match="no batch of this name"):
+            queue.close_batch("a")
+
+
+class LossyConnection(redis.Connection):
+    """A connection that breaks instead of bringing the reply to the next CLOSE, so that the client itself resends."""
+
+    loses = False
+
+    def send_packed_command(self, command, *words, **options):
+        """Send, and remember what."""
+        self.is_close = b"CLOSE" in b"".join(command if isinstance(command, list) else [command])
+        return super().send_packed_command(command, *words, **options)
+
+    def read_response(self, *words, **options):
+        """Read the reply, then break."""
+        reply = super().read_response(*words, **options)
+        if LossyConnection.loses and self.is_close:
+            LossyConnection.loses = False
+            self.disconnect()
+            Lossy.meanwhile()
+            raise redis.ConnectionError("the reply was lost")
+        return reply
+
+
+def test_a_closing_is_not_resent_by_the_client_behind_the_back_of_the_library(server):
+    """It would not know that the error is the reply to a second copy."""
+    retry = Retry(NoBackoff(), 3)
+    pool = redis.ConnectionPool(connection_class=LossyConnection, port=server.port, retry=retry)
+    with redis.Redis(connection_pool=pool) as client, Queue(client, "mail") as queue:
+        queue.open_batch("a", "callback")
+        LossyConnection.loses, Lossy.meanwhile = True, lambda: queue.ack(queue.claim()[0])
+        assert queue.close_batch("a") is False and not LossyConnection.loses
 
 
 def test_a_flow_whose_reply_is_lost_is_pushed_once(lossy):

@@ -13,6 +13,7 @@ from taskslot import (
     NotDone,
     Queue,
     ShardedQueue,
+    UnknownTask,
     Worker,
     chain,
     chord,
@@ -156,6 +157,38 @@ def test_a_result_that_is_not_kept_says_so(queue, worker, call):
             Fail, match=f"UnknownTask: the result of task {ids[0]} is not kept any more.*retain_ms"
         ):
             value(queue, ids[1])
+
+
+def test_a_task_whose_results_are_gone_is_dead_at_once(queue, worker, call):
+    """No later attempt would find them. A function that handles it goes on, and another UnknownTask is a failure."""
+
+    @worker.task("handles")
+    def handles():
+        with pytest.raises(UnknownTask):
+            current().results()
+        raise UnknownTask("another")
+
+    worker.task("one", retain_ms=0)(lambda: 1)
+    with WorkerThread(worker):
+        total = queue.push_flow(chain(call("one"), call("total")))[1]
+        wait_until(lambda: (view := queue.get(total)).state == "dead" and view.failures == 1, "it is dead")
+        other = queue.push_flow(chain(call("one"), handles.call()))[1]
+        wait_until(lambda: queue.get(other).failures, "it failed")
+        assert queue.get(other).state in ("delayed", "ready", "leased")
+
+
+def test_a_task_whose_parents_have_not_ended_is_tried_again(queue, worker, call):
+    """They may be done by then."""
+    with Gate() as gate:
+        long = worker.task("long")(lambda: gate.enter() or 5)
+        with WorkerThread(worker):
+            first, last = queue.push_flow(chain(long.call(), call("total")))
+            gate.inside()
+            queue.retry(last)
+            wait_until(lambda: queue.get(last).failures, "it failed")
+            gate.open()
+            value(queue, first)
+            assert value(queue, last) == 5
 
 
 def test_a_step_that_is_let_go_before_its_parents_end_says_so(queue, worker, call):

@@ -423,18 +423,34 @@ def test_an_outcome_is_sent_without_its_progress_if_the_server_is_full(queue, se
     assert caplog.text.count("its progress is not stored") == 2
 
 
-def test_a_worker_that_claims_without_meta_does_not_know_the_last_progress(queue):
-    """It says so, instead of starting again from the beginning."""
-    worker = Worker(queue)
+@pytest.mark.parametrize("meta", [False, True])
+def test_the_last_progress_of_a_claim_without_meta_is_asked_of_the_server(queue, meta):
+    """Once, before the function reports its own. Too late is an error: the server has only the newest then."""
+    worker, seen = Worker(queue, meta=meta), []
 
     @worker.task("f", retain_ms=0)
     def work():
-        with pytest.raises(RuntimeError, match="meta=True"):
+        if not seen:
+            seen.append(current().last_progress)
+            raise GiveBack(progress="step=1")
+        if len(seen) == 1:
+            seen.append(current().last_progress)
+            current().progress("step=2")
+            assert current().last_progress == b"step=1"
+            raise OSError("no disk")
+        current().progress("step=3")
+        if meta:
+            seen.append(current().last_progress)
+            return
+        with pytest.raises(RuntimeError, match="before you report progress"):
             current().last_progress  # noqa: B018
+        seen.append(b"step=2")
 
+    queue.configure(backoff_base=1)
     with WorkerThread(worker):
         queue.push(work.call())
         wait_until(lambda: queue.info().acked == 1, "it is done")
+    assert seen == [None, b"step=1", b"step=2"]
 
 
 def test_progress_that_is_too_long_is_refused(queue):

@@ -202,6 +202,16 @@ impl<'a, T: Coded<'a>> Coded<'a> for Vec<T> {
     }
 }
 
+impl<'a, T: Coded<'a>> Coded<'a> for Box<T> {
+    fn put(&self, to: &mut Writer<'_>) {
+        (**self).put(to);
+    }
+
+    fn get(from: &mut Reader<'a>) -> Option<Box<T>> {
+        T::get(from).map(Box::new)
+    }
+}
+
 impl<'a, A: Coded<'a>, B: Coded<'a>> Coded<'a> for (A, B) {
     fn put(&self, to: &mut Writer<'_>) {
         self.0.put(to);

@@ -28,7 +28,14 @@ impl State {
         let Event::Pushed { first: id, options, payloads, .. } = self.push(now, push)? else {
             return Ok(None);
         };
-        Ok(Some(Event::BatchOpened { name, id, at: now.at, when: when.bounded(), options, payloads }))
+        Ok(Some(Event::BatchOpened {
+            name,
+            id,
+            at: now.at,
+            when: when.bounded(),
+            options: Box::new(options),
+            payloads,
+        }))
     }
 
     /// Closes a batch: its callback becomes ready once all of its tasks have ended. `None` if it is closed. Errors:

@@ -36,6 +36,7 @@ impl State {
             return Err(Refusal::Exhausted);
         };
         let (at, when, on_dead) = (now.at, after.when.bounded(), after.on_dead);
+        let options = Box::new(options);
         Ok(Event::PushedAfter { first, count, at, when, parents, on_dead, options, payloads })
     }
 

@@ -19,7 +19,7 @@ const NAME_BYTES: i64 = 56;
 
 impl State {
     /// How many bytes chosen by users the event adds, minus those that it releases. The event must have been decided on
-    /// this queue. Zero or less means that the data does not grow. Pushes, replacements and claims count as 0: see the
+    /// this queue. Zero or less means that the data does not grow. Pushes and claims count as 0: see the
     /// head of this module. Every event is listed, so a new one must declare whether it stores bytes.
     pub fn growth(&self, event: &Event) -> i64 {
         match event {
@@ -37,6 +37,7 @@ impl State {
                 self.error_growth(*id, error) + self.progress_growth(*id, *progress)
             }
             Event::Grouped { name, limits: Some(_) } => self.group_growth(name),
+            Event::Replaced { id, headers, payload } => self.edit_growth(*id, Some(payload), Some(headers)),
             Event::Edited { ids, group, headers, payload, .. } => {
                 let bodies = ids.iter().map(|&id| self.edit_growth(id, *payload, *headers)).sum::<i64>();
                 bodies + group.filter(|name| !name.is_empty()).map_or(0, |name| self.group_name_growth(name))
@@ -67,7 +68,6 @@ impl State {
             | Event::Forgotten { .. }
             | Event::Purged { .. }
             | Event::Expired { .. }
-            | Event::Replaced { .. }
             | Event::Freed { .. }
             | Event::Configured { .. }
             | Event::GroupResumed { .. }

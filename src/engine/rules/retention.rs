@@ -4,7 +4,7 @@ use crate::bounds::STEP_TASKS;
 use crate::event::Event;
 use crate::settings::Setting;
 use crate::state::State;
-use crate::task::TaskId;
+use crate::task::{Options, TaskId};
 use crate::time::{Millis, Now};
 
 impl State {
@@ -28,17 +28,21 @@ impl State {
     /// Removes the oldest done tasks to make room for a push or an edit that was decided; a bounded number. Apply the event and
     /// ask again until it returns `None`.
     pub fn make_room(&self, push: &Event) -> Option<Event<'static>> {
+        let tasks = |options: &Options, payloads: &[&[u8]]| {
+            payloads.iter().map(|payload| (payload.len() + options.headers.len()) as u64).sum()
+        };
         let added = match push {
-            Event::Pushed { options, payloads, .. }
-            | Event::PushedAfter { options, payloads, .. }
-            | Event::BatchOpened { options, payloads, .. } => {
-                payloads.iter().map(|payload| (payload.len() + options.headers.len()) as u64).sum()
+            Event::Pushed { options, payloads, .. } => tasks(options, payloads),
+            Event::PushedAfter { options, payloads, .. } | Event::BatchOpened { options, payloads, .. } => {
+                tasks(options, payloads)
             }
             Event::Edited { ids, headers, payload, .. } => {
                 let growth = ids.iter().map(|&id| self.edit_growth(id, *payload, *headers)).sum::<i64>();
                 growth.max(0).unsigned_abs()
             }
-            Event::Replaced { headers, payload, .. } => (payload.len() + headers.len()) as u64,
+            Event::Replaced { id, headers, payload } => {
+                self.edit_growth(*id, Some(payload), Some(headers)).max(0).unsigned_abs()
+            }
             _ => return None,
         };
         self.forget_oldest(0, self.bytes_above(added))

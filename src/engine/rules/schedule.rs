@@ -28,7 +28,7 @@ impl State {
             Some(old) => (old.next, old.seen),
             None => (rule.next(&now, None).ok_or(ScheduleError::Bad(BadRule::Never))?, now.wall),
         };
-        Ok(Event::Scheduled { name, plan, next, seen })
+        Ok(Event::Scheduled { name, plan: Box::new(plan), next, seen })
     }
 
     /// How many bytes a schedule takes, minus those of the one it replaces.

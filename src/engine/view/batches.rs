@@ -89,6 +89,15 @@ impl State {
         }
     }
 
+    /// What a worker is told of it; `None` for nothing.
+    pub(crate) fn given_relations(&self, order: Order, batch: BatchNumber) -> Option<Box<Relations<'_>>> {
+        if self.batches.is_empty() && self.dependents.is_empty() {
+            return None;
+        }
+        let relations = self.relations(order, batch);
+        (relations != Relations::default()).then(|| Box::new(relations))
+    }
+
     fn batch_view<'a>(&'a self, batch: &'a Batch) -> Option<BatchView<'a>> {
         let Batch { name, callback, opened_at, closed_at, is_over, open, counts } = batch;
         let callback = self.locate(*callback)?.record.id;

@@ -72,7 +72,7 @@ pub struct LeaseView<'a> {
 }
 
 /// What a worker gets of a task.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Given<'a> {
     /// The task's id.
     pub id: TaskId,
@@ -96,8 +96,8 @@ pub struct Given<'a> {
     pub deadline: Option<Millis>,
     /// How long it is retained once it is done, in ms, unless its ACK gives another time.
     pub retain_ms: Option<u64>,
-    /// What it has to do with other tasks.
-    pub relations: Relations<'a>,
+    /// What it has to do with other tasks; `None` for nothing, as most tasks.
+    pub relations: Option<Box<Relations<'a>>>,
 }
 
 /// Bytes that a shown task takes besides what users gave: names of fields, numbers and instants; approximately.
@@ -160,7 +160,7 @@ impl State {
             progress: self.progress_of(order),
             deadline: entry.and_then(|entry| entry.phase.deadline()),
             retain_ms: self.retains_ms(&record),
-            relations: self.relations(order, record.batch),
+            relations: self.given_relations(order, record.batch),
             ..Given::default()
         };
         if !record.is_plain() {

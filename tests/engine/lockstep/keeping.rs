@@ -43,8 +43,9 @@ impl Lockstep {
                 Event::Pushed { options, payloads, .. } => {
                     payloads.iter().map(|payload| payload.len() + options.headers.len()).sum()
                 }
-                Event::Replaced { headers, payload, .. } => headers.len() + payload.len(),
-                Event::Edited { .. } => usize::try_from(lockstep.queue.growth(push)).unwrap_or(0),
+                Event::Replaced { .. } | Event::Edited { .. } => {
+                    usize::try_from(lockstep.queue.growth(push)).unwrap_or(0)
+                }
                 other => panic!("a push: {other:?}"),
             };
             lockstep.queue.record_bytes() + added as u64

@@ -287,6 +287,7 @@ class AsyncWire:
 
     async def _patiently(self, send: Send, command: Command[R], breaker: CircuitBreaker, until: float) -> R:
         """Send a command, and again while its node is away. After `until`, the client's error is raised."""
+        is_repeat = False
         while True:
             if breaker.open:
                 await self._wait_for_probe(breaker, command.key, until)
@@ -295,7 +296,10 @@ class AsyncWire:
                 break
             except Exception as error:
                 if not self._may_try_again(error, until):
+                    if isinstance(error, TaskslotError):
+                        error.is_repeat = is_repeat
                     raise
+                is_repeat |= not self.kind.is_undone(error)
                 await self._rest(error, breaker, self._node_named(command.key), until)
         return command.read(reply)
 

@@ -25,7 +25,7 @@ from ..commands import (
     Step,
     TaskOptions,
 )
-from ..errors import UnknownTask
+from ..errors import Refused, UnknownTask
 from ..flows import Flow, FlowIds, Part, as_flow, planned, shaped
 from ..replies import (
     BatchInfo,
@@ -213,9 +213,17 @@ class BaseQueue(ABC):
     def close_batch(self, name: str) -> bool:
         """Close a batch: its callback becomes ready once all tasks have ended. Returns False if it was closed before.
 
-        The tasks of the batch can still push into it while they run. Raises `Refused` if there is no such batch.
+        The tasks of the batch can still push into it while they run. Raises `Refused` if there is no such batch. If a
+        reply was lost and the batch is gone by the second try, that is no error: the first try closed it, and its
+        callback has ended.
         """
-        return self.wire.run(commands.close_batch(self._key_of_batch(name), name))
+        try:
+            # Not with `run`: a client that resends by itself does not tell that it did.
+            return self.wire.wait(commands.close_batch(self._key_of_batch(name), name))
+        except Refused as error:
+            if error.is_repeat and "no batch of this name" in str(error):
+                return False
+            raise
 
     def batch_info(self, name: str) -> BatchInfo | None:
         """The state and the counts of a batch; None if there is no such batch."""
@@ -528,8 +536,10 @@ class BaseQueue(ABC):
         ids = [identity(task) for task in several(tasks)]
         return [cancel_answer(answer) for answer in self._answers(ids, commands.cancel)]
 
-    def retry(self, tasks: Iterable[Task | str] | None = None, *, unique: str | None = None) -> int:
-        """Make dead, delayed or held tasks ready, at the back of the queue. Returns how many were.
+    def retry(
+        self, tasks: Task | str | Iterable[Task | str] | None = None, *, unique: str | None = None
+    ) -> int:
+        """Make dead, delayed or held tasks ready, at the back of the queue: one or several. Returns how many were.
 
         With `unique` it is the delayed or held task that holds this token now. A dead task holds none.
         """
@@ -537,7 +547,7 @@ class BaseQueue(ABC):
         if unique is not None:
             return self._of_token(unique, commands.retry_unique)
         assert tasks is not None
-        return self._sum(tasks, commands.retry)
+        return self._sum([tasks] if isinstance(tasks, Task | str) else tasks, commands.retry)
 
     def _sum(self, tasks: Iterable[Task | str], command: Callable[[str, Sequence[str]], Command[int]]) -> int:
         """Send one command for each thousand tasks of a key. Returns the sum of the replies."""

@@ -288,6 +288,7 @@ class Wire:
 
     def _patiently(self, send: Send, command: Command[R], breaker: CircuitBreaker, until: float) -> R:
         """Send a command, and again while its node is away. After `until`, the client's error is raised."""
+        is_repeat = False
         while True:
             if breaker.open:
                 self._wait_for_probe(breaker, command.key, until)
@@ -296,7 +297,10 @@ class Wire:
                 break
             except Exception as error:
                 if not self._may_try_again(error, until):
+                    if isinstance(error, TaskslotError):
+                        error.is_repeat = is_repeat
                     raise
+                is_repeat |= not self.kind.is_undone(error)
                 self._rest(error, breaker, self._node_named(command.key), until)
         return command.read(reply)
 

@@ -8,7 +8,20 @@ import typer
 
 from . import format, output
 from .inspect import rows_of
-from .produce import GroupOption, HeaderOption, PriorityOption, RetainOption, content
+from .produce import (
+    AtOption,
+    AttemptsOption,
+    BatchOption,
+    DelayOption,
+    GroupOption,
+    HeaderOption,
+    LeaseOption,
+    PriorityOption,
+    RetainOption,
+    TtlOption,
+    content,
+    instant,
+)
 from .session import QueueName, Session, assigned, command, refuse
 
 BatchName = Annotated[str, typer.Argument(metavar="NAME", help="The batch's name.")]
@@ -33,14 +46,26 @@ def open_batch(
     queue: QueueName,
     name: BatchName,
     callback: CallbackArgument,
+    delay_ms: DelayOption = None,
+    at: AtOption = None,
+    ttl_ms: TtlOption = None,
     priority: PriorityOption = None,
     group: GroupOption = None,
+    attempts: AttemptsOption = None,
+    lease_ms: LeaseOption = None,
     retain_ms: RetainOption = None,
     header: HeaderOption = None,
+    batch: BatchOption = None,
 ) -> None:
-    """Open a batch and print the id of its callback, a task that is held until all tasks of the batch have ended."""
-    options: dict[str, Any] = {"priority": priority, "group": group, "retain_ms": retain_ms}
-    options["headers"] = assigned("--header", header or [])
+    """Open a batch and print the id of its callback, a task that is held until all tasks of the batch have ended.
+
+    --delay-ms and --ttl-ms count from then. With --batch, the callback counts in another batch.
+    """
+    options: dict[str, Any] = {
+        "delay_ms": delay_ms, "at": instant(at), "ttl_ms": ttl_ms, "priority": priority, "group": group,
+        "attempts": attempts, "lease_ms": lease_ms, "retain_ms": retain_ms, "batch": batch,
+        "headers": assigned("--header", header or []),
+    }  # fmt: skip
     made = session.queue(queue).open_batch(name, content(callback), **options)
     if session.json:
         output.json_line({"batch": name, "callback": str(made), "is_new": made.is_new})

@@ -263,13 +263,14 @@ def list_tasks(
     state: Annotated[
         TaskState,
         typer.Argument(
-            help="The state. Ready tasks come in claim order, delayed ones by due time, others by age."
+            help="The state. Ready tasks come in claim order, delayed ones by due time, held and leased ones by id, "
+            "dead and done ones by age, the oldest first."
         ),
     ],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Show at most this many tasks.")] = 20,
     group: Annotated[str | None, typer.Option(help="Only tasks of this group.")] = None,
     worker: Annotated[str | None, typer.Option(help="Only tasks leased by this worker.")] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The newest first.")] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The other way round.")] = False,
     match: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="Only tasks whose payload matches this glob.")
     ] = None,

@@ -13,7 +13,7 @@ from typing import Any, Unpack
 from .._sync.batch import Batch
 from ..arguments import handle, several, token
 from ..commands import Payload, PushOptions, Step, push_words
-from ..errors import CancelAsked, LeaseLost, TaskslotError
+from ..errors import CancelAsked, LeaseLost, TaskslotError, UnknownTask
 from ..replies import BatchCounts, Meta, Task, TaskView
 from .relations import Relations
 
@@ -69,7 +69,7 @@ class TaskContext:
         self.step: Step | None = None  # what to push when the task is finished
         self.begun_at = time.monotonic()
         self.ended_at: float | None = None  # when the function ended; its outcome may not be sent yet
-        self._has_meta = meta is not None
+        self.missing: UnknownTask | None = None  # raised by `results`, which can never succeed then
         self._pid = os.getpid()
         self._on_progress = on_progress
         self._should_stop = False
@@ -77,6 +77,7 @@ class TaskContext:
         self._lock = threading.Lock()
         self._begun = self._abandoned = False
         self._progress: bytes | None = None
+        self._has_said = False  # whether the function has reported progress
         self._on_stop: Callable[[], object] | None = None
         self._meta = meta  # as the claim's reply has it; few functions look at it
         self._relations = relations
@@ -109,11 +110,14 @@ class TaskContext:
     def last_progress(self) -> bytes | None:
         """What the attempt before said about how far the task has got; None if there is nothing.
 
-        Raises RuntimeError if the worker doesn't ask for it: with `retain_ms` set for each of its functions, it needs
-        the option `meta=True`.
+        These are bytes, also if the progress was a str. A worker with `retain_ms` set for each of its functions asks
+        the server, unless it has the option `meta=True`. Then read it before you report progress; afterwards this
+        raises RuntimeError, because the server has only the newest.
         """
-        if not self._has_meta:
-            raise RuntimeError("the worker claims without meta: give it the option meta=True")
+        if self._meta is None and self._has_said:
+            raise RuntimeError(
+                "read last_progress before you report progress, or give the worker the option meta=True"
+            )
         return self._known().progress
 
     def progress(self, said: Payload) -> None:
@@ -128,7 +132,7 @@ class TaskContext:
             raise RuntimeError("a forked process can't report progress: the worker runs in its parent")
         encoded = progress_bytes(said)
         with self._lock:
-            self._progress = encoded
+            self._progress, self._has_said = encoded, True
         self._on_progress()
 
     def then(self, payload: Payload, **options: Unpack[PushOptions]) -> None:
@@ -179,7 +183,8 @@ class TaskContext:
 
         For a step of a flow, that is the order of the flow. Raises `UnknownTask` if a result is not kept any more, and
         `NotDone` if a task is dead or has not ended, which can be if the option `on_dead` or a RETRY let this one run.
-        With `return_exceptions` such an exception is in the place of the result.
+        With `return_exceptions` such an exception is in the place of the result. If the function lets this
+        `UnknownTask` through, its task is dead at once: no later attempt would find the result.
 
         This asks the server. An async function calls `await asyncio.to_thread(current().results)`.
         """
@@ -193,6 +198,7 @@ class TaskContext:
             )
         first = next((one for one in found if isinstance(one, TaskslotError)), None)
         if first is not None and not return_exceptions:
+            self.missing = first if isinstance(first, UnknownTask) else None
             raise first
         return found
 

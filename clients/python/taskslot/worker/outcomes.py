@@ -194,7 +194,8 @@ def of_error(error: BaseException, context: TaskContext, is_stopping: bool) -> O
     # A program that ends its event loop cancels the tasks on it.
     if is_stopping and isinstance(error, asyncio.CancelledError):
         return GivenBack()
-    return Failed(described(error))
+    # A result that is gone does not come back.
+    return Failed(described(error), dead=error is context.missing)
 
 
 def with_reported(outcome: Outcome | None, context: TaskContext) -> Outcome | None:
