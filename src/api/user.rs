@@ -1,5 +1,5 @@
-//! The user of a blocked client. Its permissions are checked again when the client is served, because they can have
-//! changed meanwhile.
+//! The user of a client. The permissions of a blocked one are checked again when it is served, because they can have
+//! changed meanwhile. And a command that does what another one does needs the permissions for that one too.
 
 use std::ffi::c_int;
 use std::ptr::{self, NonNull};

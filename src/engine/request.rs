@@ -133,7 +133,7 @@ pub enum Refusal {
     FullBatches,
     /// There is no batch of this name.
     UnknownBatch,
-    /// The batch is closed, and all of its tasks have ended.
+    /// The callback of the batch waits for it no more.
     ClosedBatch,
     /// A task to wait for was never pushed.
     NeverPushed,
@@ -151,4 +151,27 @@ pub enum Refusal {
     CancelAsked,
     /// Ids or lease numbers are used up.
     Exhausted,
+}
+
+impl Refusal {
+    /// Whether the queue is full or paused: the same request can be accepted later.
+    pub fn is_of_state(&self) -> bool {
+        match self {
+            Refusal::FullLen
+            | Refusal::FullBytes
+            | Refusal::FullGroups
+            | Refusal::FullTokens
+            | Refusal::FullBatches
+            | Refusal::Paused => true,
+            Refusal::UnknownBatch
+            | Refusal::ClosedBatch
+            | Refusal::NeverPushed
+            | Refusal::Circular
+            | Refusal::Held(_)
+            | Refusal::Gone
+            | Refusal::Stale
+            | Refusal::CancelAsked
+            | Refusal::Exhausted => false,
+        }
+    }
 }

@@ -21,6 +21,8 @@ pub enum Error {
     Argument(ArgError),
     /// Queues have no setting with this name.
     UnknownSetting(Shown),
+    /// An argument is invalid, and this is a frequent reason.
+    Hint(ArgError, &'static str),
     /// A required option is not given.
     Required(&'static str),
     /// Two options cannot be combined.
@@ -47,6 +49,8 @@ pub enum Error {
     ScriptReplicated,
     /// A client lost its permissions while it waited.
     NoPermission,
+    /// The client may not push, neither with an ACK.
+    NoPush,
     /// The caller has no connection that a lease could be tied to.
     NoConnection,
 }
@@ -59,6 +63,10 @@ impl fmt::Display for Error {
             }
             Error::Syntax => f.write_str("ERR syntax error"),
             Error::Argument(wrong) => argument(wrong, f),
+            Error::Hint(wrong, hint) => {
+                argument(wrong, f)?;
+                write!(f, " ({hint})")
+            }
             Error::UnknownSetting(name) => write!(f, "ERR unknown setting '{name}'"),
             Error::Required(option) => write!(f, "ERR option {option} is required"),
             Error::Clash(one, other) => write!(f, "ERR options {one} and {other} cannot be combined"),
@@ -73,7 +81,7 @@ impl fmt::Display for Error {
                 Refusal::FullTokens => "QFULL the queue has reached tokens-max",
                 Refusal::FullBatches => "QFULL the queue has a million batches",
                 Refusal::UnknownBatch => "ERR there is no batch of this name",
-                Refusal::ClosedBatch => "ERR the batch is closed and all of its tasks have ended",
+                Refusal::ClosedBatch => "ERR the batch takes no more tasks: its callback waits no more",
                 Refusal::NeverPushed => "ERR AFTER names a task that was never pushed",
                 Refusal::Circular => "ERR AFTER names a held task outside the batch",
                 Refusal::Held(_) => "ERR another task holds the token",
@@ -98,6 +106,9 @@ impl fmt::Display for Error {
             Error::NoPermission => f.write_str(
                 "NOPERM this user lost the permission to run the command or to access its keys while the client waited",
             ),
+            Error::NoPush => f.write_str(
+                "NOPERM with PUSH, this user needs the permission to run TASK.PUSH on this key",
+            ),
             Error::NoConnection => f.write_str(
                 "ERR TIED requires a client's own connection: scripts, functions and calls of other modules have none",
             ),
@@ -109,6 +120,13 @@ fn argument(wrong: &ArgError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match wrong {
         ArgError::TooFew => write!(f, "{}", Error::Syntax),
         ArgError::NoValue(option) => write!(f, "ERR option {option} has no value"),
+        ArgError::TooFewValues(option) => {
+            write!(f, "ERR option {option} has fewer values than its number says")
+        }
+        ArgError::Number(option, what, bounds) => {
+            let (least, most) = (bounds.start(), bounds.end());
+            write!(f, "ERR {option} must be followed by the number of {what}, {least} to {most}")
+        }
         ArgError::Unknown(word, expected) => {
             write!(f, "ERR unknown option '{word}', expected {}", alternatives(expected))
         }

@@ -19,6 +19,8 @@ pub struct Args<'a, A> {
     seen: u32,
     /// The option or word that was read last. If nothing follows it, the error names it.
     after: Option<&'static str>,
+    /// Whether its number of values was read, so that it is those that are missing.
+    is_counted: bool,
 }
 
 /// What is wrong with an argument.
@@ -28,6 +30,10 @@ pub enum ArgError {
     TooFew,
     /// The arguments end before the value of this option or word.
     NoValue(&'static str),
+    /// The arguments end before as many values as the number after this word says.
+    TooFewValues(&'static str),
+    /// What follows this word is not the number of these values, within these bounds.
+    Number(&'static str, &'static str, RangeInclusive<i64>),
     /// The word is none of those that can come here.
     Unknown(Shown, Vec<&'static str>),
     /// The argument comes after the last that the command takes.
@@ -75,7 +81,7 @@ pub enum OneOrMany<T> {
 impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
     /// The arguments after the command's name.
     pub fn new(args: &'a [A]) -> Args<'a, A> {
-        Args { rest: args.get(1..).unwrap_or_default(), seen: 0, after: None }
+        Args { rest: args.get(1..).unwrap_or_default(), seen: 0, after: None, is_counted: false }
     }
 
     /// The next argument.
@@ -97,12 +103,13 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
 
     /// The error when an argument is missing.
     fn ended(&self) -> ArgError {
-        self.after.map_or(ArgError::TooFew, ArgError::NoValue)
+        let error = if self.is_counted { ArgError::TooFewValues } else { ArgError::NoValue };
+        self.after.map_or(ArgError::TooFew, error)
     }
 
     /// The next arguments belong to this word. If they are missing, the error names it.
     pub fn after(&mut self, word: &'static str) {
-        self.after = Some(word);
+        (self.after, self.is_counted) = (Some(word), false);
     }
 
     /// The next `count` arguments.
@@ -122,7 +129,7 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         let after = self.rest.split_first().filter(|(next, _)| is((*next).as_ref(), word));
         if let Some((_, rest)) = after {
             self.rest = rest;
-            self.after = Some(word);
+            self.after(word);
         }
         after.is_some()
     }
@@ -141,7 +148,7 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
             return Err(ArgError::Twice(option));
         }
         self.seen |= bit;
-        self.after = Some(option);
+        self.after(option);
         Ok(Some(option))
     }
 
@@ -154,7 +161,7 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
     pub fn one_of(&mut self, words: &[&'static str]) -> Result<usize, ArgError> {
         let word = self.bytes()?;
         let at = words.iter().position(|known| is(word, known));
-        self.after = at.and_then(|at| words.get(at).copied());
+        (self.after, self.is_counted) = (at.and_then(|at| words.get(at).copied()), false);
         at.ok_or_else(|| ArgError::Unknown(Shown::of(word), words.to_vec()))
     }
 
@@ -169,7 +176,26 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         self.integer(what, bounds).map(i64::unsigned_abs)
     }
 
-    /// Reads a count, 1 to 1000: of values that follow, or of tasks that the client wants.
+    /// Reads the number of values that follow `word`; `what` names them in the error.
+    pub fn number_of(
+        &mut self,
+        what: &'static str,
+        word: &'static str,
+        bounds: RangeInclusive<i64>,
+    ) -> Result<usize, ArgError> {
+        self.after(word);
+        let number = parse_integer(self.bytes()?).filter(|number| bounds.contains(number));
+        let number = number.ok_or(ArgError::Number(word, what, bounds))?;
+        self.is_counted = true;
+        Ok(usize::try_from(number).unwrap_or(0))
+    }
+
+    /// Reads the number of ids, which `word` introduces, and the ids.
+    pub fn ids(&mut self, word: &'static str) -> Result<Vec<TaskId>, ArgError> {
+        self.many("ids", word, Args::id)
+    }
+
+    /// Reads a count of tasks that the client wants, 1 to 1000.
     pub fn count(&mut self, what: &'static str) -> Result<usize, ArgError> {
         Ok(self.unsigned(what, 1..=BATCH_MAX as i64)? as usize)
     }
@@ -195,7 +221,7 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         if !self.word("IDS") {
             return self.task().map(OneOrMany::One);
         }
-        self.many("IDS", |args| args.id().map(Named::Id))
+        self.many("ids", "IDS", |args| args.id().map(Named::Id)).map(OneOrMany::Many)
     }
 
     /// Reads a handle.
@@ -203,31 +229,28 @@ impl<'a, A: AsRef<[u8]> + Copy> Args<'a, A> {
         Handle::parse(self.bytes()?).ok_or(ArgError::Handle)
     }
 
-    /// Reads one value, or after `word` a count and that many values.
-    pub fn one_or_many<T>(
-        &mut self,
-        word: &'static str,
-        mut each: impl FnMut(&mut Args<'a, A>) -> Result<T, ArgError>,
-    ) -> Result<OneOrMany<T>, ArgError> {
-        if !self.word(word) {
-            return each(self).map(OneOrMany::One);
+    /// Reads one handle, or after HANDLES their number and that many handles.
+    pub fn handles(&mut self) -> Result<OneOrMany<Handle>, ArgError> {
+        match self.word("HANDLES") {
+            true => self.many("handles", "HANDLES", Args::handle).map(OneOrMany::Many),
+            false => self.handle().map(OneOrMany::One),
         }
-        self.many(word, each)
     }
 
-    /// Reads a count, which `word` names in the error, and that many values.
+    /// Reads the number of values, 1 to 1000, and that many values.
     fn many<T>(
         &mut self,
+        what: &'static str,
         word: &'static str,
         mut each: impl FnMut(&mut Args<'a, A>) -> Result<T, ArgError>,
-    ) -> Result<OneOrMany<T>, ArgError> {
-        let count = self.count(word)?;
+    ) -> Result<Vec<T>, ArgError> {
+        let count = self.number_of(what, word, 1..=BATCH_MAX as i64)?;
         // Reserves no more than there are arguments: the count may be far larger.
         let mut many = Vec::with_capacity(count.min(self.left()));
         for _ in 0..count {
             many.push(each(self)?);
         }
-        Ok(OneOrMany::Many(many))
+        Ok(many)
     }
 
     /// Checks that no argument is left.

@@ -389,7 +389,11 @@ fn a_held_callback_that_is_retried_is_ready_at_once_and_only_once() {
 fn a_callback_of_an_open_batch_that_is_retried_lets_nothing_more_in() {
     let mut s = story();
     s.opens("b", "end").retries(&["end"]).cannot_push_into("b", Refusal::ClosedBatch).claims("end");
-    s.closes_batch("b").is_leased("end").acks("end").is_no_batch("b");
+    s.is_batch("b", "complete", 0, BatchCounts::default()).reloads();
+    assert_eq!(s.queue.batches(), (0, 1), "it does not wait for its CLOSE");
+    s.closes_batch("b");
+    assert_eq!(s.queue.batches(), (0, 1));
+    s.is_leased("end").acks("end").is_no_batch("b");
 }
 
 #[test]

@@ -57,8 +57,7 @@ impl Story {
 
     /// Pushes once more with the token of a task: its delay, and how long after the first push at most.
     fn postpones(&mut self, name: &str, ms: u64, until_ms: Option<u64>) -> &mut Self {
-        let due = (ms > 0).then(|| Due::Clock(self.in_ms(ms)));
-        let event = self.queue.postpone(self.now, self.id(name), due, until_ms);
+        let event = self.queue.postpone(self.now, self.id(name), When::After(ms), until_ms);
         event.iter().for_each(|event| _ = self.apply(event));
         self
     }
@@ -333,8 +332,24 @@ fn a_held_task_is_changed_and_stays_held() {
     let later = Set { when: Some(When::After(500)), priority: Some(3), payload: Some(b"new"), ..group("g") };
     s.sets("child", &later).reloads().keeps("child", &Set { payload: None, ..later });
     assert_eq!((s.task("child").state, s.task("child").options.group), (TaskState::Held, &b"g"[..]));
-    s.postpones("child", 70, None).passes(50).claims("parent").acks("parent").ticks();
+    s.passes(50).claims("parent").acks("parent").ticks();
     s.is_delayed("child", 500).passes(500).claims("new");
+}
+
+#[test]
+fn a_held_task_that_is_postponed_is_delayed_from_the_end_of_its_wait() {
+    let mut s = story();
+    s.push("parent").push_after("child", &["parent"], OnDead::Wait).delays("child", 500);
+    s.postpones("child", 70, Some(20)).reloads().passes(50).claims("parent").acks("parent").ticks();
+    s.is_delayed("child", 70).passes(70).claims("child");
+}
+
+#[test]
+fn a_held_task_that_is_postponed_by_nothing_is_ready_once_it_waits_for_nothing() {
+    let mut s = story();
+    s.push("parent").push_after("child", &["parent"], OnDead::Wait).delays("child", 500);
+    s.postpones("child", 0, None).claims("parent").acks("parent").ticks().claims("child");
+    assert_eq!(s.queue.postpone(s.now, s.id("child"), When::After(5), None), None, "a worker has it");
 }
 
 #[test]

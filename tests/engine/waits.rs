@@ -433,7 +433,8 @@ impl World {
             assert_eq!(seen.tasks(), batch.pushed, "a task of {name:?} that was lost");
             assert_eq!((seen.callback, seen.is_over), (batch.callback, self.oracle.is_over(at)), "{name:?}");
             assert_eq!(seen.closed_at.is_some(), batch.is_closed, "{name:?}");
-            let state = if batch.is_closed { &mut states.1 } else { &mut states.0 };
+            let state =
+                if batch.is_closed || self.oracle.is_over(at) { &mut states.1 } else { &mut states.0 };
             *state += 1;
         }
         assert_eq!(self.queue.batches(), states, "open and closed batches");

@@ -26,8 +26,10 @@ class OfOptions(Error):
     """Equal to any error about an option that is unknown, repeated, without a value, missing or misplaced."""
 
     SAYS = re.compile(
-        r"ERR (unknown option '[ -~]{0,35}', expected [A-Z, ]+( or [A-Z]+)?|unexpected argument '[ -~]{0,35}'|"
-        r"options? [A-Za-z, -]+ (is given twice|has no value|is required|cannot be combined|requires [A-Z]+))"
+        r"ERR (unknown option '[ -~]{0,35}', expected [A-Z, ]+( or [A-Z]+)?( \([A-Za-z ]+\))?|"
+        r"unexpected argument '[ -~]{0,35}'|"
+        r"options? [A-Za-z, -]+ (is given twice|has no value|has fewer values than its number says|"
+        r"is required|cannot be combined|requires [A-Z]+))"
     )
 
     def __eq__(self, other: object) -> bool:

@@ -78,9 +78,9 @@ fn too_few_arguments_for_a_count_are_reported_with_the_word_before_the_count() {
     let words = words("TASKS 3 a b");
     let mut args = Args::new(&words);
     assert!(args.word("TASKS"));
-    assert_eq!(args.count("TASKS"), Ok(3));
-    assert_eq!(args.take(3), Err(ArgError::NoValue("TASKS")));
-    assert_eq!(args.take(usize::MAX), Err(ArgError::NoValue("TASKS")));
+    assert_eq!(args.number_of("payloads", "TASKS", 1..=9), Ok(3));
+    assert_eq!(args.take(3), Err(ArgError::TooFewValues("TASKS")));
+    assert_eq!(args.take(usize::MAX), Err(ArgError::TooFewValues("TASKS")));
     assert_eq!(args.left(), 2, "nothing was read");
 }
 
@@ -221,19 +221,25 @@ fn an_id_is_parsed_or_refused() {
 }
 
 #[test]
-fn one_or_many_keeps_which_form_was_used() {
+fn handles_keep_which_form_was_used() {
+    let handle = |nth| Handle::parse(format!("1-{nth}@1-00000000").as_bytes()).unwrap();
     let one_or_many = |text: &str| {
         let words = words(text);
-        Args::new(&words).one_or_many("IDS", Args::id)
+        Args::new(&words).handles()
     };
-    let id = |seq| TaskId { ms: 1, seq };
-    assert_eq!(one_or_many("1-0"), Ok(OneOrMany::One(id(0))));
-    assert_eq!(one_or_many("ids 1 1-0"), Ok(OneOrMany::Many(vec![id(0)])));
-    assert_eq!(one_or_many("IDS 2 1-0 1-1"), Ok(OneOrMany::Many(vec![id(0), id(1)])));
-    assert_eq!(one_or_many("IDS 2 1-0"), Err(ArgError::NoValue("IDS")));
-    assert_eq!(one_or_many("IDS 0"), Err(ArgError::Range("IDS", 1..=1000)));
-    assert_eq!(one_or_many("IDS 1001 1-0"), Err(ArgError::Range("IDS", 1..=1000)));
-    assert_eq!(one_or_many("IDS 2 1-0 nonsense"), Err(ArgError::TaskId));
+    assert_eq!(one_or_many("1-0@1-00000000"), Ok(OneOrMany::One(handle(0))));
+    assert_eq!(one_or_many("handles 1 1-0@1-00000000"), Ok(OneOrMany::Many(vec![handle(0)])));
+    assert_eq!(
+        one_or_many("HANDLES 2 1-0@1-00000000 1-1@1-00000000"),
+        Ok(OneOrMany::Many(vec![handle(0), handle(1)]))
+    );
+    assert_eq!(one_or_many("HANDLES 2 1-0@1-00000000"), Err(ArgError::TooFewValues("HANDLES")));
+    let number = Err(ArgError::Number("HANDLES", "handles", 1..=1000));
+    assert_eq!(one_or_many("HANDLES 0"), number);
+    assert_eq!(one_or_many("HANDLES 1-0"), number);
+    assert_eq!(one_or_many("HANDLES"), Err(ArgError::NoValue("HANDLES")));
+    assert_eq!(one_or_many("HANDLES 1001 1-0"), number);
+    assert_eq!(one_or_many("HANDLES 2 1-0@1-00000000 nonsense"), Err(ArgError::Handle));
     assert_eq!(one_or_many(""), Err(ArgError::TooFew));
     assert_eq!(OneOrMany::One(7).as_slice(), [7]);
     assert_eq!(OneOrMany::Many(vec![7, 8]).as_slice(), [7, 8]);
@@ -241,9 +247,9 @@ fn one_or_many_keeps_which_form_was_used() {
 
 #[test]
 fn arguments_after_the_counted_ones_are_options() {
-    let words = words("IDS 1 1-0 REASON");
+    let words = words("HANDLES 1 1-0@1-00000000 REASON");
     let mut args = Args::new(&words);
-    assert!(args.one_or_many("IDS", Args::id).is_ok());
+    assert!(args.handles().is_ok());
     assert_eq!(args.option(&["REASON"]), Ok(Some("REASON")));
 }
 

@@ -237,7 +237,7 @@ def test_a_batch_is_worked_with_by_name(queue):
     queue.ack(other)
     finish(queue, "two" if other.id == task else "one")
     assert queue.get(made).state == "delayed"
-    with pytest.raises(Refused, match="closed and all of its tasks have ended"):
+    with pytest.raises(Refused, match="its callback waits no more"):
         queue.push("late", batch="a")
     assert queue.delete_batch("a") == "removed" and queue.delete_batch("a") is None
     assert queue.batch_info("a") is None and queue.get(made) is None

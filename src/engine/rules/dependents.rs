@@ -11,7 +11,7 @@ use crate::task::{OnDead, Parent, TaskId};
 use crate::time::{Due, Now};
 
 /// For how many tasks those that one event drops may wait together, unless it is one alone.
-const STEP_PARENTS: usize = 2 * BATCH_MAX;
+const STEP_PARENTS: usize = BATCH_MAX;
 
 impl State {
     /// Accepts tasks that wait until all tasks of `after` have ended done. Errors: those of a push,
@@ -104,6 +104,19 @@ impl State {
         let told = told.take(STEP_TASKS).take_while(is_light);
         let tasks: Vec<(TaskId, Release)> = told.filter_map(release).collect();
         (!tasks.is_empty()).then_some(Event::Told { parent: Some(parent), at: now.at, tasks })
+    }
+
+    /// About how much work an event is, in tasks: one that is dropped ends its wait for each of its parents.
+    pub fn work(&self, event: &Event) -> usize {
+        let Event::Told { tasks, .. } = event else { return event.changes().tasks.ids().count() };
+        let work = |(id, release): &(TaskId, Release)| match release {
+            Release::Cancelled => {
+                let dependent = self.find(*id).and_then(|found| self.dependents.get(found.order));
+                dependent.map_or(1, |dependent| dependent.open.max(1))
+            }
+            Release::Held | Release::Ready | Release::Delayed(_) => 1,
+        };
+        tasks.iter().map(work).sum()
     }
 
     /// What becomes of a held task that waits for nothing any more.

@@ -9,7 +9,7 @@ use crate::state::{Found, State};
 use crate::store::edits::is_waiting;
 use crate::store::entry::Phase;
 use crate::task::TaskId;
-use crate::time::{Due, Millis, Now, When};
+use crate::time::{Millis, Now, When};
 
 impl State {
     /// The task that holds a token, while it waits or is leased. `None` if the token is free, or is kept for a task
@@ -36,25 +36,20 @@ impl State {
         self.edit(ids, to.when.map(then), to)
     }
 
-    /// Moves a ready or delayed task to another instant: `due`, or at once, but at most `until_ms` after its push. `None`
-    /// if it is neither any more, or is due then already. A held task keeps its time, which begins later.
+    /// Changes when a waiting task is due: as `when` says from now on, but at most `until_ms` after its push. For a held
+    /// task it says so from the end of its wait, without that bound. `None` if it doesn't wait any more, or nothing
+    /// changes.
     pub fn postpone(
         &self,
         now: Now,
         id: TaskId,
-        due: Option<Due>,
+        when: When,
         until_ms: Option<u64>,
     ) -> Option<Event<'static>> {
-        match self.find(id)?.entry().phase {
-            Phase::Ready { .. } | Phase::Delayed { .. } => {}
-            Phase::Held { .. } | Phase::Leased { .. } | Phase::Dead { .. } | Phase::Done { .. } => {
-                return None;
-            }
-        }
         let last = until_ms.map_or(Millis::MAX, |ms| Millis(id.ms).plus(ms));
-        let due = due.and_then(|due| due.bounded().no_later_than(last, &now));
+        let due = when.due(&now).and_then(|due| due.bounded().no_later_than(last, &now));
         let then = due.map_or(Then::Ready(now.at), Then::Delayed);
-        self.edit(&[id], Some(then), &Set::default()).ok().flatten()
+        self.edit(&[id], Some(then), &Set { when: Some(when), ..Set::default() }).ok().flatten()
     }
 
     /// Changes those of the tasks that wait. `then` is when they become ready, unless they are held.

@@ -78,6 +78,11 @@ impl Batch {
         !self.is_over && self.closed_at.is_some() && self.open == 0
     }
 
+    /// Whether it waits for its CLOSE.
+    pub fn is_open(&self) -> bool {
+        !self.is_over && self.closed_at.is_none()
+    }
+
     /// Whether a task can be pushed into it. After it was closed, its own tasks can still add to it.
     pub fn accepts(&self) -> bool {
         !self.is_over && !self.is_complete()
@@ -110,7 +115,7 @@ pub(crate) struct Batches {
     numbers: BTreeMap<Box<[u8]>, BatchNumber>,
     callbacks: BTreeMap<Order, BatchNumber>,
     complete: BTreeSet<BatchNumber>,
-    /// How many are not closed.
+    /// How many wait for their CLOSE.
     unclosed: usize,
     /// The last number given.
     pub last: BatchNumber,
@@ -131,7 +136,7 @@ impl Batches {
         self.by_number.is_empty()
     }
 
-    /// How many are not closed.
+    /// How many wait for their CLOSE.
     pub fn unclosed(&self) -> usize {
         self.unclosed
     }
@@ -191,7 +196,7 @@ impl Batches {
         self.numbers.insert(batch.name.clone(), number);
         self.callbacks.insert(batch.callback, number);
         self.name_bytes += batch.name.len();
-        self.unclosed += usize::from(batch.closed_at.is_none());
+        self.unclosed += usize::from(batch.is_open());
         self.by_number.insert(number, batch);
         Ok(())
     }
@@ -199,8 +204,9 @@ impl Batches {
     /// Changes a batch, and notes whether it is complete. Does nothing if it is forgotten.
     fn change(&mut self, number: BatchNumber, change: impl FnOnce(&mut Batch)) {
         let Some(batch) = self.by_number.get_mut(&number) else { return };
-        let was_complete = batch.is_complete();
+        let (was_complete, was_open) = (batch.is_complete(), batch.is_open());
         change(batch);
+        self.unclosed -= usize::from(was_open && !batch.is_open());
         match (was_complete, batch.is_complete()) {
             (false, true) => _ = self.complete.insert(number),
             (true, false) => _ = self.complete.remove(&number),
@@ -215,7 +221,6 @@ impl Batches {
             self.get(number).is_some_and(|batch| batch.closed_at.is_none()),
             "a batch that is not closed",
         )?;
-        self.unclosed -= 1;
         self.change(number, |batch| batch.closed_at = Some(at));
         Ok(())
     }
@@ -256,7 +261,7 @@ impl Batches {
         if let Some(batch) = self.by_number.remove(&number) {
             self.numbers.remove(&batch.name);
             self.name_bytes -= batch.name.len();
-            self.unclosed -= usize::from(batch.closed_at.is_none());
+            self.unclosed -= usize::from(batch.is_open());
         }
     }
 
@@ -300,8 +305,8 @@ impl Batches {
         }
         let complete = self.iter().filter(|(_, batch)| batch.is_complete()).map(|(number, _)| number);
         ensure(complete.eq(self.complete.iter().copied()), "an index of all complete batches")?;
-        let unclosed = self.iter().filter(|(_, batch)| batch.closed_at.is_none()).count();
-        ensure(unclosed == self.unclosed, "a correct count of batches that are not closed")?;
+        let unclosed = self.iter().filter(|(_, batch)| batch.is_open()).count();
+        ensure(unclosed == self.unclosed, "a correct count of batches that wait for their CLOSE")?;
         let bytes = self.iter().map(|(_, batch)| batch.name.len()).sum::<usize>();
         ensure(bytes == self.name_bytes, "a correct count of the bytes of batches' names")
     }

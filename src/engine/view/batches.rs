@@ -69,7 +69,7 @@ impl State {
         self.batches.by_name(range).filter_map(|batch| self.batch_view(batch))
     }
 
-    /// How many batches there are: open, and closed.
+    /// How many batches there are: open, and closed or complete.
     pub fn batches(&self) -> (usize, usize) {
         let open = self.batches.unclosed();
         (open, self.batches.len() - open)

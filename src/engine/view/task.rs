@@ -6,7 +6,7 @@ use crate::store::entry::Phase;
 use crate::store::last_attempt::LastAttempt;
 use crate::store::task_errors::TaskErrors;
 use crate::task::{LeaseNumber, Options, TaskId, TaskState};
-use crate::time::{Millis, Now};
+use crate::time::{Millis, Now, When};
 use crate::view::batches::Relations;
 
 /// Everything known about a task, except the nonce of its lease.
@@ -30,6 +30,8 @@ pub struct TaskView<'a> {
     pub stalls: u16,
     /// The instant of the state: ready, held, dead or done since, due at, or the deadline of the lease.
     pub instant: Millis,
+    /// When it becomes ready once it waits for nothing any more; `Now` unless it is held.
+    pub when: When,
     /// The lease; `None` unless the task is leased.
     pub lease: Option<LeaseView<'a>>,
     /// The last attempt; `None` unless the task is dead or done, or if it is not known: an older version stored the
@@ -198,6 +200,7 @@ impl State {
             failures: entry.failures,
             stalls: entry.stalls,
             instant,
+            when: if let Phase::Held { when, .. } = entry.phase { when } else { When::Now },
             lease,
             last: self.attempts.get(found.order).and_then(LastAttempt::read),
             errors: TaskErrors::stored(self.errors.get(found.order).unwrap_or_default())

@@ -23,7 +23,7 @@ impl Command for Ack {
         details: "A handle is accepted until the task is claimed again, even after its deadline has \
             passed. With PUSH, the task is finished and the next one is pushed, or neither: if the task cannot be \
             finished, or if the push is refused, nothing changes. What the finished task takes counts as free for the \
-            push, and so does its UNIQUE token.",
+            push, and so does its UNIQUE token. From Redis 7.0 on, PUSH needs the permission to run TASK.PUSH too.",
         complexity: "O(n log m) for n handles in a queue of m tasks",
         since: FIRST,
         arity: -3,
@@ -42,6 +42,8 @@ impl Command for Ack {
             UNKNOWN,
             TWICE,
             NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
             RANGE,
             NAME,
             TOO_LONG,
@@ -50,11 +52,7 @@ impl Command for Ack {
             ATTEMPTS,
             CLASH,
             REQUIRES,
-            ID,
-            UNKNOWN_BATCH,
-            CLOSED_BATCH,
-            NEVER_PUSHED,
-            CIRCULAR,
+            NO_PUSH,
             STALE,
             UNKNOWN_BATCH,
             CLOSED_BATCH,
@@ -78,7 +76,7 @@ impl Command for Ack {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let handles = args.one_or_many("HANDLES", Args::handle)?;
+        let handles = args.handles()?;
         let (mut ending, mut step) = (Ending::default(), None);
         while let Some(option) = args.option(&["RESULT", "RETAIN", "PUSH"])? {
             if !ending.read(option, &mut args)? {

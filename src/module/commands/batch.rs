@@ -61,6 +61,8 @@ impl Command for Batch {
             UNKNOWN,
             TWICE,
             NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
             RANGE,
             TOO_MANY,
             NAME,
@@ -132,7 +134,7 @@ fn open<'a>(
     let opened = write(ctx, key, Missing::CreateWithMemory, |txn| {
         let push = engine::Push { due: None, options: options.at(txn.now.at), payloads: &payloads };
         let opened = txn.queue().open_batch(txn.now, name, options.when, &push);
-        match opened.inspect_err(|_| txn.count_refused())? {
+        match opened.inspect_err(|refusal| txn.count_refused(refusal))? {
             Some(event) => {
                 txn.afford(1)?;
                 txn.commit_push(&event, callback)?;

@@ -33,7 +33,18 @@ impl Command for Cancel {
             cancel. With IDS: an array",
         replicates: "One TASK._APPLY with the tasks that are removed, and the leases whose workers are asked \
             to stop. Nothing if there is nothing to cancel",
-        errors: errors![TOO_MANY, NO_VALUE, RANGE, NAME, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        errors: errors![
+            TOO_MANY,
+            NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
+            NAME,
+            ID,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 

@@ -58,7 +58,9 @@ pub const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional().ab
 );
 pub const WITHMETA: ArgDoc = ArgDoc::word("withmeta", "WITHMETA").optional().about(
     "Adds a map to each task: `lease` (its number, a fencing token), `priority`, `group`, `headers`, `enqueued`, \
-        `deadline`, `failures`, `stalls` and `retain`",
+        `deadline`, `failures`, `stalls` and `retain`; and where they apply `progress`, `batch`, `after`, and for the \
+        callback of a batch `callback-of` and the counts of the batch: `batch-tasks`, `batch-done`, `batch-dead`, \
+        `batch-cancelled`, `batch-expired` and `batch-purged`",
 );
 
 /// Further keys. They come second and are required, because servers check no permissions for keys that they can't find.
@@ -153,6 +155,8 @@ impl Command for MClaim {
             UNKNOWN,
             TWICE,
             NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
             RANGE,
             NAME,
             NOACK,
@@ -173,7 +177,7 @@ impl Command for MClaim {
         let mut args = Args::new(args);
         let mut keys = vec![args.next()?];
         args.one_of(&["KEYS"])?;
-        let more = args.unsigned("KEYS", 1..=KEYS_MAX)? as usize;
+        let more = args.number_of("keys", "KEYS", 1..=KEYS_MAX)?;
         keys.extend(args.take(more)?);
         let (request, block_ms) = options(ctx, &mut args, Head::Key)?;
         // Of a key that is given twice, only the first counts.

@@ -81,6 +81,8 @@ impl Command for Cron {
             UNKNOWN,
             TWICE,
             NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
             RANGE,
             TOO_MANY,
             NAME,
@@ -225,7 +227,7 @@ fn delete(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<bool, Error> {
 fn run(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<TaskId, Error> {
     let made = write(ctx, key, Missing::Skip, |txn| {
         let Some(run) = txn.queue().run_schedule(txn.now, name) else { return Ok(None) };
-        let event = run.inspect_err(|_| txn.count_refused())?;
+        let event = run.inspect_err(|refusal| txn.count_refused(refusal))?;
         txn.afford(txn.queue().growth(&event))?;
         txn.commit(&event)?;
         Ok(if let Event::Ran { id, .. } = event { Some(id) } else { None })

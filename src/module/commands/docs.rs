@@ -37,6 +37,16 @@ pub const NO_VALUE: ErrorDoc = ErrorDoc::shared(
     "ERR option <option> has no value",
     "The arguments end before the option's last value",
 );
+pub const TOO_FEW_VALUES: ErrorDoc = ErrorDoc::shared(
+    "too few values",
+    "ERR option <option> has fewer values than its number says",
+    "The arguments end before as many values as the number after the option says",
+);
+pub const NUMBER: ErrorDoc = ErrorDoc::shared(
+    "invalid number of values",
+    "ERR <option> must be followed by the number of <values>, <least> to <most>",
+    "The option takes several values, and their number comes first",
+);
 pub const REQUIRED: ErrorDoc = ErrorDoc::shared(
     "missing option",
     "ERR option <option> is required",
@@ -117,6 +127,10 @@ pub const NO_CONNECTION: ErrorDoc = ErrorDoc::new(
 );
 pub const ID_OR_HANDLE: ErrorDoc =
     ErrorDoc::new("ERR invalid task id or handle", "The text has neither form");
+pub const TASK: ErrorDoc = ErrorDoc::new(
+    "ERR invalid task id: expected an id, IDS, UNIQUE or COUNT",
+    "What comes after the key is none of these",
+);
 pub const CURSOR: ErrorDoc =
     ErrorDoc::new("ERR invalid cursor", "The text is not a cursor of an earlier reply");
 pub const WORKER_LEASED: ErrorDoc =
@@ -151,6 +165,10 @@ pub const STALE: ErrorDoc = ErrorDoc::new(
     "STALE the lease has ended and the handle is no longer valid",
     "The lease ended, but the task still exists. With HANDLES, the array has -2 instead",
 );
+pub const NO_PUSH: ErrorDoc = ErrorDoc::new(
+    "NOPERM with PUSH, this user needs the permission to run TASK.PUSH on this key",
+    "From Redis 7.0 on, a user who may not push cannot do so with an ACK either. The task is not finished",
+);
 pub const CANCELLED: ErrorDoc = ErrorDoc::new(
     "CANCELLED cancellation of this task was requested",
     "TASK.CANCEL asked the worker to stop. With HANDLES, the array has -3 instead",
@@ -179,8 +197,8 @@ pub const FULL_BATCHES: ErrorDoc = ErrorDoc::new(
 pub const UNKNOWN_BATCH: ErrorDoc =
     ErrorDoc::new("ERR there is no batch of this name", "It was never opened, or its callback has ended");
 pub const CLOSED_BATCH: ErrorDoc = ErrorDoc::new(
-    "ERR the batch is closed and all of its tasks have ended",
-    "Its callback waits no more, so the batch takes no tasks",
+    "ERR the batch takes no more tasks: its callback waits no more",
+    "It is closed and all of its tasks have ended, or its callback was retried",
 );
 pub const NEVER_PUSHED: ErrorDoc = ErrorDoc::new(
     "ERR AFTER names a task that was never pushed",

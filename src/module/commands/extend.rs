@@ -45,6 +45,8 @@ impl Command for Extend {
             UNKNOWN,
             TWICE,
             NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
             RANGE,
             TOO_LONG,
             HANDLE,
@@ -62,7 +64,7 @@ impl Command for Extend {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let handles = args.one_or_many("HANDLES", Args::handle)?;
+        let handles = args.handles()?;
         let (mut lease_ms, mut progress) = (None, None);
         while let Some(option) = args.option(&["LEASE", "PROGRESS"])? {
             match option {

@@ -58,6 +58,8 @@ impl Command for Fail {
             UNKNOWN,
             TWICE,
             NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
             RANGE,
             TOO_LONG,
             CLASH,
@@ -75,7 +77,7 @@ impl Command for Fail {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let handles = args.one_or_many("HANDLES", Args::handle)?;
+        let handles = args.handles()?;
         let (mut error, mut retry, mut progress): (&[u8], _, _) = (&[], None, None);
         while let Some(option) = args.option(&["ERROR", "DELAY", "DEAD", "PROGRESS"])? {
             match option {

@@ -20,7 +20,7 @@ pub const STATE: ArgDoc = ArgDoc::one_of(
     &[
         ArgDoc::word("ready", "READY").about("Tasks that wait for a claim"),
         ArgDoc::word("delayed", "DELAYED").about("Tasks that become ready later"),
-        ArgDoc::word("held", "HELD").about("Tasks that wait for other tasks"),
+        ArgDoc::word("held", "HELD").about("Tasks that wait for other tasks, and callbacks of batches"),
         ArgDoc::word("leased", "LEASED").about("Tasks that a worker holds"),
         ArgDoc::word("dead", "DEAD")
             .about("Tasks that are not tried again, unless TASK.RETRY makes them ready"),

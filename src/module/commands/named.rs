@@ -11,7 +11,7 @@ pub const IDS: ArgDoc = ArgDoc::block("many", &[ArgDoc::integer("n"), ArgDoc::te
 /// A task by its token.
 pub const TOKEN: ArgDoc = ArgDoc::text("token")
     .after("UNIQUE")
-    .about("The task that holds this UNIQUE token now and is ready, delayed or leased");
+    .about("The task that holds this UNIQUE token now and is ready, delayed, held or leased");
 
 /// One task, or several.
 pub const TASKS: ArgDoc = ArgDoc::one_of("tasks", &[ID, IDS, TOKEN]);

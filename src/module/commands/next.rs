@@ -63,6 +63,8 @@ impl Command for Next {
             UNKNOWN,
             TWICE,
             NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
             RANGE,
             NAME,
             TOO_LONG,
@@ -85,7 +87,7 @@ impl Command for Next {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let handles = args.one_or_many("HANDLES", Args::handle)?;
+        let handles = args.handles()?;
         let (mut ending, mut options) = (Ending::default(), Options::new());
         while let Some(option) = args.option(OPTIONS)? {
             if !ending.read(option, &mut args)? {

@@ -63,7 +63,7 @@ impl Command for Purge {
         ],
         reply: "The number of tasks that were removed",
         replicates: "One TASK._APPLY with the ids of the tasks that are removed. Nothing if there are none",
-        errors: errors![UNKNOWN, TWICE, NO_VALUE, RANGE, ID, CLASH, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        errors: errors![UNKNOWN, TWICE, NO_VALUE, TOO_FEW_VALUES, NUMBER, RANGE, ID, CLASH, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
@@ -101,13 +101,7 @@ impl Which {
         if words.get(at) != Some(&"IDS") {
             return Ok(Which::States(STATES.get(at).map_or(STATES, std::slice::from_ref)));
         }
-        let count = args.count("IDS")?;
-        // Reserves no more than there are arguments: the count may be far larger.
-        let mut ids = Vec::with_capacity(count.min(args.left()));
-        for _ in 0..count {
-            ids.push(args.id()?);
-        }
-        Ok(Which::Ids(ids))
+        Ok(Which::Ids(args.ids("IDS")?))
     }
 }
 

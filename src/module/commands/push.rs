@@ -1,6 +1,7 @@
 //! `TASK.PUSH`, `TASK.MPUSH`: add tasks to a queue.
 
-use taskslot_engine::{self as engine, Answer, Event, Now, Queue, Refusal, TaskId};
+use taskslot_engine::{self as engine, Answer, BATCH_MAX, Event, Now, Queue, Refusal, TaskId};
+use taskslot_node::ArgError;
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
@@ -51,6 +52,8 @@ impl Command for Push {
             UNKNOWN,
             TWICE,
             NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
             RANGE,
             NAME,
             TOO_LONG,
@@ -119,6 +122,8 @@ impl Command for MPush {
             UNKNOWN,
             TWICE,
             NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
             RANGE,
             NAME,
             TOO_LONG,
@@ -182,10 +187,10 @@ pub(super) fn read<'a>(
     while let Some(option) = args.option(known)? {
         match option {
             "TASKS" => {
-                let count = args.count("TASKS")?;
+                let count = args.number_of("payloads", "TASKS", 1..=BATCH_MAX as i64)?;
                 tasks = Some(args.take(count)?);
             }
-            option => options.accept(option, args)?,
+            option => options.accept(option, args).map_err(|error| with_hint(option, known, error))?,
         }
     }
     options.check()?;
@@ -193,6 +198,18 @@ pub(super) fn read<'a>(
         return Err(Error::Bad("TASKS times AFTER must be at most 10000"));
     }
     Ok((options, tasks))
+}
+
+/// Adds to the error of `UNTIL ms`, which is no option of its own, where it belongs.
+fn with_hint(option: &str, known: &[&str], error: Error) -> Error {
+    match error {
+        Error::Argument(wrong @ ArgError::Unknown(..))
+            if option == "UNTIL" && known.contains(&"POSTPONE") =>
+        {
+            Error::Hint(wrong, "UNTIL ms comes directly after POSTPONE")
+        }
+        error => error,
+    }
 }
 
 /// Checks the length of a payload.
@@ -230,7 +247,7 @@ fn push_all<'a>(
         }
         let event = match decide(txn.queue(), txn.now, options, payloads, None) {
             Err(Refusal::Held(id)) => return found(txn, id, options, tasks),
-            pushed => pushed.inspect_err(|_| txn.count_refused())?,
+            pushed => pushed.inspect_err(|refusal| txn.count_refused(refusal))?,
         };
         txn.commit_push(&event, tasks)?;
         let (Event::Pushed { first, count, .. } | Event::PushedAfter { first, count, .. }) = event else {
@@ -275,7 +292,7 @@ fn found<'a>(
 ) -> Result<(TaskId, u32), Error> {
     if let (true, [payload]) = (options.unique.replace, tasks) {
         let replaced = txn.queue().replace(id, &options.headers, payload.as_bytes());
-        if let Some(event) = replaced.inspect_err(|_| txn.count_refused())? {
+        if let Some(event) = replaced.inspect_err(|refusal| txn.count_refused(refusal))? {
             txn.commit_push(&event, tasks)?;
         }
     }
@@ -294,8 +311,8 @@ pub(super) fn postpone(txn: &mut Txn<'_, '_>, id: TaskId, options: &PushOptions<
     if !options.unique.postpone {
         return Ok(());
     }
-    let (due, until_ms) = (options.asked_due(&txn.now), options.unique.postpone_until_ms);
-    match txn.queue().postpone(txn.now, id, due, until_ms) {
+    let until_ms = options.unique.postpone_until_ms;
+    match txn.queue().postpone(txn.now, id, options.when, until_ms) {
         Some(event) => txn.commit(&event),
         None => Ok(()),
     }

@@ -142,7 +142,7 @@ impl<'a> PushOptions<'a> {
             "RETAIN" => self.retain_ms = Some(args.unsigned("RETAIN", 0..=SPAN_MAX_MS)?),
             "HEADERS" => self.headers = headers(args, 1)?,
             "BATCH" => self.batch = args.name("BATCH")?,
-            "AFTER" => self.after = ids(args)?,
+            "AFTER" => self.after = args.ids("AFTER")?,
             "ONDEAD" => self.on_dead = Some(on_dead(args)?),
             "REQUEST" => self.request = Some(args.name("REQUEST")?),
             option if self.unique.accept(option, args)? => {}
@@ -161,16 +161,11 @@ impl<'a> PushOptions<'a> {
 
     /// When a task becomes ready that is pushed now; `None` for at once. POSTPONE … UNTIL bounds it too.
     pub fn due(&self, now: &Now) -> Option<Due> {
-        let due = self.asked_due(now)?;
+        let due = self.when.due(now)?;
         match self.unique.postpone_until_ms {
             Some(ms) => due.no_later_than(now.at.plus(ms), now),
             None => Some(due),
         }
-    }
-
-    /// The same, but only as DELAY or AT say.
-    pub fn asked_due(&self, now: &Now) -> Option<Due> {
-        self.when.due(now)
     }
 
     /// What the task waits for; `None` for nothing.
@@ -217,16 +212,6 @@ pub fn priority(args: &mut Args<'_>) -> Result<i8, Error> {
     Ok(args.integer("PRIORITY", -128..=127)? as i8)
 }
 
-fn ids(args: &mut Args<'_>) -> Result<Vec<TaskId>, Error> {
-    let count = args.count("AFTER")?;
-    // Reserves no more than there are arguments: the count may be far larger.
-    let mut ids = Vec::with_capacity(count.min(args.left()));
-    for _ in 0..count {
-        ids.push(args.id()?);
-    }
-    Ok(ids)
-}
-
 fn on_dead(args: &mut Args<'_>) -> Result<OnDead, Error> {
     let word = args.one_of(&["WAIT", "RUN", "DROP"])?;
     OnDead::ALL.get(word).copied().ok_or(Error::Syntax)
@@ -234,7 +219,7 @@ fn on_dead(args: &mut Args<'_>) -> Result<OnDead, Error> {
 
 /// Reads a count of headers, at least `least`, and the headers. They are returned encoded.
 pub fn headers(args: &mut Args<'_>, least: i64) -> Result<Vec<u8>, Error> {
-    let count = args.unsigned("HEADERS", least..=HEADERS_MAX as i64)? as usize;
+    let count = args.number_of("headers", "HEADERS", least..=HEADERS_MAX as i64)?;
     let mut pairs = Vec::with_capacity(count);
     for _ in 0..count {
         pairs.push((args.bytes()?, args.bytes()?));

@@ -47,6 +47,8 @@ impl Command for Requeue {
             UNKNOWN,
             TWICE,
             NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
             RANGE,
             TOO_LONG,
             HANDLE,
@@ -63,7 +65,7 @@ impl Command for Requeue {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let handles = args.one_or_many("HANDLES", Args::handle)?;
+        let handles = args.handles()?;
         let (mut delay_ms, mut back, mut progress) = (None, false, None);
         while let Some(option) = args.option(&["DELAY", "BACK", "PROGRESS"])? {
             match option {

@@ -1,8 +1,9 @@
 //! `TASK.RETRY`: makes dead, delayed or held tasks ready.
 
 use taskslot_engine::Event;
+use taskslot_node::ArgError;
 
-use super::args::Args;
+use super::args::{Args, Named, OneOrMany};
 use super::docs::{FIRST, errors};
 use super::named::{ID, IDS, TOKEN};
 use crate::errors::Error;
@@ -48,7 +49,20 @@ impl Command for Retry {
         ],
         reply: "The number of tasks that became ready",
         replicates: "One TASK._APPLY with the tasks that became ready. Nothing if there are none",
-        errors: errors![TOO_MANY, NO_VALUE, RANGE, NAME, ID, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        errors: errors![
+            TOO_MANY,
+            NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
+            RANGE,
+            NAME,
+            ID,
+            TASK,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
@@ -57,7 +71,7 @@ impl Command for Retry {
         let key = args.next()?;
         let count = if args.word("COUNT") { Some(args.count("COUNT")?) } else { None };
         let group = if count.is_some() && args.word("GROUP") { Some(args.name("GROUP")?) } else { None };
-        let tasks = if count.is_none() { Some(args.tasks()?) } else { None };
+        let tasks = if count.is_none() { Some(tasks(&mut args)?) } else { None };
         args.finish()?;
         let retried = write(ctx, key, Missing::Skip, |txn| {
             let (queue, count) = (txn.queue(), count.unwrap_or_default());
@@ -77,4 +91,13 @@ impl Command for Retry {
         ctx.reply().integer(retried.unwrap_or(0) as i64);
         Ok(())
     }
+}
+
+/// Reads which tasks. Errors: what comes first is neither an id nor one of the words.
+fn tasks<'a>(args: &mut Args<'a>) -> Result<OneOrMany<Named<'a>>, Error> {
+    let is_list = args.clone().word("IDS");
+    args.tasks().map_err(|wrong| match wrong {
+        ArgError::TaskId if !is_list => Error::Bad("invalid task id: expected an id, IDS, UNIQUE or COUNT"),
+        wrong => wrong.into(),
+    })
 }

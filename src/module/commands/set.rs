@@ -52,10 +52,11 @@ impl Command for Set {
 
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.SET",
-        summary: "Changes ready and delayed tasks: when they are due, their priority, group, payload or headers",
+        summary: "Changes tasks that wait (ready, delayed or held): when they are due, their priority, group, payload or headers",
         details: "What is not given stays as it is. A ready task that gets another priority or group goes \
             behind the other ready tasks there, and a delayed task that becomes ready does so too. A task \
-            whose time to live has not passed yet has it again from when it is due. Either all of the \
+            whose time to live has not passed yet has it again from when it is due. A held task stays held: its DELAY \
+            counts from the end of its wait. Either all of the \
             waiting tasks are changed or none.",
         complexity: "O(n log m) for n ids in a queue of m tasks",
         since: "0.3.0",
@@ -70,6 +71,8 @@ impl Command for Set {
             UNKNOWN,
             TWICE,
             NO_VALUE,
+            TOO_FEW_VALUES,
+            NUMBER,
             RANGE,
             NAME,
             ID,

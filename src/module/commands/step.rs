@@ -4,6 +4,7 @@
 //! that a refused push leaves the task as it was.
 
 use taskslot_engine::{Answer, Event, Handle, Now, Queue, Refusal, TaskId};
+use taskslot_node::ArgError;
 
 use super::args::Args;
 use super::ending::{Ending, FINISHED};
@@ -14,6 +15,7 @@ use super::unique::UNIQUE;
 use crate::errors::Error;
 use crate::txn::{Missing, Txn, write};
 use taskslot_api::command::ArgDoc;
+use taskslot_api::user::User;
 use taskslot_api::{Arg, Context};
 
 /// The option of an ACK.
@@ -51,7 +53,7 @@ impl<'a> Step<'a> {
     pub fn read(args: &mut Args<'a>) -> Result<Step<'a>, Error> {
         let payload = args.take(1)?;
         args.begin_options();
-        let (options, _) = push::read(args, PUSH)?;
+        let (options, _) = push::read(args, PUSH).map_err(with_hint)?;
         payload.iter().try_for_each(|payload| push::check_length(payload.as_bytes()))?;
         Ok(Step { payload, options })
     }
@@ -64,6 +66,11 @@ impl<'a> Step<'a> {
         handle: &Handle,
         ending: &Ending<'a>,
     ) -> Result<(), Error> {
+        // The server has checked only the permission to run TASK.ACK.
+        let user = User::of_client(ctx);
+        if user.is_some_and(|user| !user.may(ctx.selected_db(), &[b"TASK.PUSH", key.as_bytes(), b""])) {
+            return Err(Error::NoPush);
+        }
         let done = write(ctx, key, Missing::Skip, |txn| self.follow(txn, handle, ending))?.flatten();
         let has_token = done.is_some() && self.options.unique.is_some();
         let reply = ctx.reply();
@@ -110,7 +117,7 @@ impl<'a> Step<'a> {
         let payload: &[u8] = self.payload.first().map_or(&[], |payload| payload.as_bytes());
         let payloads = [payload];
         let decided = self.decide(txn.queue(), now, &payloads, &acked);
-        let decided = decided.inspect_err(|_| txn.count_refused())?;
+        let decided = decided.inspect_err(|refusal| txn.count_refused(refusal))?;
         let (event, pushed) = match &decided {
             Decided::Added(event) => (Some(event), (first_of(event)?, true)),
             Decided::Found(id, event) => (event.as_ref(), (*id, false)),
@@ -150,6 +157,18 @@ impl<'a> Step<'a> {
             (Err(Refusal::Held(id)), _) => Ok(Decided::Found(id, None)),
             (pushed, _) => pushed.map(Decided::Added),
         }
+    }
+}
+
+/// Adds to the error of a RESULT that comes too late where it belongs.
+fn with_hint(error: Error) -> Error {
+    match error {
+        Error::Argument(ArgError::Unknown(word, expected))
+            if word.to_string().eq_ignore_ascii_case("RESULT") =>
+        {
+            Error::Hint(ArgError::Unknown(word, expected), "RESULT comes before PUSH")
+        }
+        error => error,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use taskslot_engine::{Headers, TaskError, TaskState, TaskView};
+use taskslot_engine::{Headers, TaskError, TaskState, TaskView, When};
 
 use crate::claims::reply_headers;
 use crate::relations::{Reader, reply_relations};
@@ -96,6 +96,11 @@ fn reply_times(map: &mut Map<'_>, task: &TaskView<'_>) {
         TaskState::Done => "done-since",
     };
     number(instant, Some(task.instant.0));
+    match task.when {
+        When::Now => {}
+        When::After(ms) => number("delay-ms", Some(ms)),
+        When::At(at) => number("at", Some(at.0)),
+    }
     number("kept-until", task.kept_until.map(|until| until.0));
     number("retain", task.options.retain_ms);
     if let Some(unique) = task.options.unique {

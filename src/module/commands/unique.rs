@@ -36,13 +36,15 @@ const REPLACE: ArgDoc = ArgDoc::block("replace", &[POSTPONE]).after("REPLACE").o
 );
 
 const POSTPONE: ArgDoc = ArgDoc::block("postpone", &[POSTPONE_UNTIL]).after("POSTPONE").optional().about(
-    "That task is also due as DELAY or AT of this push say, counted from now: so it runs once the pushes have stopped",
+    "That task is also due as DELAY or AT of this push say, counted from now: so it runs once the pushes have stopped. If \
+        it is held, they count from the end of its wait",
 );
 
 const POSTPONE_UNTIL: ArgDoc = ArgDoc::integer("until-ms")
     .after("UNTIL")
     .optional()
-    .about("But at most this many milliseconds after it was first pushed, 1 ms to 100 years. Comes directly after POSTPONE");
+    .about("But at most this many milliseconds after it was first pushed, 1 ms to 100 years. Does not bound a held task. Comes \
+        directly after POSTPONE");
 
 /// The option as an argument of a schedule. Each run is a push of its own, so there is nothing to replace.
 pub const UNIQUE_RUNS: ArgDoc =

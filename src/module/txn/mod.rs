@@ -10,7 +10,7 @@ mod served;
 
 use std::cell::Cell;
 
-use taskslot_engine::{Effect, Event, Millis, Now, Queue, Stopped, Totals};
+use taskslot_engine::{Effect, Event, Millis, Now, Queue, Refusal, Stopped, Totals};
 use taskslot_node::{QueueKey, ReadyGroups};
 
 use crate::datatype::{QUEUES, TaskQueue};
@@ -28,6 +28,8 @@ use served::Served;
 
 /// The most pages of due tasks that a command moves before its own work.
 const DUE_PAGES: usize = 8;
+/// About how many tasks a page has.
+const PAGE_TASKS: usize = 128;
 /// About the most held tasks that a command lets go because of what it did itself. The others follow by the timer, at
 /// once.
 const NEWS_TASKS: usize = 1000;
@@ -213,9 +215,9 @@ impl<'a, 'q> Txn<'a, 'q> {
         self.value.queue.note_search(stopped);
     }
 
-    /// Counts a push that was refused.
-    pub fn count_refused(&mut self) {
-        self.value.refused += 1;
+    /// Counts a push that was refused because the queue is full or paused. The mistakes of callers don't count.
+    pub fn count_refused(&mut self, refusal: &Refusal) {
+        self.value.refused += u64::from(refusal.is_of_state());
     }
 
     /// Counts a request that was sent again and answered as before.
@@ -238,6 +240,10 @@ impl<'a, 'q> Txn<'a, 'q> {
         let mut left = pages;
         self.now.is_full = self.ctx.is_out_of_memory();
         while let Some(event) = self.value.queue.tick(self.now, &mut entropy::bits, &mut left) {
+            if let Event::Told { .. } = event {
+                // A dropped task can be as much work as a page.
+                left = left.saturating_sub(self.queue().work(&event) / PAGE_TASKS);
+            }
             self.commit(&event)?;
         }
         Ok(left == 0)
@@ -261,8 +267,8 @@ impl<'a, 'q> Txn<'a, 'q> {
             let mut pages = 2;
             let event = self.value.queue.tick(self.now, &mut entropy::bits, &mut pages);
             let Some(event) = event else { break };
+            left = left.saturating_sub(self.queue().work(&event).max(1));
             self.commit(&event)?;
-            left = left.saturating_sub(event.changes().tasks.ids().count().max(1));
         }
         Ok(())
     }

@@ -39,10 +39,10 @@ impl Lockstep {
     }
 
     pub(super) fn postpone(&mut self, a: u32, b: u32) {
-        let (id, due) = (self.id(a), self.some_when(b).due(&self.now));
+        let (id, when) = (self.id(a), self.some_when(b));
         let until_ms = pick(&[None, Some(1), Some(300), Some(5000)], b >> 20);
-        let event = self.queue.postpone(self.now, id, due, until_ms);
-        let expected = self.model.postpone(&self.now, id, due, until_ms);
+        let event = self.queue.postpone(self.now, id, when, until_ms);
+        let expected = self.model.postpone(&self.now, id, when, until_ms);
         assert_eq!(event.is_some(), expected, "{id} is postponed");
         self.apply_if(event);
     }

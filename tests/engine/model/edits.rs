@@ -1,6 +1,6 @@
 //! Changes to waiting tasks in the naive model: SET and POSTPONE.
 
-use taskslot_engine::{Due, Now, Refusal, Set, TaskId};
+use taskslot_engine::{Due, Now, Refusal, Set, TaskId, When};
 
 use super::{Model, Place, due_at};
 
@@ -66,9 +66,9 @@ impl Model {
     }
 
     /// Postpones a waiting task. Returns whether that changes anything.
-    pub fn postpone(&mut self, now: &Now, id: TaskId, due: Option<Due>, until_ms: Option<u64>) -> bool {
+    pub fn postpone(&mut self, now: &Now, id: TaskId, when: When, until_ms: Option<u64>) -> bool {
         let last = until_ms.map_or(u64::MAX, |ms| id.ms + ms);
-        let due = match due {
+        let due = match when.due(now) {
             Some(due) if due_at(now, due) <= last => Some(due),
             Some(_) if last > now.at.0 => Some(Due::Clock(taskslot_engine::Millis(last))),
             _ => None,

@@ -101,7 +101,7 @@ def test_the_number_of_handles_is_1_to_1000(c, command):
     handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 1000)]
     digest = c.digest()
     for count in (0, -1, 1001, "x", ""):
-        error = Error("ERR HANDLES must be an integer between 1 and 1000")
+        error = Error("ERR HANDLES must be followed by the number of handles, 1 to 1000")
         assert c(command, "q", "HANDLES", count, *handles, handles[0]) == error
     assert c(command, "q", "HANDLES", 2, handles[0]) == SYNTAX
     assert c(command, "q", "HANDLES", 1, handles[0], handles[1]) == SYNTAX

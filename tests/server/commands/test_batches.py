@@ -7,7 +7,7 @@ from harness.waiting import Floor
 
 DAY = 86_400_000
 UNKNOWN = Error("ERR there is no batch of this name")
-CLOSED = Error("ERR the batch is closed and all of its tasks have ended")
+CLOSED = Error("ERR the batch takes no more tasks: its callback waits no more")
 NEVER = Error("ERR AFTER names a task that was never pushed")
 OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 
@@ -37,6 +37,34 @@ def state(c: Talk, task: bytes, key: str = "q") -> bytes:
 
 
 # ---- the life of a batch
+
+
+def test_a_batch_whose_callback_was_retried_before_its_close_takes_no_tasks_and_is_complete(c):
+    """Its callback waits for nothing any more. The batch does not count as open, whether it is closed or not."""
+    callback = opened(c)
+    assert c("TASK.RETRY", "q", callback) == 1
+    assert c("TASK.PUSH", "q", "p", "BATCH", "b") == CLOSED
+    info = c.map("TASK.INFO", "q")
+    assert (info[b"batches-open"], info[b"batches-closed"]) == (0, 1)
+    assert batch(c)[b"state"] == b"complete"
+    assert c("TASK.BATCH", "q", "CLOSE", "b") == 1
+    info = c.map("TASK.INFO", "q")
+    assert (info[b"batches-open"], info[b"batches-closed"]) == (0, 1)
+
+
+def test_only_pushes_into_a_queue_that_is_full_or_paused_count_as_refused(c):
+    """A batch that is not known, and a wait that is not possible, are mistakes of the caller."""
+    opened(c)
+    held = c("TASK.PUSH", "q", "p", "AFTER", 1, c.push("q"))
+    for words in (["BATCH", "x"], ["AFTER", 1, "9999999999999-1"], ["BATCH", "b", "AFTER", 1, held]):
+        assert isinstance(c("TASK.PUSH", "q", "p", *words), Error)
+        assert isinstance(c("TASK.MPUSH", "q", *words, "TASKS", 1, "p"), Error)
+    assert c("TASK.BATCH", "q", "OPEN", "c", "BATCH", "x", "PAYLOAD", "p") == UNKNOWN
+    assert c.map("TASK.INFO", "q")[b"refused"] == 0
+    c("TASK.PAUSE", "q", "IN")
+    for words in (["TASK.PUSH", "q", "p"], ["TASK.BATCH", "q", "OPEN", "d", "PAYLOAD", "p"]):
+        assert c(*words).startswith("PAUSED")
+    assert c.map("TASK.INFO", "q")[b"refused"] == 2
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -233,7 +261,7 @@ def test_a_batch_takes_tasks_until_it_is_complete(c):
     ):
         assert c(*command) == CLOSED
     assert c("TASK.BATCH", "q", "OPEN", "inner", "BATCH", "b", "PAYLOAD", "p") == CLOSED
-    assert c.digest() == digest and c.map("TASK.INFO", "q")[b"refused"] == 4
+    assert c.digest() == digest and c.map("TASK.INFO", "q")[b"refused"] == 0
 
 
 def test_the_last_task_of_a_closed_batch_can_push_the_next_with_its_ack(c):

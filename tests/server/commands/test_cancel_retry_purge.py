@@ -82,12 +82,16 @@ def test_ids_are_checked_before_anything_is_done(c, command):
     tasks = c("TASK.MPUSH", "q", "DELAY", DAY, "TASKS", 1000, *range(1000))
     digest = c.digest()
     for count in (0, 1001, -1, "x"):
-        error = Error("ERR IDS must be an integer between 1 and 1000")
+        error = Error("ERR IDS must be followed by the number of ids, 1 to 1000")
         assert c(command, "q", "IDS", count, *tasks, tasks[0]) == error
     for words in (["IDS"], ["IDS", 2, tasks[0]], ["IDS", 1, *tasks[:2]], tasks[:2], ["IDS", 1]):
         assert c(command, "q", *words) == SYNTAX
-    for words in (["x"], [""], ["IDS", 2, tasks[0], "x"], [tasks[0] + b"@1-00000000"], [tasks[0] + b" "]):
-        assert c(command, "q", *words) == Error("ERR invalid task id")
+    invalid = Error("ERR invalid task id")
+    assert c(command, "q", "IDS", 2, tasks[0], "x") == invalid
+    if command == "TASK.RETRY":
+        invalid = Error("ERR invalid task id: expected an id, IDS, UNIQUE or COUNT")
+    for words in (["x"], [""], [tasks[0] + b"@1-00000000"], [tasks[0] + b" "]):
+        assert c(command, "q", *words) == invalid
     assert c.digest() == digest
     reply = c(command, "q", "IDS", 1000, *tasks)
     assert reply == ([1] * 1000 if command == "TASK.CANCEL" else 1000)

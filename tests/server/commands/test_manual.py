@@ -16,6 +16,8 @@ PUSHED = [
     "TTL 1 TTL 1",
     "TTL",
     "TTL 0",
+    "HEADERS n v",
+    "HEADERS 2 n v",
     "GROUP " + LONG,
     "HEADERS 1 n " + "x" * 5000,
     "ATTEMPTS 0",
@@ -26,7 +28,12 @@ HANDLED = ["x", f"{HANDLE} NO", "HANDLES 0 x", "HANDLES 2 " + HANDLE]
 SHARED = {
     "TASK.PUSH": ["p " + words for words in [*PUSHED, *WAITS, "DELAY 1 AT 1", "UNIQUE t UNTIL no", "KEEP"]],
     "TASK.MPUSH": [words + " TASKS 1 p" for words in (*PUSHED, *WAITS, "DELAY 1 AT 1")]
-    + ["TTL 1 LEASE 1", "TTL 1 TASKS 2 p", "AFTER 11" + 11 * " 1-1" + " TASKS 1000" + 1000 * " p"],
+    + [
+        "TTL 1 LEASE 1",
+        "TTL 1 TASKS 2 p",
+        "TTL 1 TASKS",
+        "AFTER 11" + 11 * " 1-1" + " TASKS 1000" + 1000 * " p",
+    ],
     "TASK.CLAIM": ["NO", "TIED TIED", "COUNT", "COUNT 0", "WORKER " + LONG, "NOACK TIED", "GATHER 5"],
     "TASK.ACK": [
         *[*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
@@ -34,10 +41,20 @@ SHARED = {
         f"HANDLES 1 {HANDLE} PUSH p",
     ],
     "TASK.NEXT": [*HANDLED, f"{HANDLE} RETAIN 1 RETAIN 1", f"{HANDLE} RESULT " + "x" * 2**20 + "x"],
-    "TASK.REQUEUE": [*HANDLED, f"{HANDLE} BACK BACK", f"{HANDLE} PROGRESS " + "x" * 4097],
-    "TASK.EXTEND": [*HANDLED, f"{HANDLE} LEASE 1 LEASE 1", f"{HANDLE} PROGRESS " + "x" * 4097],
+    "TASK.REQUEUE": [
+        *HANDLED,
+        *[f"{HANDLE} {words}" for words in ("DELAY", "DELAY x", "BACK BACK")],
+        f"{HANDLE} PROGRESS " + "x" * 4097,
+    ],
+    "TASK.EXTEND": [
+        *HANDLED,
+        *[f"{HANDLE} LEASE{words}" for words in ("", " x", " 1 LEASE 1")],
+        f"{HANDLE} PROGRESS " + "x" * 4097,
+    ],
     "TASK.FAIL": [
         *HANDLED,
+        f"{HANDLE} DELAY",
+        f"{HANDLE} DELAY x",
         f"{HANDLE} DEAD DEAD",
         f"{HANDLE} DEAD DELAY 1",
         f"{HANDLE} PROGRESS " + "x" * 4097,
@@ -65,11 +82,22 @@ SHARED = {
             "1-1 DELAY 1 AT 1",
             "1-1 PRIORITY 1 DELAY",
             "IDS 1 1-1",
+            "IDS 0 x",
+            "IDS 2 1-1",
         ],
         *["1-1 PRIORITY 128", "1-1 GROUP " + LONG, "1-1 HEADERS 1 n " + "x" * 5000],
     ],
-    "TASK.CANCEL": ["x", "1-1 NO", "IDS 0 x", "IDS 2 1-1", "UNIQUE " + LONG],
-    "TASK.RETRY": ["x", "1-1 NO", "IDS 0 x", "IDS 2 1-1", "COUNT 1 GROUP " + LONG],
+    "TASK.CANCEL": ["x", "1-1 NO", "IDS 0 x", "IDS", "IDS 2 1-1", "UNIQUE " + LONG],
+    "TASK.RETRY": [
+        "x",
+        "1-1 NO",
+        "IDS 0 x",
+        "IDS 1 x",
+        "IDS 2 1-1",
+        "COUNT",
+        "COUNT 0",
+        "COUNT 1 GROUP " + LONG,
+    ],
     "TASK.CONFIG": [
         *["NO", "SET lease", "SET lease 1 lease 1", "SET lease 0", "SET max-len x"],
         *["SET backoff no", "SET no 1"],
@@ -96,20 +124,27 @@ SHARED = {
         "all COUNT 0",
         "all COUNT 1 COUNT 1",
         "IDS 1 x",
+        "IDS 0 x",
+        "IDS 2 1-1",
         "IDS 1 1-1 COUNT 1",
     ],
     "TASK.HELP": [],
 }
 BAD = {
     **SHARED,
-    "TASK.MCLAIM": ["NO 1 q", "KEYS 2 q", *("KEYS 1 q " + words for words in SHARED["TASK.CLAIM"])],
+    "TASK.MCLAIM": [
+        "NO 1 q",
+        "KEYS 0 q",
+        "KEYS 2 q",
+        *("KEYS 1 q " + words for words in SHARED["TASK.CLAIM"]),
+    ],
     "TASK.NEXT": [*SHARED["TASK.NEXT"], *(f"{HANDLE} {words}" for words in SHARED["TASK.CLAIM"])],
 }
 # Errors that depend on a state or on the caller, not on arguments. Other tests cover those of the server.
 STATES = [
     *["STALE ", "CANCELLED ", "PAUSED ", "QFULL ", "BROKEN ", "WRONGTYPE ", "OOM ", "NOPERM ", "TRYAGAIN "],
     *["UNBLOCKED ", "ERR TIED ", "ERR the queue ", "ERR scripts ", "ERR a queue can have at most"],
-    *["ERR another task holds the token", "ERR the batch is closed ", "ERR AFTER names a held task "],
+    *["ERR another task holds the token", "ERR the batch takes no more ", "ERR AFTER names a held task "],
 ]
 # The push of a next step is looked at only if there is a task to finish.
 OF_A_STEP = ["ERR there is no batch of this name", "ERR AFTER names "]

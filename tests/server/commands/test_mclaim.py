@@ -135,7 +135,7 @@ def test_keys_must_follow_the_first_key(c):
     c.push("k99", "x")
     names = [f"k{at}" for at in range(100)]
     assert c("task.mclaim", "k", "keys", 100, *names)[0] == b"k99"
-    bounds = Error("ERR KEYS must be an integer between 1 and 100")
+    bounds = Error("ERR KEYS must be followed by the number of keys, 1 to 100")
     for number in (0, -1, 101, "x", "", "01", "+1", 2**64):
         assert c("TASK.MCLAIM", "k", "KEYS", number, *names, "k") == bounds
     for words in (

@@ -156,7 +156,7 @@ def test_headers_have_bounds(c):
     assert headers == {b"name%d" % n: b"value%d" % n for n in range(64)}
     assert c("TASK.PUSH", "q", "p", "HEADERS", 1, "n" * 256, "v" * 3840)
     digest = c.digest()
-    count = Error("ERR HEADERS must be an integer between 1 and 64")
+    count = Error("ERR HEADERS must be followed by the number of headers, 1 to 64")
     assert c("TASK.PUSH", "q", "p", "HEADERS", 0) == count
     assert c("TASK.PUSH", "q", "p", "HEADERS", 65, *pairs, "n", "v") == count
     long = Error("ERR HEADERS must be at most 4096 bytes long")
@@ -173,7 +173,7 @@ def test_mpush_takes_1_to_1000_tasks(c):
     """TASKS is required and must be followed by exactly that many payloads."""
     assert len(c("TASK.MPUSH", "q", "TASKS", 1000, *range(1000))) == 1000
     assert len(c("TASK.MPUSH", "q", "TASKS", 1, "p")) == 1
-    count = Error("ERR TASKS must be an integer between 1 and 1000")
+    count = Error("ERR TASKS must be followed by the number of payloads, 1 to 1000")
     assert c("TASK.MPUSH", "q", "TASKS", 1001, *range(1001)) == count
     assert c("TASK.MPUSH", "q", "TASKS", 0, "p") == count
     assert c("TASK.MPUSH", "q", "TASKS", -1, "p") == count

@@ -1,7 +1,7 @@
 """TASK.SET: what can be changed about a task that waits. And tokens in the place of ids."""
 
 import pytest
-from harness.server import wait_synced
+from harness.server import wait_synced, wait_until
 from harness.talk import Error, Talk, effects, payloads
 
 DAY = 86_400_000

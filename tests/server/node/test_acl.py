@@ -141,6 +141,39 @@ def test_a_user_can_only_run_the_commands_it_was_given(server):
     assert all(denied(c, on("q", [["PUSH", "p"], ["PURGE", "ALL"], ["REQUEUE", HANDLE], ["LEN"]])))
 
 
+NO_PUSH = Error("NOPERM with PUSH, this user needs the permission to run TASK.PUSH on this key")
+
+
+@pytest.mark.parametrize("rules", [["~*", "+task.ack"], ["~*", "+@all", "-task.push"]])
+def test_an_ack_that_pushes_needs_the_permission_to_push(server, rules):
+    """From 7.0 on, the task stays leased and nothing is pushed. On 6.2 modules cannot check permissions."""
+    c, admin = user(server, *rules), Talk(server)
+    admin.push("q", "first")
+    handle = admin.claim("q")
+    digest = admin.digest("q")
+    if server.installed.version < (7, 0):
+        assert c("TASK.ACK", "q", handle, "PUSH", "next")[0] == 1
+        return
+    assert c("TASK.ACK", "q", handle, "PUSH", "next") == NO_PUSH
+    assert c("TASK.ACK", "missing", handle, "PUSH", "next") == NO_PUSH
+    assert admin.digest("q") == digest
+    assert admin("ACL", "SETUSER", "u", "+task.push", "+task.ack") == "OK"
+    assert c("TASK.ACK", "q", handle, "PUSH", "next")[0] == 1
+    assert admin("ACL", "SETUSER", "u", "-task.push") == "OK"
+    assert c("TASK.ACK", "q", admin.claim("q")) == 1
+
+
+def test_an_ack_that_pushes_needs_the_permission_to_push_in_a_transaction(server):
+    """The other commands of the transaction are run."""
+    if server.installed.version < (7, 0):
+        pytest.skip("on 6.2 modules cannot check permissions")
+    c, admin = user(server, "~*", "+@all", "-task.push"), Talk(server)
+    admin.push("q", "first")
+    handle = admin.claim("q")
+    replies = c.many([["MULTI"], ["TASK.ACK", "q", handle, "PUSH", "p"], ["TASK.LEN", "q"], ["EXEC"]])
+    assert replies[-1] == [NO_PUSH, 1]
+
+
 def test_commands_are_in_the_categories_of_the_server(server):
     """From 7.2 on, they are in @read, @write, @dangerous and @blocking. Older servers give modules no categories."""
     c = user(server, "~*", "+@all", "-@write")
