@@ -149,6 +149,16 @@ impl State {
         self.len() == 0
     }
 
+    /// Whether the tables are empty that have something about few tasks. Every write asks when something is due and how
+    /// much memory the queue takes, and this is the usual case.
+    pub(crate) fn is_plain(&self) -> bool {
+        let counts = self.delayed.len() | self.done.len();
+        let sets = self.dead.len() | self.held.len() | self.expiry.len();
+        let texts = self.errors.len() | self.attempts.len() | self.results.len() | self.progress.len();
+        let related = self.tokens.len() | self.edits.len() | self.batches.len() | self.dependents.len();
+        counts == 0 && (sets | texts | related) == 0
+    }
+
     /// Bytes of all tasks: payloads, headers, results, progress and a few bytes each. `max-bytes` limits this number.
     pub fn record_bytes(&self) -> u64 {
         self.log.record_bytes() + self.results.bytes() + self.progress.bytes() + self.edits.bytes()

@@ -29,20 +29,22 @@ impl State {
     /// queue depends on time.
     pub fn next_due(&self, now: &Now) -> Option<Millis> {
         let lease = self.log.first_bound().map(|bound| now.lease_due(bound));
-        let pauses = self.pauses.first_end();
+        let (pauses, rate) = (self.pauses.first_end(), self.rate_due(now));
+        let (groups, schedules) = (self.groups.first_wake(), self.schedules.next_due(now));
+        let few = if self.is_plain() { None } else { self.due_of_few(now) };
+        first([lease, pauses, rate, groups, schedules, few])
+    }
+
+    /// When something is due in the tables that have something about few tasks.
+    fn due_of_few(&self, now: &Now) -> Option<Millis> {
         let dead = match (self.dead.first(), self.settings.limit(Setting::DeadTtl)) {
             _ if self.too_many_dead() > 0 => Some(now.at),
             (Some(&(died_at, _)), Some(ttl_ms)) => Some(died_at.plus(ttl_ms)),
             _ => None,
         };
-        let (groups, rate) = (self.groups.first_wake(), self.rate_due(now));
-        let (delayed, schedules) = (self.delayed.first_due(now), self.schedules.next_due(now));
-        let (tokens, expiry, done) = (self.tokens.first_end(), self.expiry.first(), self.done_due(now));
+        let (delayed, tokens) = (self.delayed.first_due(now), self.tokens.first_end());
         let news = self.has_news().then_some(now.at);
-        // Every write asks, and a chain of iterators would take as long as the rest of the question.
-        let all = [lease, pauses, dead, groups, rate, delayed, schedules, tokens, expiry, done, news];
-        let first = all.map(|at| at.unwrap_or(NEVER)).into_iter().fold(NEVER, Millis::min);
-        (first != NEVER).then_some(first)
+        first([dead, delayed, tokens, self.expiry.first(), self.done_due(now), news])
     }
 
     /// One bounded step of the work that is due now. Apply it before asking for the next; `None` if nothing (more) is
@@ -114,4 +116,10 @@ impl State {
         let ids: Vec<TaskId> = due.filter_map(|(_, order)| Some(self.locate(order)?.record.id)).collect();
         (!ids.is_empty()).then_some(Event::BecameReady { ids, at: now.at })
     }
+}
+
+/// The first of some instants. Every write asks, and a chain of iterators would take as long as the rest of the question.
+fn first<const N: usize>(instants: [Option<Millis>; N]) -> Option<Millis> {
+    let first = instants.map(|at| at.unwrap_or(NEVER)).into_iter().fold(NEVER, Millis::min);
+    (first != NEVER).then_some(first)
 }

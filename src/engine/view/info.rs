@@ -24,18 +24,22 @@ impl State {
             + self.log.memory()
             + self.lanes.memory()
             + self.groups.memory()
-            + self.delayed.memory()
-            + (self.dead.len() + self.held.len()) * 24
-            + self.errors.memory()
-            + self.attempts.memory()
-            + self.done.memory()
-            + self.results.memory()
-            + self.progress.memory()
             + self.workers.memory()
             + self.requests.memory()
             + self.local.ties.memory()
             + self.local.stats.memory()
             + self.schedules.memory()
+            + if self.is_plain() { 0 } else { self.memory_of_few() }
+    }
+
+    fn memory_of_few(&self) -> usize {
+        self.delayed.memory()
+            + self.done.memory()
+            + (self.dead.len() + self.held.len()) * 24
+            + self.errors.memory()
+            + self.attempts.memory()
+            + self.results.memory()
+            + self.progress.memory()
             + self.tokens.memory()
             + self.edits.memory()
             + self.expiry.memory()
