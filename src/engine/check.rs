@@ -310,7 +310,10 @@ impl<'q> Census<'q> {
                 tasks.push((entry.rank, found.order));
             }
             Phase::Delayed { due } => self.delayed.push((due, found.order)),
-            Phase::Held { .. } => self.held.push(found.order),
+            Phase::Held { .. } => {
+                ensure(entry.deliveries == 0 && !entry.stalled, "a held task that was never claimed")?;
+                self.held.push(found.order);
+            }
             Phase::Dead { at } => self.dead.push((at, found.order)),
             Phase::Done { at, until } => {
                 ensure(!entry.stalled, "no late answer to a done task")?;

@@ -247,7 +247,7 @@ fn invented_events_are_refused() {
     let now = taskslot_engine::Now::plain(START);
     let first = |state| queue.list(&now, state, taskslot_engine::Cursor::default(), 9, None, None).1[0].id;
     let states = taskslot_engine::TaskState::ALL.map(first);
-    let [ready, delayed, _, leased, dead, done] = states;
+    let [ready, delayed, held, leased, dead, done] = states;
     let unknown = TaskId { ms: 5, seq: 5 };
     let enormous = Millis(u64::MAX);
     let new = TaskId { ms: START + 1_000_000, seq: 0 };
@@ -317,23 +317,34 @@ fn invented_events_are_refused() {
         Event::Unclaimed { id: leased, at: enormous },
         acked(unknown, None),
         acked(done, None),
+        acked(ready, None),
+        acked(delayed, None),
+        acked(dead, Some(End { at: now.at, retain_ms: 9, result: None })),
+        acked(held, Some(End { at: now.at, retain_ms: 9, result: None })),
         acked(leased, Some(End { at: enormous, retain_ms: 1, result: None })),
         acked(leased, Some(End { at: now.at, retain_ms: SPAN_MAX_MS as u64 + 1, result: None })),
         acked(leased, Some(End { at: now.at, retain_ms: 0, result: Some(&[0; RESULT_MAX_BYTES + 1]) })),
         failed(ready, Then::Dead(now.at), now.at, None),
+        failed(held, Then::Dead(now.at), now.at, None),
+        failed(leased, Then::Ready(now.at), now.at, None),
         failed(leased, Then::Dead(enormous), now.at, None),
         failed(leased, Then::Dead(now.at), enormous, None),
         failed(leased, Then::Delayed(Due::Clock(enormous)), now.at, None),
         failed(leased, Then::Dead(now.at), now.at, Some(&too_much)),
         requeued(dead, Then::Ready(now.at), None),
+        requeued(held, Then::Ready(now.at), None),
+        requeued(leased, Then::Dead(now.at), None),
         requeued(leased, Then::Ready(enormous), None),
         requeued(leased, Then::Ready(now.at), Some(&too_much)),
         extended(ready, Millis(START + 999_999), None),
+        extended(held, Millis(START + 999_999), None),
         extended(done, Millis(START + 999_999), Some(b"more")),
         extended(leased, Millis(1), None),
         extended(leased, enormous, None),
         extended(leased, Millis(START + 999_999), Some(&too_much)),
         Event::Stalled { tasks: vec![(ready, None)] },
+        Event::Stalled { tasks: vec![(held, None)] },
+        Event::Unclaimed { id: held, at: now.at },
         Event::Stalled { tasks: vec![(leased, None), (leased, None)] },
         Event::BecameReady { ids: vec![dead], at: now.at },
         Event::BecameReady { ids: vec![delayed, delayed], at: now.at },
@@ -577,6 +588,9 @@ fn invented_events_about_tasks_that_wait_are_refused() {
         Event::Dropped { ids: vec![s.id("only")] },
         Event::Forgotten { ids: vec![s.id("only")] },
         Event::CancelAsked { id: s.id("only") },
+        Event::Acked { id: s.id("only"), late: true, end: None },
+        Event::Acked { id: s.id("only"), late: true, end: Some(End { at, retain_ms: 9, result: None }) },
+        Event::Taken { ids: vec![s.id("only")], at },
         Event::Expired { at, ids: vec![s.id("only")] },
     ];
     assert_fit(&s.queue, &accepted, &refused);

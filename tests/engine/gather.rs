@@ -88,6 +88,20 @@ fn a_paused_queue_has_no_batch() {
 }
 
 #[test]
+fn bytes_of_other_tasks_fill_no_batch() {
+    let mut s = story();
+    let long = "x".repeat(100);
+    let payloads: Vec<String> = (0..50).map(|nth| format!("{long}{nth}")).collect();
+    let names: Vec<&str> = payloads.iter().map(String::as_str).collect();
+    s.push_all(&names).claims_all(50, &names).push("ready");
+    let claim = |bytes| Claim { count: 1000, bytes: Some(bytes), ..Claim::default() };
+    assert!(!s.queue.may_fill(&claim(1000)), "the leased tasks are not looked at, nor is the ready one");
+    assert!(s.queue.may_fill(&claim(4)), "one of five bytes is more");
+    s.reloads();
+    assert!(!s.queue.may_fill(&claim(1000)) && s.queue.may_fill(&claim(4)), "after a load too");
+}
+
+#[test]
 fn a_million_tasks_are_not_all_counted() {
     let mut s = story();
     for nth in 0..3000 {

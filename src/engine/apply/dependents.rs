@@ -58,7 +58,7 @@ impl State {
                 None => {
                     let batch = self.batches.of_callback(order).ok_or(Invalid("the callback of a batch"))?;
                     ensure(batch.is_complete(), "a batch that is complete")?;
-                    self.batches.is_over(order);
+                    self.batches.end_wait(order);
                     Some(0)
                 }
             };
@@ -96,6 +96,6 @@ impl State {
     /// Lets a held task that is retried wait for nothing any more.
     pub(crate) fn release(&mut self, task: &Detached) {
         self.dependents.release(task.order);
-        self.batches.is_over(task.order);
+        self.batches.end_wait(task.order);
     }
 }

@@ -76,6 +76,7 @@ impl State {
             self.note_ack(id, end.at)?;
         }
         let mut task = self.detach(id, |phase| !matches!(phase, Phase::Done { .. }))?;
+        ensure(is_leased(&task.entry.phase) || task.entry.stalled, "a lease, or one that stalled")?;
         self.totals.acked += 1;
         self.totals.late += u64::from(late);
         self.local.stats.acked(claimed_at(&task.entry.phase));
@@ -109,6 +110,7 @@ impl State {
         progress: Option<&[u8]>,
     ) -> Applied {
         ensure(at <= Millis::MAX, "an instant")?;
+        ensure(!matches!(then, Then::Ready(_)), "a task that waits or is dead")?;
         check_progress(progress)?;
         let attempt = self.attempt(id)?;
         if let Then::Dead(at) = then {
@@ -130,6 +132,7 @@ impl State {
         progress: Option<&[u8]>,
     ) -> Applied {
         check_progress(progress)?;
+        ensure(!matches!(then, Then::Dead(_)), "a task that still waits")?;
         let mut task = self.detach(id, is_leased)?;
         self.note_progress(task.order, progress);
         self.totals.requeued += 1;

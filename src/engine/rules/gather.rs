@@ -72,8 +72,14 @@ impl State {
                 group.map_or(0, |group| group.ready)
             }
         };
-        let has_bytes = claim.bytes.is_some_and(|max| self.record_bytes() > max);
+        let has_bytes = claim.bytes.is_some_and(|max| self.bytes_of_ready(ready) > max);
         ready >= claim.count as u64 || has_bytes || self.has_suspects()
+    }
+
+    /// The payloads of this many ready tasks have no more bytes.
+    fn bytes_of_ready(&self, ready: u64) -> u64 {
+        let records = ready.saturating_mul(self.log.longest() as u64);
+        records.saturating_add(self.edits.bytes()).min(self.record_bytes())
     }
 
     /// The lanes that a claim can take tasks from, in some order within a priority.

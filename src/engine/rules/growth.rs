@@ -2,9 +2,10 @@
 //!
 //! The server itself refuses pushes, whatever they contain. Claims are never refused: besides a lease they store only a
 //! worker's name and a remembered reply, which are bounded. Of all other events only a few store bytes that a user
-//! chose. Any event can also add an entry or an index node of fixed size per task, or note a task's last attempt, at
-//! most 300 bytes. That must stay possible, otherwise a full queue could not drain, and there are never more of them
-//! than tasks.
+//! chose. Any event can also add an entry or an index node of fixed size per task, note a task's last attempt (its numbers
+//! and a name, at most about 330 bytes), and note with an error who made the attempt, or why the task died of a stall
+//! (two names at most, about 600 bytes). That must stay possible, otherwise a full queue could not drain, and there are
+//! never more of them than tasks and `errors-kept` for each.
 
 use crate::bounds::ERROR_MAX_BYTES;
 use crate::event::{End, Event};

@@ -248,7 +248,7 @@ impl Batches {
     }
 
     /// Notes that a callback waits for its batch no more: the batch is complete, or the callback was retried.
-    pub fn is_over(&mut self, callback: Order) {
+    pub fn end_wait(&mut self, callback: Order) {
         if let Some(&number) = self.callbacks.get(&callback) {
             self.change(number, |batch| batch.is_over = true);
         }
@@ -287,11 +287,11 @@ impl Batches {
         ensure(counts.ended() <= NUMBER_MAX as u64, "counts in bounds")?;
         let name = name.into_vec().into_boxed_slice();
         let batch = Batch { name, callback: Order(callback), opened_at, closed_at, is_over, open: 0, counts };
-        self.insert(number, batch)?;
-        // Whether it is complete is known once its tasks are counted; a batch without tasks is noted here.
-        self.change(number, |batch| batch.open = 1);
-        self.change(number, |batch| batch.open = 0);
-        Ok(())
+        // A batch without tasks is complete now. Others are not complete any more once their tasks are counted.
+        if batch.is_complete() {
+            self.complete.insert(number);
+        }
+        self.insert(number, batch)
     }
 
     /// Whether the table agrees with the tasks. `counts` has the open, done and dead tasks of each batch that are in

@@ -50,6 +50,8 @@ pub(crate) struct Log {
     bounds: BTreeSet<(Millis, Order)>,
     tasks: u64,
     record_bytes: u64,
+    /// No record is longer.
+    longest: usize,
     memory: usize,
     /// The position found last, tried first by the next search. It can be stale.
     last: Cell<Position>,
@@ -60,8 +62,16 @@ impl Clone for Log {
     fn clone(&self) -> Log {
         let pages = self.pages.clone();
         let memory = pages.iter().map(Page::memory).sum();
-        let (tasks, record_bytes) = (self.tasks, self.record_bytes);
-        Log { pages, bounds: self.bounds.clone(), tasks, record_bytes, memory, last: Cell::default() }
+        let (tasks, record_bytes, longest) = (self.tasks, self.record_bytes, self.longest);
+        Log {
+            pages,
+            bounds: self.bounds.clone(),
+            tasks,
+            record_bytes,
+            longest,
+            memory,
+            last: Cell::default(),
+        }
     }
 }
 
@@ -74,6 +84,11 @@ impl Log {
     /// Bytes of all records: payloads, headers and a few bytes each.
     pub fn record_bytes(&self) -> u64 {
         self.record_bytes
+    }
+
+    /// No record is longer than this: the length of the longest that was in the log.
+    pub fn longest(&self) -> usize {
+        self.longest
     }
 
     /// Bytes taken from the allocator.
@@ -100,6 +115,7 @@ impl Log {
         }
         self.tasks += 1;
         self.record_bytes += length as u64;
+        self.longest = self.longest.max(length);
     }
 
     /// Makes sure that the last page has room for the record. Returns the record's length.
@@ -150,6 +166,7 @@ impl Log {
         self.tasks += u64::from(page.live());
         self.memory += page.memory();
         self.record_bytes += page.live_bytes() as u64;
+        self.longest = (0..page.slots()).map(|slot| page.record_len(slot)).fold(self.longest, usize::max);
         self.pages.push_back(page);
         true
     }

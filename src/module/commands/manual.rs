@@ -96,6 +96,16 @@ fn the_page_of_all_commands_says_what_the_code_says() -> io::Result<()> {
 }
 
 #[test]
+fn no_manual_names_an_error_twice() {
+    for doc in TABLE.iter().map(|entry| entry.doc) {
+        for (at, error) in doc.errors.iter().enumerate() {
+            let is_new = doc.errors.iter().take(at).all(|before| before.text != error.text);
+            assert!(is_new, "{}: {}", doc.name, error.text);
+        }
+    }
+}
+
+#[test]
 fn every_command_has_a_chapter_and_describes_its_arguments() {
     for doc in TABLE.iter().map(|entry| entry.doc) {
         let has_chapter = of(CHAPTERS, doc.name).is_some();
