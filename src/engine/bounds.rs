@@ -26,6 +26,9 @@ pub const ERRORS_KEPT_MAX: usize = 10;
 pub const PAYLOAD_MAX_BYTES: usize = 1 << 30;
 /// The most tasks, handles or ids in one call.
 pub const BATCH_MAX: usize = 1000;
+/// About the most waits that one call adds or ends, where a held task waits for each of its parents: one or two
+/// milliseconds.
+pub const WAITS_MAX: usize = 10_000;
 /// The most bytes of a result.
 pub const RESULT_MAX_BYTES: usize = 1 << 20;
 /// The most bytes of a progress text.

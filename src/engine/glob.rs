@@ -2,6 +2,8 @@
 
 /// The longest pattern, in bytes.
 pub const PATTERN_MAX_BYTES: usize = 256;
+/// How many bytes of a text are compared. A longer text counts as if it ended there.
+pub const COMPARED_MAX_BYTES: usize = 64 << 10;
 /// The words of a set of states: one bit for each token that was matched so far, and one for none.
 const WORDS_MAX: usize = PATTERN_MAX_BYTES / 64 + 1;
 
@@ -55,15 +57,20 @@ impl Glob {
         Some(Glob { accepts, stays, tokens: tokens.len(), words })
     }
 
-    /// Whether the whole text matches. Adds to `work` what it took, in bytes of the text for each 64 tokens.
+    /// Whether the text matches, or of a long one its first [`COMPARED_MAX_BYTES`]. Adds to `work` what it took, in
+    /// bytes of the text for each 64 tokens.
     pub fn matches(&self, text: &[u8], work: &mut usize) -> bool {
+        let text = &text[..text.len().min(COMPARED_MAX_BYTES)];
         match self.words {
             1 => self.run::<1>(text, work),
             2 => self.run::<2>(text, work),
+            3 => self.run::<3>(text, work),
+            4 => self.run::<4>(text, work),
             _ => self.run::<WORDS_MAX>(text, work),
         }
     }
 
+    /// The automaton, for the number of words that its states take.
     fn run<const WORDS: usize>(&self, text: &[u8], work: &mut usize) -> bool {
         let mut states = [0; WORDS];
         states[0] = 1;
@@ -75,15 +82,15 @@ impl Glob {
                 break;
             }
             looked_at += 1;
-            let accepts = &self.accepts[usize::from(byte) * self.words..][..self.words];
+            let accepts = &self.accepts[usize::from(byte) * WORDS..][..WORDS];
             let mut carry = 0;
-            for (word, state) in states.iter_mut().enumerate().take(self.words) {
+            for (word, state) in states.iter_mut().enumerate() {
                 let next = *state & accepts[word];
                 *state = next << 1 | carry | *state & self.stays[word];
                 carry = next >> 63;
             }
         }
-        *work += looked_at * self.words;
+        *work += looked_at * WORDS;
         has(&states, self.tokens)
     }
 }

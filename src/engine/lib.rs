@@ -111,14 +111,15 @@ mod zones;
 
 pub use bounds::{
     ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, ERRORS_KEPT_MAX, HEADERS_MAX, HEADERS_MAX_BYTES, LEASE_MAX_MS,
-    NAME_MAX_BYTES, NUMBER_MAX, PROGRESS_MAX_BYTES, RATE_MAX, RESULT_MAX_BYTES, SPAN_MAX_MS, WEIGHT_MAX,
+    NAME_MAX_BYTES, NUMBER_MAX, PROGRESS_MAX_BYTES, RATE_MAX, RESULT_MAX_BYTES, SPAN_MAX_MS, WAITS_MAX,
+    WEIGHT_MAX,
 };
 pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES};
 pub use changes::{Changes, Kinds, Outcome, Ready, Tasks};
 pub use codec::effect::{EFFECT_VERSION, Effect, Received};
 pub use codec::queue::FORMAT_VERSION;
 pub use event::{End, Event, Lease, Release, Then};
-pub use glob::{Glob, PATTERN_MAX_BYTES};
+pub use glob::{COMPARED_MAX_BYTES, Glob, PATTERN_MAX_BYTES};
 pub use inline_str::InlineStr;
 pub use invalid::Invalid;
 pub use limits::{GroupLimits, GroupRate, HeldBy};

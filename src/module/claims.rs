@@ -137,10 +137,11 @@ impl<'a> Delivery<'a> {
         Delivery { name: Name::Id(task.id), task: Given { deliveries, retain_ms: None, ..task } }
     }
 
-    /// The bytes of payload, headers, group and progress.
+    /// The bytes of payload, headers, group, progress and relations.
     pub fn bytes(&self) -> usize {
-        let Given { payload, headers, group, progress, .. } = &self.task;
-        [payload, headers, group, progress].iter().map(|part| part.len()).sum()
+        let Given { payload, headers, group, progress, relations, .. } = &self.task;
+        let texts = [payload, headers, group, progress].into_iter().map(|part| part.len());
+        texts.sum::<usize>() + relations.as_ref().map_or(0, |relations| relations.shown_bytes())
     }
 
     /// Replies `[handle, payload, deliveries]`, with a map as the fourth element for WITHMETA.

@@ -508,8 +508,8 @@ fn a_hundred_thousand_dependents_of_a_task_that_dies_run_wait_and_drop_in_steps(
     queue.validate().unwrap();
 }
 
-#[test]
-fn a_step_drops_fewer_tasks_if_each_waits_for_many() {
+/// 30 held tasks, each of which waits for the same thousand. Also returns the first of the thousand.
+fn wide() -> (Queue, Now, TaskId) {
     let (mut queue, now) = (Queue::new(), Now::plain(START));
     let push = Push { due: None, options: OPTIONS, payloads: &[&b"p"[..]; 1000] };
     let event = queue.push(now, &push).unwrap();
@@ -523,12 +523,50 @@ fn a_step_drops_fewer_tasks_if_each_waits_for_many() {
             .unwrap();
         queue.apply(&event).unwrap();
     }
+    (queue, now, first)
+}
+
+#[test]
+fn a_step_drops_fewer_tasks_if_each_waits_for_many() {
+    let (mut queue, now, first) = wide();
     let event = queue.cancel(first).unwrap();
     queue.apply(&event).unwrap();
     let event = queue.tick(now, &mut || 0, &mut 1).unwrap();
     assert_eq!(queue.work(&event), 1000, "as much work as its waits");
-    let told = steps(&mut queue, now);
+    let (told, mut waits) = (steps(&mut queue.clone(), now), queue.open_waits());
     assert_eq!((told.iter().sum::<usize>(), told.iter().max()), (30, Some(&1)));
+    while let Some(event) = queue.tick(now, &mut || 0, &mut 9) {
+        queue.apply(&event).unwrap();
+        assert!(waits - queue.open_waits() <= 1000, "no step ends more");
+        waits = queue.open_waits();
+    }
+    assert_eq!(waits, 0);
+}
+
+#[test]
+fn the_waits_of_tasks_are_counted_each_task_once() {
+    let (queue, now, first) = wide();
+    let held: Vec<TaskId> = queue
+        .list(&now, TaskState::Held, Default::default(), 99, None, None)
+        .1
+        .iter()
+        .map(|task| task.id)
+        .collect();
+    assert_eq!((queue.open_waits(), held.len()), (30_000, 30));
+    assert_eq!(queue.waits_of(&[held[0], held[1], held[0], first]), 2000);
+    assert!(queue.free_effort() > 30_000 / 8, "each wait is freed");
+}
+
+#[test]
+fn a_purge_of_held_tasks_ends_about_ten_thousand_waits() {
+    for older in [None, Some(0)] {
+        let (mut queue, now, _) = wide();
+        for left in [20, 10, 0] {
+            let event = queue.purge(&now, TaskState::Held, older, 1000).0.unwrap();
+            queue.apply(&event).unwrap();
+            assert_eq!((queue.count(TaskState::Held), queue.open_waits()), (left, left as usize * 1000));
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Glob patterns, compared with a matcher that tries everything.
 
-use taskslot_engine::{Glob, PATTERN_MAX_BYTES};
+use taskslot_engine::{COMPARED_MAX_BYTES, Glob, PATTERN_MAX_BYTES};
 
 use crate::copies::Dice;
 use crate::properties::times;
@@ -121,7 +121,7 @@ fn a_pattern_of_any_length_agrees_with_its_repetition() {
 #[test]
 fn many_stars_take_no_longer_than_the_text() {
     let pattern = [b"*a".repeat(100), b"*b".to_vec()].concat();
-    let (text, mut work) = (vec![b'a'; 100_000], 0);
+    let (text, mut work) = (vec![b'a'; 60_000], 0);
     assert!(!Glob::new(&pattern).unwrap().matches(&text, &mut work));
     assert!(work <= 2 * text.len(), "{work} words for {} bytes", text.len());
 }
@@ -134,4 +134,24 @@ fn what_a_pattern_cannot_match_any_more_is_not_read() {
         assert_eq!(Glob::new(pattern).unwrap().matches(&text, &mut work), expected);
         assert!(work < 5, "{work} bytes read for {pattern:?}");
     }
+}
+
+#[test]
+fn a_long_text_counts_as_if_it_ended_after_64_kib() {
+    let mut text = vec![b'a'; 1 << 20];
+    text[COMPARED_MAX_BYTES - 1] = b'b';
+    text[COMPARED_MAX_BYTES] = b'c';
+    for (pattern, expected) in [(&b"*b"[..], true), (b"*b*", true), (b"*c*", false), (b"*a", false)] {
+        let mut work = 0;
+        assert_eq!(Glob::new(pattern).unwrap().matches(&text, &mut work), expected, "{pattern:?}");
+        assert!(work <= COMPARED_MAX_BYTES, "{work} bytes read for {pattern:?}");
+    }
+}
+
+#[test]
+fn the_longest_pattern_takes_five_words_for_each_byte() {
+    let pattern = [b"*".to_vec(), vec![b'a'; PATTERN_MAX_BYTES - 2], b"b".to_vec()].concat();
+    let (text, mut work) = (vec![b'a'; 1 << 20], 0);
+    assert!(!Glob::new(&pattern).unwrap().matches(&text, &mut work));
+    assert!((COMPARED_MAX_BYTES..=5 * COMPARED_MAX_BYTES).contains(&work), "{work} words");
 }

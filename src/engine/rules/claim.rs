@@ -3,6 +3,7 @@
 //! A claim proceeds turn by turn. Each event hands out at most one turn of the rotation, and is applied before the next
 //! is decided, so limits and turns are always current. In a queue without groups, the whole claim is one turn.
 
+use crate::bounds::WAITS_MAX;
 use crate::event::{Event, Lease};
 use crate::numbers::{GroupNumber, Rank};
 use crate::pause::Gate;
@@ -22,6 +23,8 @@ pub struct ClaimTurns<'a> {
     left: usize,
     got: usize,
     bytes: u64,
+    /// How many tasks those that it got were pushed to wait for.
+    parents: usize,
     /// How many more times it can remove expired tasks first.
     sweeps: usize,
     /// What its worker was allowed to get at the first turn.
@@ -34,7 +37,7 @@ const SWEEPS: usize = 32;
 impl<'a> ClaimTurns<'a> {
     /// Starts a claim.
     pub fn new(claim: Claim<'a>) -> ClaimTurns<'a> {
-        ClaimTurns { claim, left: claim.count, got: 0, bytes: 0, sweeps: SWEEPS, allowed: None }
+        ClaimTurns { claim, left: claim.count, got: 0, bytes: 0, parents: 0, sweeps: SWEEPS, allowed: None }
     }
 
     /// Decides the next turn of the claim; `None` if there is nothing (more) for it. Expired tasks are removed first,
@@ -94,7 +97,8 @@ impl<'a> ClaimTurns<'a> {
         for (_, position) in lane.in_order(&state.log, Rank::FIRST, which).take(limit) {
             let Some(found) = state.at(position) else { break };
             let is_suspect = found.entry.is_some_and(|entry| entry.is_suspect());
-            if !self.admits(is_suspect, found.record.payload.len()) {
+            let parents = state.parents_of(found.order);
+            if !self.admits(is_suspect, found.record.payload.len(), parents) {
                 self.left = 0;
                 break;
             }
@@ -114,10 +118,12 @@ impl<'a> ClaimTurns<'a> {
     }
 
     /// Whether the next task fits into the reply. The first always does; a suspect is only ever the first; BYTES bounds
-    /// the others.
-    fn admits(&mut self, is_suspect: bool, bytes: usize) -> bool {
+    /// the others, and so does the number of ids that WITHMETA shows.
+    fn admits(&mut self, is_suspect: bool, bytes: usize, parents: usize) -> bool {
         self.bytes += bytes as u64;
-        let is_too_much = self.claim.bytes.is_some_and(|max| self.bytes > max);
+        self.parents += parents;
+        let has_many = self.parents > WAITS_MAX;
+        let is_too_much = has_many || self.claim.bytes.is_some_and(|max| self.bytes > max);
         let is_first = self.got == 0;
         is_first || !(is_suspect || is_too_much)
     }

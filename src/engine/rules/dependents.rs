@@ -1,6 +1,8 @@
 //! Tasks that wait for others: what they wait for when they are pushed, and what becomes of them when one has ended.
 
-use crate::bounds::{BATCH_MAX, STEP_TASKS};
+use std::collections::BTreeSet;
+
+use crate::bounds::{BATCH_MAX, STEP_TASKS, WAITS_MAX};
 use crate::event::{Event, Release};
 use crate::numbers::Order;
 use crate::request::{After, Push, Refusal};
@@ -72,6 +74,46 @@ impl State {
         })
     }
 
+    /// How many waits there are: one for each task that a held task still waits for.
+    pub fn open_waits(&self) -> usize {
+        self.dependents.waits()
+    }
+
+    /// How many waits end if these tasks are removed or retried.
+    pub fn waits_of(&self, ids: &[TaskId]) -> usize {
+        if self.dependents.waits() == 0 {
+            return 0;
+        }
+        let unique: BTreeSet<TaskId> = ids.iter().copied().collect();
+        let orders = unique.into_iter().filter_map(|id| Some(self.find(id)?.order));
+        orders.map(|order| self.waits_at(order)).sum()
+    }
+
+    /// How many tasks this one was pushed to wait for.
+    pub(crate) fn parents_of(&self, order: Order) -> usize {
+        if self.dependents.is_empty() {
+            return 0;
+        }
+        self.dependents.get(order).map_or(0, |dependent| dependent.parents.len())
+    }
+
+    fn waits_at(&self, order: Order) -> usize {
+        self.dependents.get(order).map_or(0, |dependent| dependent.open)
+    }
+
+    /// The first of these orders, up to and with the one whose waits reach [`WAITS_MAX`] together.
+    pub(crate) fn within_waits<'a>(
+        &'a self,
+        orders: impl Iterator<Item = Order> + 'a,
+    ) -> impl Iterator<Item = Order> + 'a {
+        let mut waits = 0;
+        orders.take_while(move |&order| {
+            let is_within = waits < WAITS_MAX;
+            waits += self.waits_at(order);
+            is_within
+        })
+    }
+
     /// Whether held tasks must be told that something they wait for has ended.
     pub fn has_news(&self) -> bool {
         self.dependents.has_news() || self.batches.has_complete()
@@ -89,7 +131,7 @@ impl State {
         let is_light = |(on_dead, order): &(OnDead, Order)| {
             let is_dropped = *on_dead == OnDead::Drop && !is_done;
             let before = dropped;
-            dropped += self.dependents.get(*order).map_or(0, |one| if is_dropped { one.open } else { 0 });
+            dropped += if is_dropped { self.waits_at(*order) } else { 0 };
             before == 0 || dropped <= STEP_PARENTS
         };
         let release = |(on_dead, order)| {

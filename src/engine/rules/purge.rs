@@ -18,6 +18,8 @@ impl State {
     /// Removes at most `count` tasks of a state, or with `older_ms` those that have been in it for at least so long; a
     /// delayed or held task, since its push. Leased tasks are never removed.
     ///
+    /// Of held tasks it removes fewer if they wait for many: see [`crate::WAITS_MAX`].
+    ///
     /// Old ready and delayed tasks are searched, a bounded number per call. If the search could not look at all of
     /// them, it also returns where it stopped, for [`crate::Queue::note_search`].
     pub fn purge(
@@ -61,7 +63,7 @@ impl State {
                 positions.take(count).filter_map(|(_, position)| id(position)).collect()
             }
             TaskState::Delayed => by_order(&mut self.delayed.in_order(*now, None).map(|(_, order)| order)),
-            TaskState::Held => by_order(&mut self.held.iter().copied()),
+            TaskState::Held => by_order(&mut self.within_waits(self.held.iter().copied())),
             TaskState::Dead => by_order(&mut self.dead.iter().map(|&(_, order)| order)),
             TaskState::Done => by_order(&mut self.done.in_order(None).map(|(_, order)| order)),
             TaskState::Leased => Vec::new(),
@@ -84,7 +86,8 @@ impl State {
             TaskState::Held => {
                 // A task is held from its push on, so they are in order of age.
                 let pushed = |order: Order| Some((since(&self.locate(order)?)?, order));
-                (by_age(&mut self.held.iter().filter_map(|&order| pushed(order))), None)
+                let held = self.within_waits(self.held.iter().copied());
+                (by_age(&mut held.filter_map(pushed)), None)
             }
             TaskState::Dead => (by_age(&mut self.dead.iter().copied()), None),
             TaskState::Done => (by_age(&mut self.done.in_order(None)), None),

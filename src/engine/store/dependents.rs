@@ -59,6 +59,11 @@ impl Dependents {
         self.by_order.len()
     }
 
+    /// How many edges there are.
+    pub fn waits(&self) -> usize {
+        self.edges.len()
+    }
+
     pub fn get(&self, order: Order) -> Option<&Dependent> {
         self.by_order.get(&order)
     }

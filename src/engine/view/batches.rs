@@ -116,7 +116,7 @@ impl State {
 
 impl Relations<'_> {
     /// Bytes that they take when shown, approximately.
-    pub(crate) fn shown_bytes(&self) -> usize {
+    pub fn shown_bytes(&self) -> usize {
         let callback = self.callback_of.map_or(0, |batch| 200 + batch.name.len());
         self.batch.len() + self.parents.len() * 40 + callback
     }

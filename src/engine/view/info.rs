@@ -51,7 +51,7 @@ impl State {
     /// background.
     pub fn free_effort(&self) -> usize {
         let sets = self.dead.len() + self.expiry.len() + self.held.len();
-        let indexed = self.delayed.len() + self.done.len() + sets as u64;
+        let indexed = self.delayed.len() + self.done.len() + (sets + self.dependents.waits()) as u64;
         let texts = self.errors.len() + self.attempts.len() + self.results.len() + self.progress.len();
         let named = self.tokens.len() + self.edits.len() + self.schedules.len() + self.groups.len();
         let related = self.batches.len() + self.dependents.len();

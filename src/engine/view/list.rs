@@ -89,8 +89,8 @@ impl From<usize> for Limit {
 /// The most tasks that one call examines, so that a filter that matches few does not block the server.
 const LIST_LOOKED_AT: usize = 10_000;
 /// The most bytes that one call compares with a pattern of up to 63 bytes, about a millisecond; of a longer pattern
-/// fewer. The first task is compared whatever its size.
-const LIST_COMPARED: usize = 1 << 20;
+/// fewer. The task that reaches it is still compared: see [`crate::COMPARED_MAX_BYTES`].
+const LIST_COMPARED: usize = 256 << 10;
 
 /// Which tasks are listed, and in which order.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use taskslot_engine::Event;
 
 use super::args::{Args, OneOrMany};
 use super::docs::{FIRST, errors};
-use super::named::TASKS;
+use super::named::{TASKS, check_waits};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
@@ -40,6 +40,7 @@ impl Command for Cancel {
             NUMBER,
             NAME,
             ID,
+            WAITS_OF_IDS,
             WRONG_TYPE,
             BROKEN,
             BUSY,
@@ -55,6 +56,8 @@ impl Command for Cancel {
         args.finish()?;
         let mut answers = vec![0; tasks.as_slice().len()];
         write(ctx, key, Missing::Skip, |txn| {
+            let ids = tasks.as_slice().iter().filter_map(|task| task.id(txn.queue(), txn.now.at));
+            check_waits(txn.queue(), &ids.collect::<Vec<_>>())?;
             for (task, answer) in tasks.as_slice().iter().zip(&mut answers) {
                 let Some(id) = task.id(txn.queue(), txn.now.at) else { continue };
                 let Ok(event) = txn.queue().cancel(id) else { continue };

@@ -20,10 +20,10 @@ use taskslot_api::{Arg, Context};
 /// What a command that claims does with a key. A key spec has one of UPDATE and DELETE.
 pub const TAKES: u64 = key_flags::RW | key_flags::ACCESS | key_flags::UPDATE;
 
-pub const COUNT: ArgDoc = ArgDoc::integer("tasks")
-    .after("COUNT")
-    .optional()
-    .about("The most tasks to claim, 1 to 1000. 1 by default");
+pub const COUNT: ArgDoc = ArgDoc::integer("tasks").after("COUNT").optional().about(
+    "The most tasks to claim, 1 to 1000. 1 by default. Stops before the tasks that they were pushed to wait for are more \
+        than 10,000 together",
+);
 pub const BYTES: ArgDoc = ArgDoc::integer("bytes").after("BYTES").optional().about(
     "Stops before the payloads exceed this many bytes, 1 to 9,007,199,254,740,991. 16 MiB by default. At least one task is \
         claimed, whatever its size",

@@ -117,6 +117,10 @@ pub const WAITS: ErrorDoc = ErrorDoc::new(
     "ERR TASKS times AFTER must be at most 10000",
     "The call would add more waits. Let the tasks wait for one task that waits for the others, or push them in parts",
 );
+pub const WAITS_OF_IDS: ErrorDoc = ErrorDoc::new(
+    "ERR IDS names held tasks that wait for more than 10000 others together",
+    "Nothing is changed, so that the call does not hold the server up. Send fewer ids at a time",
+);
 pub const NOACK: ErrorDoc = ErrorDoc::new(
     "ERR NOACK cannot be combined with LEASE, TIED or REQUEST",
     "A task that is claimed with NOACK has no lease",

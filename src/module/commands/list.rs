@@ -42,7 +42,7 @@ impl Command for List {
             is a position in that order, not a snapshot: a task that comes or goes between two calls may be returned \
             or not. Give the same options with it. A call may return fewer tasks than asked for, or none, before the \
             end: it is over when the cursor is 0.",
-        complexity: "O(n) for n tasks. A call examines at most 10,000 tasks, and compares about 1 MiB with a pattern",
+        complexity: "O(n) for n tasks. A call examines at most 10,000 tasks, and compares about 256 KiB with a pattern",
         since: FIRST,
         arity: -3,
         flags: "readonly random",
@@ -74,7 +74,7 @@ impl Command for List {
                 &[
                     ArgDoc::text("pattern").after("MATCH").about(
                         "Returns only tasks whose payload matches a glob pattern of at most 256 bytes, with the syntax of \
-                            KEYS: `*`, `?`, `[a-z]`, `[^a-z]` and `\\`",
+                            KEYS: `*`, `?`, `[a-z]`, `[^a-z]` and `\\`. A payload counts as if it ended after 64 KiB",
                     ),
                     ArgDoc::block("header", &[ArgDoc::text("name"), ArgDoc::text("pattern")])
                         .after("HEADER")

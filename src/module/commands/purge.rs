@@ -1,9 +1,10 @@
 //! `TASK.PURGE`: removes waiting, dead or done tasks: those of a state, those that are old, or some by their ids.
 
-use taskslot_engine::{BATCH_MAX, SPAN_MAX_MS, TaskId, TaskState};
+use taskslot_engine::{BATCH_MAX, SPAN_MAX_MS, TaskId, TaskState, WAITS_MAX};
 
 use super::args::Args;
 use super::docs::{FIRST, errors};
+use super::named::check_waits;
 use crate::errors::Error;
 use crate::txn::{Missing, Txn, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
@@ -23,8 +24,8 @@ impl Command for Purge {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.PURGE",
         summary: "Removes the tasks in a state, or all tasks that are not leased, or tasks by their ids",
-        details: "A call removes a limited number of tasks, so that it does not hold the server up. Repeat \
-            it until it returns 0. With OLDER it examines at most 10,000 ready and 10,000 delayed tasks; the next such \
+        details: "A call removes a limited number of tasks, so that it does not hold the server up: fewer than \
+            COUNT if they wait for more than 10,000 tasks together. Repeat it until it returns 0. With OLDER it examines at most 10,000 ready and 10,000 delayed tasks; the next such \
             call goes on there. So a 0 is certain only in a queue with no more tasks than that, or after as many calls \
             as it takes to look at all of them. Settings, groups and schedules stay.",
         complexity: "O(n log m) for n removed tasks in a queue of m",
@@ -63,7 +64,7 @@ impl Command for Purge {
         ],
         reply: "The number of tasks that were removed",
         replicates: "One TASK._APPLY with the ids of the tasks that are removed. Nothing if there are none",
-        errors: errors![UNKNOWN, TWICE, NO_VALUE, TOO_FEW_VALUES, NUMBER, RANGE, ID, CLASH, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        errors: errors![UNKNOWN, TWICE, NO_VALUE, TOO_FEW_VALUES, NUMBER, RANGE, ID, CLASH, WAITS_OF_IDS, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
@@ -107,6 +108,7 @@ impl Which {
 
 /// Removes tasks by their ids, and returns how many.
 fn purge_ids(txn: &mut Txn<'_, '_>, ids: &[TaskId], older_ms: Option<u64>) -> Result<usize, Error> {
+    check_waits(txn.queue(), ids)?;
     let mut removed = 0;
     for event in txn.queue().purge_ids(&txn.now, ids, older_ms) {
         removed += event.changes().tasks.ids().count();
@@ -122,7 +124,7 @@ fn purge_states(
     older_ms: Option<u64>,
     count: usize,
 ) -> Result<usize, Error> {
-    let mut removed = 0;
+    let (mut removed, waits) = (0, txn.queue().open_waits());
     for &state in states.iter() {
         let (event, stopped) = txn.queue().purge(&txn.now, state, older_ms, count - removed);
         if let Some(event) = event {
@@ -130,7 +132,9 @@ fn purge_states(
             txn.commit(&event)?;
         }
         stopped.into_iter().for_each(|stopped| txn.note_search(stopped));
-        if removed >= count {
+        // There may be more held tasks. Those that they wait for stay until they are gone.
+        let ended = waits.saturating_sub(txn.queue().open_waits());
+        if removed >= count || ended >= WAITS_MAX {
             break;
         }
     }

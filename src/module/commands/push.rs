@@ -1,6 +1,6 @@
 //! `TASK.PUSH`, `TASK.MPUSH`: add tasks to a queue.
 
-use taskslot_engine::{self as engine, Answer, BATCH_MAX, Event, Now, Queue, Refusal, TaskId};
+use taskslot_engine::{self as engine, Answer, BATCH_MAX, Event, Now, Queue, Refusal, TaskId, WAITS_MAX};
 use taskslot_node::ArgError;
 
 use super::args::Args;
@@ -174,9 +174,6 @@ const MPUSH: &[&str] = &[
     "DELAY", "AT", "PRIORITY", "ATTEMPTS", "LEASE", "GROUP", "TTL", "RETAIN", "HEADERS", "BATCH", "AFTER",
     "ONDEAD", "REQUEST", "TASKS",
 ];
-
-/// The most waits that one call adds: tasks, times the tasks that each of them waits for.
-const WAITS_MAX: usize = 10_000;
 
 /// Reads options up to the end. If TASKS is among `known`, reads the payloads after it too.
 pub(super) fn read<'a>(

@@ -5,7 +5,7 @@ use taskslot_node::ArgError;
 
 use super::args::{Args, Named, OneOrMany};
 use super::docs::{FIRST, errors};
-use super::named::{ID, IDS, TOKEN};
+use super::named::{ID, IDS, TOKEN, check_waits};
 use crate::errors::Error;
 use crate::txn::{Missing, write};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
@@ -58,6 +58,7 @@ impl Command for Retry {
             NAME,
             ID,
             TASK,
+            WAITS_OF_IDS,
             WRONG_TYPE,
             BROKEN,
             BUSY,
@@ -78,7 +79,9 @@ impl Command for Retry {
             let (event, stopped) = match (&tasks, group) {
                 (Some(tasks), _) => {
                     let ids = tasks.as_slice().iter().filter_map(|task| task.id(queue, txn.now.at));
-                    (queue.retry(txn.now, &ids.collect::<Vec<_>>()), None)
+                    let ids: Vec<_> = ids.collect();
+                    check_waits(queue, &ids)?;
+                    (queue.retry(txn.now, &ids), None)
                 }
                 (None, Some(group)) => queue.retry_group(txn.now, group, count),
                 (None, None) => (queue.retry_oldest(txn.now, count), None),

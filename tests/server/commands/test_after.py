@@ -305,6 +305,69 @@ def test_at_most_a_thousand_tasks_are_waited_for_and_ten_thousand_waits_are_adde
     server.wait_until(lambda: c("TASK.LEN", "q", "ready") == 1001, "all are ready")
 
 
+# ---- many waits
+
+
+TOO_MANY_WAITS = Error("ERR IDS names held tasks that wait for more than 10000 others together")
+
+
+def wide(c: Talk, *options: object) -> tuple[list[bytes], list[bytes]]:
+    """Push a thousand delayed tasks, and 12 tasks each of which waits for all of them. Returns the ids."""
+    many = c("TASK.MPUSH", "q", "DELAY", DAY, "TASKS", 1000, *["p"] * 1000)
+    words = ["AFTER", 1000, *many, *options, "TASKS"]
+    held = c("TASK.MPUSH", "q", *words, 10, *["x"] * 10) + c("TASK.MPUSH", "q", *words, 2, "x", "x")
+    return many, held
+
+
+@pytest.mark.parametrize("name", ["TASK.CANCEL", "TASK.RETRY", "TASK.PURGE"])
+def test_ids_whose_waits_are_too_many_for_one_call_are_refused(name, c):
+    """Nothing changes. Each id counts once, and ids that wait for nothing do not count."""
+    many, held = wide(c)
+    assert c(name, "q", "IDS", 11, *held[:11]) == TOO_MANY_WAITS
+    assert (c("TASK.LEN", "q", "held"), c("TASK.LEN", "q", "delayed")) == (12, 1000)
+    reply = c(name, "q", "IDS", 22, *held[:10], *held[:10], *many[:2])
+    assert (sum(reply) if name == "TASK.CANCEL" else reply) == 12
+    assert c("TASK.LEN", "q", "held") == 2
+
+
+@pytest.mark.parametrize("options", [[], ["OLDER", 0]])
+def test_a_purge_of_held_tasks_stops_after_ten_thousand_waits(options, c):
+    """ALL goes on with the other states only when no task is held any more."""
+    wide(c)
+    assert c("TASK.PURGE", "q", "held", *options) == 10
+    assert c("TASK.PURGE", "q", "held", *options) == 2
+    wide(c)
+    assert c("TASK.PURGE", "q", "ALL", *options) == 10
+    assert (c("TASK.LEN", "q", "held"), c("TASK.LEN", "q", "delayed")) == (2, 2000)
+    assert c("TASK.PURGE", "q", "ALL", *options) == 1000
+    assert (c("TASK.LEN", "q", "held"), c("TASK.LEN", "q", "delayed")) == (0, 1002)
+
+
+def test_a_command_drops_few_tasks_that_wait_for_many_and_the_timer_the_others(server, c):
+    """The timer does not run within a transaction."""
+    many, _ = wide(c, "ONDEAD", "drop")
+    c("MULTI")
+    c("TASK.CANCEL", "q", many[0])
+    c("TASK.LEN", "q", "held")
+    cancelled, held = c("EXEC")
+    assert cancelled == 1 and 10 <= held < 12
+    server.wait_until(lambda: c("TASK.LEN", "q", "held") == 0, "all are dropped")
+
+
+@pytest.mark.parametrize("options", [[], ["WITHMETA"]])
+def test_a_claim_stops_before_its_tasks_have_waited_for_more_than_ten_thousand(options, c):
+    """So that WITHMETA shows a bounded number of ids. One task alone always fits."""
+    many, held = wide(c)
+    assert (
+        c("TASK.RETRY", "q", "IDS", 10, *held[:10]) == 10 and c("TASK.RETRY", "q", "IDS", 2, *held[10:]) == 2
+    )
+    first, second = (c("TASK.CLAIM", "q", "COUNT", 1000, *options) for _ in range(2))
+    assert [task[0].split(b"@")[0] for task in first] == held[:10]
+    assert [task[0].split(b"@")[0] for task in second] == held[10:]
+    for task in [*first, *second]:
+        assert not options or c.as_map(task[3])[b"after"] == many
+
+
 # ---- waiting workers, effects
 
 

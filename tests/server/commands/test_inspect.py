@@ -318,8 +318,8 @@ def test_list_match_and_header_select_tasks(c):
 
 
 def test_a_pattern_of_many_stars_over_large_payloads_takes_several_calls(c):
-    """A call compares about a megabyte, then returns a cursor, also if nothing matched."""
-    for _ in range(6):
+    """A call compares about 256 KiB, 64 of each payload, then returns a cursor, also if nothing matched."""
+    for _ in range(9):
         c.push("q", "a" * 700_000)
     pattern = "*a" * 30 + "*b"
     cursor, calls = b"0", 0

@@ -145,6 +145,7 @@ STATES = [
     *["STALE ", "CANCELLED ", "PAUSED ", "QFULL ", "BROKEN ", "WRONGTYPE ", "OOM ", "NOPERM ", "TRYAGAIN "],
     *["UNBLOCKED ", "ERR TIED ", "ERR the queue ", "ERR scripts ", "ERR a queue can have at most"],
     *["ERR another task holds the token", "ERR the batch takes no more ", "ERR AFTER names a held task "],
+    "ERR IDS names held tasks ",
 ]
 # The push of a next step is looked at only if there is a task to finish.
 OF_A_STEP = ["ERR there is no batch of this name", "ERR AFTER names "]
