@@ -433,7 +433,10 @@ impl World {
         let payloads: &'static [&'static [u8]] = Vec::leak(vec![payload]);
         let done = self.write(at, |queue, now, _| {
             let due = (kind == 1).then(|| Due::Clock(now.at.plus(span_ms)));
-            let options = Options { ttl_ms: (kind == 2).then_some(span_ms), ..Options::default() };
+            let options = Options {
+                ttl_ms: std::num::NonZeroU64::new(span_ms).filter(|_| kind == 2),
+                ..Options::default()
+            };
             queue.push(now, &Push { due, options, payloads }).ok()
         });
         assert!(done.is_some());
