@@ -550,7 +550,7 @@ BREAKS = [
     (
         "a retried callback waits no more",
         "apply/dependents.rs",
-        "        self.batches.is_over(task.order);\n",
+        "        self.batches.end_wait(task.order);\n",
         "",
     ),
     (
