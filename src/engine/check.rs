@@ -165,7 +165,7 @@ impl State {
         ensure(self.edits.are_valid(), "edits that change something, and a correct count of their bytes")
     }
 
-    /// Checks that exactly the tasks are held that wait for something, and that nobody waits in vain.
+    /// Checks that a task is held if it waits for something, and only then, and that what it waits for can still end.
     fn validate_waits(&self) -> Result<(), Invalid> {
         self.dependents.validate()?;
         let is_held = |order| self.held.contains(&order);
@@ -207,10 +207,13 @@ impl State {
                     continue;
                 }
             };
-            // One that waits whatever happens is told of nothing but a task that is done.
+            // With WAIT, a task is told only when the other is done.
             let is_told = is_done == Some(true) || on_dead != OnDead::Wait;
             let has_ended = self.dependents.has_ended(parent);
-            ensure(!is_told || has_ended == is_done && is_done.is_some(), "tasks that are told of each end")?;
+            ensure(
+                !is_told || has_ended == is_done && is_done.is_some(),
+                "each ended task among those to tell of",
+            )?;
         }
         Ok(())
     }

@@ -145,7 +145,7 @@ def converters(cls: type[Reply]) -> dict[str, Any]:
 
 
 class BatchCounts(NamedTuple):
-    """How many tasks a batch has, and how many of them ended how."""
+    """How many tasks a batch has, and how many of them ended in each way."""
 
     tasks: int
     done: int

@@ -422,7 +422,7 @@ def test_a_change_of_nothing_or_of_two_tasks_at_once_is_a_mistake(make):
         queue.set(task, payload="longer")
 
 
-def test_a_token_names_the_task_that_holds_it(make):
+def test_a_token_names_the_task_that_holds_it(make, server):
     """A token that no living task holds is like an unknown id."""
     queue = make()
     task = queue.push("a", unique="t", delay_ms=60_000, retain_ms=60_000)
@@ -431,7 +431,7 @@ def test_a_token_names_the_task_that_holds_it(make):
     assert queue.retry(unique="t") == 1 and queue.retry(unique="t") == 0
     (leased,) = queue.claim()
     assert leased.payload == b"b" and queue.set(unique="t", priority=1) is False
-    waiting = later(lambda: (time.sleep(0.05), queue.ack(leased, result="42")))
+    waiting = later(lambda: wait_until(lambda: asks(server), "it waits") and queue.ack(leased, result="42"))
     assert queue.result(unique="t", block_ms=20_000).value == b"42"
     waiting.join()
     assert queue.get(unique="t") is None and queue.cancel(unique="t") is None
@@ -598,6 +598,11 @@ def test_no_task_is_stranded_by_a_worker_that_gave_up(make, server):
         queue.claim(block_ms=10_000)
     (task,) = make().claim(block_ms=10_000)
     assert task.payload == b"a"
+
+
+def asks(server):
+    """Whether a client waits for a result on this server."""
+    return server.client().info("clients")["blocked_clients"] == 1
 
 
 def waits(server):

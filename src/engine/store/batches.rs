@@ -24,7 +24,7 @@ pub(crate) enum Ended {
     Purged,
 }
 
-/// How many tasks of a batch ended how.
+/// How many tasks of a batch ended in each way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BatchCounts {
     /// Acked. Those delivered with NOACK count too.

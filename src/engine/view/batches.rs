@@ -23,7 +23,7 @@ pub struct BatchView<'a> {
     pub is_over: bool,
     /// Its tasks that have not ended.
     pub open: u64,
-    /// How many ended how.
+    /// How many of its tasks ended in each way.
     pub counts: BatchCounts,
 }
 
@@ -89,7 +89,7 @@ impl State {
         }
     }
 
-    /// What a worker is told of it; `None` for nothing.
+    /// A task's relations, as its worker gets them; `None` if it has none.
     pub(crate) fn given_relations(&self, order: Order, batch: BatchNumber) -> Option<Box<Relations<'_>>> {
         if self.batches.is_empty() && self.dependents.is_empty() {
             return None;

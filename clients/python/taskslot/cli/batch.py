@@ -83,7 +83,7 @@ def close_batch(session: Session, queue: QueueName, name: BatchName) -> None:
 
 
 def show_batch(session: Session, queue: QueueName, name: BatchName) -> None:
-    """Show the state of a batch, and how many of its tasks ended how."""
+    """Show the state of a batch, and how many of its tasks ended in each way."""
     found = session.queue(queue).batch_info(name)
     if found is None:
         refuse(f"there is no batch {name}", 1)
