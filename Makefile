@@ -12,7 +12,7 @@ WHEELS := .venv/lib/python3*/site-packages
 
 # Parts of .venv: one for each file in requirements/, and `tree` for this tree's own packages.
 RUN     := .venv/installed/run
-TEST    := $(addprefix .venv/installed/,run test tree)
+TEST    := $(addprefix .venv/installed/,run test integrations tree)
 LINT    := $(TEST) .venv/installed/lint
 PLOTS   := $(TEST) .venv/installed/plots
 SITE    := .venv/installed/site
