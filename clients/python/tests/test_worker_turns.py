@@ -147,10 +147,10 @@ def test_tasks_whose_answers_are_sent_again_leave_no_fewer_than_no_places():
 def test_a_task_whose_answer_is_sent_again_keeps_its_lease(queue, client, held):
     """The lease is extended at once: since the first answer was sent, nothing has extended it."""
     threads, places, stopped = Threads("test"), Places(1, together=True), threading.Event()
-    leases = Leases(queue, threads, lease_ms=600_000)
+    leases = Leases(threads, lease_ms=600_000)
     answers = Answers(queue, threads, places, leases, stopped, lambda: None)
     queue.push("a")
-    context = TaskContext(queue.claim()[0], leases.wake)
+    context = TaskContext(queue.claim()[0], leases.wake, queue=queue)
     leases.open()
     answers.send_again([(context, Done(None, None))])
     held.inside()

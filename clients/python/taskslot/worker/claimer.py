@@ -231,13 +231,21 @@ class Claimer:
             is_kept=meta is not None and commands.in_meta(meta, b"retain") is not None,
             meta=meta,
             relations=self._relations,
+            queue=self._options.queue,
         )
 
     def _context_of(self, task: Task) -> TaskContext:
         meta = task.meta
         is_kept = meta is not None and meta.retain is not None
         task = task if self._options.meta else replace(task, meta=None)
-        return TaskContext(task, self._leases.wake, is_kept=is_kept, meta=meta, relations=self._relations)
+        return TaskContext(
+            task,
+            self._leases.wake,
+            is_kept=is_kept,
+            meta=meta,
+            relations=self._relations,
+            queue=self._options.queue,
+        )
 
     def _claim(self, count: int, request: str) -> list[Task]:
         """Claim, and again while a server is away, always with the same token: a lost reply may have had tasks."""

@@ -60,7 +60,7 @@ class Runner:
         self._loop = Loop(loop)
         together = isinstance(options.queue, Queue) and options.queue.wire.can_send_together()
         self._places = Places(options.concurrency, together)
-        self._leases = Leases(options.queue, self._threads, options.lease_ms)
+        self._leases = Leases(self._threads, options.lease_ms)
         self._answers = Answers(
             options.queue, self._threads, self._places, self._leases, self._stopped, self._freed
         )
