@@ -60,7 +60,6 @@ class TaskContext:
         is_kept: bool = False,
         meta: Any = None,
         relations: Relations | None = None,
-        queue: BaseQueue | None = None,
     ) -> None:
         self.task = task
         self.cancelled = False  # the task was cancelled: stop working on it
@@ -83,14 +82,11 @@ class TaskContext:
         self._on_stop: Callable[[], object] | None = None
         self._meta = meta  # as the claim's reply has it; few functions look at it
         self._relations = relations
-        self._queue = queue
 
     @property
     def queue(self) -> BaseQueue:
         """The queue from which the task was claimed. Raises RuntimeError if no worker claimed it."""
-        if self._queue is None:
-            raise RuntimeError("this task is not run by a worker")
-        return self._queue
+        return self._related().queue
 
     def check(self) -> None:
         """Raise `LeaseLost` or `CancelAsked` if the function should stop. The function need not catch them."""
