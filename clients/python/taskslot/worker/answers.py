@@ -12,11 +12,13 @@ from functools import partial
 from .. import commands
 from .._sync.base_queue import BaseQueue
 from ..arguments import parts
-from ..errors import LeaseLost, Refused
+from ..errors import LeaseLost, Refused, TaskslotError
 from ..replies import Answer, Task
+from ..tracebacks import described
 from .context import TaskContext
+from .hooks import Hooks
 from .leases import Leases
-from .outcomes import Done, Failed, Outcome, described
+from .outcomes import Done, Failed, Outcome
 from .places import Ended, Places
 from .retries import log_retry, passes, rests
 from .threads import Threads
@@ -38,8 +40,10 @@ class Answers:
         leases: Leases,
         stopped: threading.Event,
         freed: Callable[[], None],
+        hooks: Hooks,
     ) -> None:
         self._queue = queue
+        self._hooks = hooks
         self._threads = threads
         self._places = places
         self._leases = leases
@@ -142,7 +146,16 @@ class Answers:
             else:
                 if isinstance(outcome, Failed):
                     self._log_failure(context.task, outcome, next_ms)
+                    self._tell(context, outcome, next_ms)
                 return
+
+    def _tell(self, context: TaskContext, failed: Failed, next_ms: int) -> None:
+        """Tell the middleware what comes of a failure."""
+        error = failed.cause or TaskslotError(failed.error)
+        if next_ms < 0:
+            self._hooks.call("on_dead", context, error)
+        elif next_ms:
+            self._hooks.call("on_retry", context, error, next_ms)
 
     def _log_failure(self, task: Task, failed: Failed, next_ms: int) -> None:
         """Log in one line what went wrong and what happens next."""
