@@ -130,3 +130,19 @@ def test_a_function_that_takes_too_long_is_asked_to_stop(app, how):
 
     with WorkerThread(app.worker()), pytest.raises(TaskDead, match="TimedOut: timed out after 20 ms"):
         work.push().result(timeout_ms=20_000)
+
+
+def test_a_worker_works_on_all_queues_of_the_app(app):
+    """Without names, on those that its functions are pushed into."""
+
+    @app.task(queue="mail")
+    def send():
+        return "sent"
+
+    @app.task
+    def resize():
+        return "resized"
+
+    assert app.queues == ["mail", "default"]
+    with WorkerThread(app.worker()):
+        assert [one.push().result(timeout_ms=20_000) for one in (send, resize)] == ["sent", "resized"]

@@ -150,6 +150,7 @@ class App:
         name: str | None = None,
         lease_ms: int | None = None,
         grace_ms: int = 25_000,
+        tied: bool = False,
     ) -> Worker:
         """A worker for the app's functions, see `Worker`.
 
@@ -159,10 +160,9 @@ class App:
         names = [queues] if isinstance(queues, str) else self.queues if queues is None else list(queues)
         if not names:
             raise ValueError("no function of the app is registered, so there is no queue to work on")
-        of = [self.queue(one) for one in names]
         functions: dict[str, AnyFunction] = self.tasks  # type: ignore[assignment]
         return Worker(
-            of[0] if len(of) == 1 else of,  # type: ignore[arg-type]
+            [self.queue(one) for one in names],
             concurrency=concurrency,
             name=name,
             lease_ms=lease_ms,
@@ -170,6 +170,7 @@ class App:
             grace_ms=grace_ms,
             functions=functions,
             middleware=self.middleware,
+            tied=tied,
         )
 
     # ---- the end

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Unpack
 
+from .._sync.base_queue import BaseQueue
 from .._sync.batch import Batch
 from ..arguments import handle, several, token
 from ..commands import Payload, PushOptions, Step, in_meta, push_words
@@ -84,6 +85,11 @@ class TaskContext:
         self._on_stop: Callable[[], object] | None = None
         self._meta = meta  # as the claim's reply has it; few functions look at it
         self._relations = relations
+
+    @property
+    def queue(self) -> BaseQueue:
+        """The queue from which the task was claimed. Raises RuntimeError if no worker claimed it."""
+        return self._related().queue
 
     def check(self) -> None:
         """Raise `LeaseLost`, `CancelAsked` or `TimedOut` if the function should stop. It need not catch them."""

@@ -5,23 +5,22 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from .._sync.queue import Queue
-from .._sync.sharded import ShardedQueue
 from ..codecs import Codec
 from ..commands import ClaimOptions
 from .functions import AnyFunction
 from .hooks import Hooks
+from .sources import AnyQueue
 
 
 @dataclass(frozen=True)
 class WorkerOptions:
     """The options of a worker, as one run uses them."""
 
-    queue: Queue | ShardedQueue
+    queues: Sequence[AnyQueue]  # in order of preference
     functions: Mapping[str, AnyFunction]
     concurrency: int
     name: str
@@ -30,6 +29,7 @@ class WorkerOptions:
     grace_ms: int
     group: str | None
     meta: bool
+    tied: bool
     hooks: Hooks
 
     def claim_options(self) -> ClaimOptions:
@@ -46,6 +46,8 @@ class WorkerOptions:
             options["lease_ms"] = self.lease_ms
         if self.group is not None:
             options["group"] = self.group
+        if self.tied:
+            options["tied"] = True
         return options
 
 
