@@ -12,11 +12,13 @@ from functools import partial
 from .. import commands
 from .._sync.base_queue import BaseQueue
 from ..arguments import parts
-from ..errors import LeaseLost, Refused
+from ..errors import LeaseLost, Refused, TaskslotError
 from ..replies import Answer, Task
+from ..tracebacks import described
 from .context import TaskContext
+from .hooks import Hooks
 from .leases import Leases
-from .outcomes import Done, Failed, Outcome, described
+from .outcomes import Done, Failed, Outcome
 from .places import Ended, Places
 from .retries import log_retry, passes, rests
 from .threads import Threads
@@ -37,7 +39,9 @@ class Answers:
         leases: Leases,
         stopped: threading.Event,
         freed: Callable[[], None],
+        hooks: Hooks,
     ) -> None:
+        self._hooks = hooks
         self._threads = threads
         self._places = places
         self._leases = leases
@@ -140,7 +144,16 @@ class Answers:
             else:
                 if isinstance(outcome, Failed):
                     log_failure(context, outcome, next_ms)
+                    self._tell(context, outcome, next_ms)
                 return
+
+    def _tell(self, context: TaskContext, failed: Failed, next_ms: int) -> None:
+        """Tell the middleware what comes of a failure."""
+        error = failed.cause or TaskslotError(failed.error)
+        if next_ms < 0:
+            self._hooks.call("on_dead", context, error)
+        elif next_ms:
+            self._hooks.call("on_retry", context, error, next_ms)
 
 
 def log_failure(context: TaskContext, failed: Failed, next_ms: int) -> None:
