@@ -16,7 +16,7 @@ import taskslot
 from harness.programs import OF_THIS_TREE, with_ctrl_c
 from harness.server import PATIENCE_S, wait_until
 from taskslot import Queue
-from taskslot.cli.supervisor import RESTS_S, Child
+from taskslot.cli.supervisor import RESTS_S, Child, Supervisor
 from taskslot.cli.watch import Watch
 
 # A project as users have it. A task tells who it is, and waits until the test lets it go on.
@@ -220,6 +220,15 @@ def test_options_that_do_not_fit_are_refused(run, words, says):
     assert says in command.lines[-1]
 
 
+def test_a_worker_that_the_server_refuses_ends_with_one_line(run, client):
+    """An error that does not pass is no reason for a traceback. The status is 1."""
+    client.set("default", "no queue")
+    command = run("--queues", "default", "--name", "w1")
+    assert command.ended() == 1
+    assert re.search(r"error: worker w1 stops: WrongType: .*", command.log("w1 stops"))
+    assert not any("Traceback" in line for line in command.lines)
+
+
 # ---- the stop
 
 
@@ -319,6 +328,23 @@ def test_a_child_that_dies_again_and_again_rests_longer():
     assert rests == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
     child.again()
     assert child.starts_at == 0.0 and child.rest() == 0.5
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch, caplog):
+    """If the system has no room for another process, the parent and the others go on."""
+    starts = []
+
+    def refuse(*_, **__):
+        starts.append(True)
+        raise BlockingIOError("no room")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    supervisor = Supervisor(["true"], 1, None)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        supervisor._look()
+    assert len(starts) == 1 and len(os.listdir("/proc/self/fd")) == before
+    assert "process 1 can't be started, trying again in 0.5 s: no room" in caplog.text
 
 
 def test_a_target_that_cannot_be_loaded_ends_the_parent(run):
