@@ -60,21 +60,31 @@ def test_what_needs_celerys_workers_stays(app, run, client):
     app.send_task("shop.send", (2,), link=app.signature("shop.log"))
     chain(app.signature("shop.send", (3,)), app.signature("shop.log")).apply_async()
     app.send_task("shop.send", (4,), expires=datetime.now(UTC) - timedelta(seconds=5))
-    client.lpush("mail", "{}", b"\xff", json.dumps({"headers": {"task": "t", "id": "i"}, "properties": {}}))
+    app.send_task("shop.send", (5,), eta=datetime(2100, 1, 1))
+    message = json.loads(client.lpop("mail"))
+    message["headers"]["eta"] = "2100-01-01T00:00:00"
+    client.lpush(
+        "mail",
+        json.dumps(message),
+        "{}",
+        b"\xff",
+        json.dumps({"headers": {"task": "t", "id": "i"}, "properties": {}}),
+    )
     text = "\n".join(run("mail", "tasks").lines)
-    assert "moved 0 to tasks\nleft 8 in Celery" in text
+    assert "moved 0 to tasks\nleft 9 in Celery" in text
     for reason in (
         "1: its body is application/x-python-serialize, not JSON",
         "1: its arguments hold dates, UUIDs or decimals in Celery's own form",
         "1: a link belongs to it",
         "1: a chain belongs to it",
         "1: it has expired",
+        "1: its ETA or expires names no time zone",
         "1: it is not a message of Celery, or of its old protocol 1",
         "1: it is not a message of Celery (",
         "1: its body is None, not JSON",
     ):
         assert reason in text
-    assert client.llen("mail") == 8
+    assert client.llen("mail") == 9
 
 
 def test_what_dead_workers_hold_moves_only_if_asked(app, run, client, tasks):

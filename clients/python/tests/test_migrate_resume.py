@@ -1,5 +1,6 @@
 """Moving from RQ, BullMQ and Celery: whatever stops the tool and whenever, no job is lost and none is pushed twice."""
 
+import json
 import os
 import signal
 import subprocess
@@ -153,6 +154,17 @@ def test_a_killed_process_is_resumed_by_the_same_command(server, client):
     found = payloads_in(queue)
     assert len(found) == 1500 and set(found.values()) == {1}
     assert set(client.keys("*")) == {b"rq:queues", b"tasks"}
+
+
+def test_jobs_keep_their_order(client):
+    """Over several steps, and past one that stays."""
+    for number in range(9):
+        data = f'["send", null, [{number}], {{}}]' if number != 3 else "?"
+        client.hset(f"rq:job:{number}", mapping={"data": data, "status": "queued"})
+        client.rpush("rq:queue:mail", number)
+    assert mover_of(RqSource(client, "mail"), client).run().moved == 8
+    claimed = [json.loads(task.payload)["args"][0] for task in Queue(client, "tasks").claim(10)]
+    assert claimed == [0, 1, 2, 4, 5, 6, 7, 8]
 
 
 def test_a_full_queue_stops_the_run_and_the_rest_stays_in_its_place(system, server, client):

@@ -84,19 +84,22 @@ def test_nothing_of_a_moved_job_remains(old, run, client):
 
 
 class Evil:
-    """Its pickle runs a command when it is read."""
+    """Its pickle makes a folder when it is read."""
+
+    def __init__(self, folder):
+        self.folder = folder
 
     def __reduce__(self):
-        return os.system, ("touch /tmp/taskslot-pickle-has-run",)
+        return os.mkdir, (str(self.folder),)
 
 
 def test_a_pickle_runs_no_code(old, run, client, tmp_path):
     """It stays, and the report names what it holds."""
-    old.enqueue("shop.send", Evil())
+    old.enqueue("shop.send", Evil(tmp_path / "made"))
     output = run("mail", "tasks")
     assert output.lines[:2] == ["moved 0 to tasks", "left 1 in RQ"]
-    assert "1: its pickle holds an object of posix.system, which is not read" in output.lines[2]
-    assert not os.path.exists("/tmp/taskslot-pickle-has-run") and old.count == 1
+    assert "1: its pickle holds an object of posix.mkdir, which is not read" in output.lines[2]
+    assert not list(tmp_path.iterdir()) and old.count == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from .job import Entry, Job, Left, Place, origin, renamed
@@ -78,19 +78,14 @@ class CelerySource:
             return Left("?", "it is not a message of Celery, or of its old protocol 1")
         task_id = str(headers.get("id"))
         try:
-            options = options_of(message)
             if self.format == "kombu":
-                options.pop(
-                    "ttl_ms", None
-                )  # Celery's workers look at `expires` themselves, and write REVOKED
-                return Job(task_id, text or json.dumps(message), options)
-            payload = self._payload(message)
+                return Job(task_id, text or json.dumps(message), kept_options(message) | headers_of(task_id))
+            options, payload = options_of(message), self._payload(message)
         except NotPlain as error:
             return Left(task_id, str(error))
         except (ValueError, TypeError, KeyError, AttributeError):
             return Left(task_id, "its message can't be read")
-        options["headers"] = origin("celery", task_id)
-        return Job(task_id, payload, options)
+        return Job(task_id, payload, options | headers_of(task_id))
 
     def _payload(self, message: Mapping[str, Any]) -> str:
         kind = message.get("content-type")
@@ -120,29 +115,47 @@ class CelerySource:
         return [text] if held and not self.with_unacked else []
 
 
-def options_of(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the push. Raises NotPlain for a task that has expired, ValueError for a date that is none.
+def headers_of(task_id: str) -> dict[str, Any]:
+    """The option `headers`."""
+    return {"headers": origin("celery", task_id)}
 
-    On Redis, Celery's 0 goes first, then 3, 6 and 9; here higher goes first, and most tasks have 0.
+
+def priority_of(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The option `priority`. On Redis, Celery's 0 goes first; here higher goes first, and most tasks have 0."""
+    priority = int(message["properties"].get("priority") or 0)
+    return {"priority": -priority} if priority else {}
+
+
+def kept_options(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a message that is kept, as our transport for Celery gives them. Raises ValueError.
+
+    Celery's workers look at `expires` themselves, to write REVOKED. They also wait for an ETA that names no zone.
     """
+    eta = message["headers"].get("eta")
+    due = datetime.fromisoformat(eta) if eta else None
+    return priority_of(message) | ({"at": round(due.timestamp() * 1000)} if due and due.tzinfo else {})
+
+
+def options_of(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the push. Raises NotPlain for a task that has expired, ValueError for a date that is none."""
     headers = message["headers"]
     now = time.time() * 1000
     due = instant_ms(headers["eta"]) if headers.get("eta") else None
-    options: dict[str, Any] = {"at": due} if due else {}
+    options = priority_of(message) | ({"at": due} if due else {})
     if headers.get("expires"):
         ttl = instant_ms(headers["expires"]) - max(now, due or 0)
         if ttl <= 0:
             raise NotPlain("it has expired (expires)")
         options["ttl_ms"] = max(1, round(ttl))
-    if priority := int(message["properties"].get("priority") or 0):
-        options["priority"] = -priority
     return options
 
 
 def instant_ms(text: str) -> int:
-    """A date of Celery as a unix time in ms. Without a zone it is in UTC. Raises ValueError."""
+    """A date of Celery as a unix time in ms. Raises NotPlain if only the app knows its zone, ValueError for no date."""
     at = datetime.fromisoformat(text)
-    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    if at.tzinfo is None:
+        raise NotPlain("its ETA or expires names no time zone")
+    return round(at.timestamp() * 1000)
 
 
 def typed(value: Any) -> bool:
