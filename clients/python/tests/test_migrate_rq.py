@@ -12,6 +12,7 @@ import pytest
 import rq
 import taskslot
 from harness import command_line
+from harness.programs import OF_THIS_TREE
 from harness.server import wait_until
 from harness.worker_thread import WorkerThread
 from taskslot.migrate import plain
@@ -222,4 +223,9 @@ def test_the_old_queue_may_be_on_a_server_without_the_module(start, server, old,
 def test_the_library_does_not_load_the_tool():
     """`import taskslot` stays small."""
     script = "import sys, taskslot; print('taskslot.migrate' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], env=OF_THIS_TREE, capture_output=True, text=True
+        ).stdout
+        == "False\n"
+    )
