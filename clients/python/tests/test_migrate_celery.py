@@ -7,6 +7,7 @@ import pytest
 import taskslot
 from harness import command_line
 from harness.old_systems import celery_app
+from kombu import Connection
 
 
 @pytest.fixture
@@ -139,3 +140,17 @@ def test_other_names_of_keys_and_steps_are_options(app, run, client):
     assert run(*words).lines == ["moved 2 to tasks", "  1 from shop:mail", r"  1 from shop:mail\x06\x165"]
     (error,) = run("mail", "tasks", "--priority-steps", "x", status=2).errors
     assert "--priority-steps takes numbers" in error
+
+
+def test_celerys_transport_on_taskslot_finds_the_messages_that_were_kept(app, run, server):
+    """In the key of that transport. It reads headers, arguments and what comes after the task."""
+    pytest.importorskip("taskslot.integrations.celery")
+    sent = app.send_task("shop.send", ("bob",), {"subject": "hi"}, link=app.signature("shop.log"))
+    run("mail", "{celery}:mail", "--format", "kombu")
+    with Connection(f"taskslot://127.0.0.1:{server.port}/0") as connection:
+        message = connection.default_channel.basic_get("mail")
+        assert (message.headers["task"], message.headers["id"]) == ("shop.send", sent.id)
+        args, kwargs, after = message.payload
+        assert (args, kwargs, after["callbacks"][0]["task"]) == (["bob"], {"subject": "hi"}, "shop.log")
+        message.ack()
+        assert connection.default_channel.basic_get("mail") is None
