@@ -82,10 +82,11 @@ class Move:
         """Move, or look, and say what happened."""
         if is_cluster(source.client) and "{" not in source.staging:
             raise ValueError("on a cluster, the keys of the old queue must have a hash tag such as {bull}")
-        if self.dry_run:
-            self._look(source)
-        else:
-            self._move(source)
+        try:
+            self._look(source) if self.dry_run else self._move(source)
+        finally:
+            if source.client is not self.session.client:
+                source.client.close()
 
     def _look(self, source: Source) -> None:
         with output.progress() as progress:
