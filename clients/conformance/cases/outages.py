@@ -1,0 +1,50 @@
+"""Outages: the server is away or accepts nothing for now, and the worker goes on afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..case import case
+from ..faults import Fault
+from ..model import call
+from ..stage import Stage
+from .answers import goes_on
+
+AWAY_S = 2.0
+PASSING = [
+    "LOADING server is loading the dataset in memory",
+    "READONLY You can't write against a read only replica.",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "CLUSTERDOWN The cluster is down",
+    "TRYAGAIN Multiple keys request during rehashing of slot",
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+]
+
+
+@case("passing-errors")
+async def passing_errors(stage: Stage) -> None:
+    """Errors that pass (LOADING, READONLY and others) are waited out, for claims and for answers."""
+    for error in PASSING:
+        refusal = stage.fault(Fault("claim", "refused", error=error))
+        await stage.until(lambda refusal=refusal: refusal.times == 0, "the next claim")
+    (task,) = stage.push(call("echo", "a"))
+    refusals = [stage.fault(Fault("ack", "refused", error=error)) for error in PASSING[:2]]
+    await stage.answer(task, "TASK.ACK", says=", after errors that pass")
+    await stage.until(lambda: task.state == "done", "the ACK again after LOADING and READONLY")
+    stage.check(not any(refusal.times for refusal in refusals), "the ACK again after each error")
+    stage.check(not stage.answers(task, "TASK.FAIL"), "no FAIL: the work is done")
+    await goes_on(stage)
+
+
+@case("server-away", places=2)
+async def server_away(stage: Stage) -> None:
+    """The server is gone for 2 s while a task ends: its result is sent when the server is back."""
+    (task,) = stage.push(call("sleep", 800))
+    await stage.until(lambda: task.delivered_at, "a claim")
+    await stage.go_away()
+    await asyncio.sleep(AWAY_S)
+    stage.check(not stage.answers(task), "the task to end while the server is away")
+    await stage.listen()
+    sent = await stage.answer(task, "TASK.ACK", says=", when the server is back")
+    stage.check(sent.options.get("RESULT") == b"800", "the RESULT of the work that was done")
+    await goes_on(stage)

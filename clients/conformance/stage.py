@@ -1,0 +1,183 @@
+"""The stage of one case: a server on a port that plays its part, and the worker that is told to use it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from .connection import Connection
+from .faults import Fault, matches
+from .model import Model, ModelTask
+from .program import Program
+from .rules import Rules
+from .sent import Sent
+
+T = TypeVar("T")
+
+QUEUE = "conformance"
+# How long the test waits for what a worker does within a second. A busy machine can stand still for a while.
+PATIENCE_S = 15.0
+
+
+class Failure(AssertionError):
+    """The worker did not do what the case expects. The text says what was expected, and what came."""
+
+
+class Stage:
+    """What a case works with: the queue, the faults to come, what the worker has sent, and the worker's process."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], *, has_next: bool = True) -> None:
+        self.model = Model()
+        self.faults: list[Fault] = []
+        self.sent: list[Sent] = []
+        self.connections: list[Connection] = []
+        self.has_next = has_next
+        self.stopped_at: float | None = None
+        self.late_s = 0.0  # how much later than BLOCK says the server ends waits
+        places = int(environment["TASKSLOT_CONCURRENCY"])
+        self.rules = Rules(self, places, int(environment["TASKSLOT_LEASE_MS"]))
+        self._command, self._environment = command, environment
+        self._changed = asyncio.Event()
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self.worker: Program | None = None
+
+    # ---- life
+
+    async def open(self) -> None:
+        """Listen, and start the worker."""
+        await self.listen()
+        url = {"TASKSLOT_URL": f"redis://127.0.0.1:{self._port}", "TASKSLOT_QUEUE": QUEUE}
+        self.worker = await Program.start(self._command, {**self._environment, **url})
+
+    async def close(self) -> None:
+        """Kill the worker, and close the server."""
+        if self.worker is not None:
+            await self.worker.kill()
+        await self.go_away()
+
+    async def listen(self) -> None:
+        """Accept connections, always on the same port."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, limit=1 << 24)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def go_away(self) -> None:
+        """Break all connections, and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in self.connections:
+            connection.cut()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Connection(self, len(self.connections), reader, writer)
+        self.connections.append(connection)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await connection.live()
+        self.changed()
+
+    # ---- what happens
+
+    def changed(self) -> None:
+        """Something has changed that a case or a waiting claim may look at."""
+        self._changed.set()
+
+    async def change(self, within_s: float) -> None:
+        """Wait for a change, at most this long."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), max(0.001, within_s))
+
+    def push(self, *payloads: bytes) -> list[ModelTask]:
+        """Push tasks. Claims that wait get them."""
+        tasks = [self.model.push(payload) for payload in payloads]
+        self.changed()
+        return tasks
+
+    def fault(self, fault: Fault) -> Fault:
+        """Let something go wrong with the next commands that it is for."""
+        self.faults.append(fault)
+        return fault
+
+    def next_fault(self, sent: Sent) -> Fault | None:
+        """Take the fault that is for this command."""
+        for fault in self.faults:
+            if fault.times > 0 and matches(fault, sent):
+                fault.times -= 1
+                fault.met.append(sent)
+                return fault
+        return None
+
+    def answers(self, task: ModelTask, *names: str) -> list[Sent]:
+        """The commands that named a task: ACK, NEXT, FAIL and REQUEUE, or those of these names."""
+        return [
+            sent
+            for sent in self.sent
+            if task.handle in sent.handles and (sent.name in names if names else sent.answers)
+        ]
+
+    def claims(self) -> list[Sent]:
+        """The claims, in order."""
+        return [sent for sent in self.sent if sent.claims]
+
+    # ---- what a case expects
+
+    async def until(self, condition: Callable[[], T], expected: str, within_s: float = PATIENCE_S) -> T:
+        """Wait until a condition is true, and return its value. Raises `Failure`."""
+        ends_at = time.monotonic() + within_s
+        while not (value := condition()):
+            self._check_worker(expected)
+            if (left_s := ends_at - time.monotonic()) <= 0:
+                raise Failure(f"expected {expected} within {within_s:g} s; {self._what_came()}")
+            await self.change(min(left_s, 0.05))
+        return value
+
+    async def quiet(self, seconds: float, condition: Callable[[], Any], unexpected: str) -> None:
+        """Watch for some time that a condition does not become true. Raises `Failure`."""
+        ends_at = time.monotonic() + seconds
+        while (left_s := ends_at - time.monotonic()) > 0:
+            if condition():
+                raise Failure(f"unexpected: {unexpected}; {self._what_came()}")
+            await self.change(min(left_s, 0.05))
+
+    def check(self, holds: object, expected: str) -> None:
+        """Raise `Failure` unless something holds."""
+        if not holds:
+            raise Failure(f"expected {expected}; {self._what_came()}")
+
+    async def answer(self, task: ModelTask, *names: str, says: str = "") -> Sent:
+        """Wait for the first answer for a task, and check that it is one of these."""
+        wanted = " or ".join(names) or "an answer"
+        expected = f"{wanted} for {task.payload.decode('utf-8', 'replace')[:60]}{says}"
+        first = (await self.until(lambda: self.answers(task), expected))[0]
+        name = "TASK.ACK" if first.name == "TASK.NEXT" else first.name
+        self.check(not names or name in names, expected)
+        return first
+
+    async def stop_worker(self) -> None:
+        """Send SIGTERM to the worker."""
+        assert self.worker is not None
+        self.stopped_at = time.monotonic()
+        self.worker.terminate()
+
+    async def ended(self, within_s: float = PATIENCE_S) -> int:
+        """Wait until the worker has ended, and return its status."""
+        worker = self.worker
+        assert worker is not None
+        try:
+            return await asyncio.wait_for(worker.ended(), within_s)
+        except TimeoutError:
+            raise Failure(
+                f"expected the end of the worker within {within_s:g} s; {self._what_came()}"
+            ) from None
+
+    def _check_worker(self, expected: str) -> None:
+        if self.worker is not None and self.stopped_at is None and self.worker.status is not None:
+            raise Failure(f"expected {expected}, but the worker ended with status {self.worker.status}")
+
+    def _what_came(self) -> str:
+        shown = [str(sent) for sent in self.sent[-5:]]
+        return f"the last of {len(self.sent)} commands: " + "; ".join(shown) if shown else "no command came"
