@@ -85,7 +85,7 @@ test-docs: quick $(TEST) ## Run only the tests of the documents: samples and lin
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" .venv/bin/python tests/docs $(ARGS)
 
 conformance: ## Play the server's part of hard cases for a worker (WORKER='node worker.mjs'; ARGS=--list)
-	@PYTHONPATH=clients $(PYTHON) -m conformance $(ARGS) $(if $(WORKER),-- $(WORKER))
+	@PYTHONPATH=clients$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m conformance $(ARGS) $(if $(WORKER),-- $(WORKER))
 
 test-all: build $(ALL) ## Run all tests, including the long ones, on every installed server: also Redis 6.2, 7.0 and 8.2
 	@.venv/bin/python tests/run.py --all -- $(ARGS)

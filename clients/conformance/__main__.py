@@ -15,7 +15,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="conformance",
         description="Plays the server's part of hard cases for a worker, and checks what it sends.",
-        usage="%(prog)s [--case NAME]... [--jobs N] -- COMMAND...",
+        usage="%(prog)s [--list] [--case NAME]... [--jobs N] -- COMMAND...",
     )
     parser.add_argument("--list", action="store_true", help="list the cases and end")
     parser.add_argument(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from .stage import Failure, Stage
+from .stage import PATIENCE_S, Failure, Stage
 
 Play = Callable[[Stage], Awaitable[None]]
 
@@ -52,9 +52,10 @@ def case(
     return register
 
 
-async def run(case: Case, command: list[str]) -> Verdict:
+async def run(case: Case, command: list[str], patience_s: float = PATIENCE_S) -> Verdict:
     """Start a worker, play a case for it, and kill it."""
-    stage, begun_at = Stage(command, case.environment, has_next=case.has_next), time.monotonic()
+    begun_at = time.monotonic()
+    stage = Stage(command, case.environment, has_next=case.has_next, patience_s=patience_s)
     verdict = Verdict(case, 0.0)
     try:
         await stage.open()

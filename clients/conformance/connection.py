@@ -69,7 +69,9 @@ class Connection:
         try:
             sent = taken_apart(words, time.monotonic(), self.number)
         except BadCommand as error:
-            self.stage.rules.broken(f"the server would refuse {words[0].decode()}: {error}")
+            self.stage.rules.broken(
+                "commands that the server accepts", f"{words[0].decode('latin-1')}: {error}"
+            )
             return self._write(ErrorReply(str(error)))
         if sent.name == "TASK.NEXT" and not self.stage.has_next:
             return self._write(greeting.unknown(words))

@@ -17,7 +17,7 @@ STOP_S = 1.5
 
 
 class Rules:
-    """Watches the commands of a worker. `breaches` are texts of what it did wrong, each only once."""
+    """Watches the commands of a worker. `breaches` has what was expected, and the first command that was otherwise."""
 
     def __init__(self, stage: Stage, places: int, lease_ms: int) -> None:
         self._stage = stage
@@ -25,18 +25,25 @@ class Rules:
         self._lease_ms = lease_ms
         self._worker = b""
         self._too_many: list[tuple[float, Sent]] = []
-        self.breaches: list[str] = []
+        self._breaches: dict[str, list[str]] = {}
 
-    def broken(self, text: str) -> None:
-        """Note what the worker did wrong."""
-        if text not in self.breaches:
-            self.breaches.append(text)
-            self._stage.changed()
+    @property
+    def breaches(self) -> list[str]:
+        """What the worker did wrong: for each rule what was expected, what came, and how often."""
+        return [
+            f"expected {rule}; came {came[0]}" + (f", and {len(came) - 1} more" if came[1:] else "")
+            for rule, came in self._breaches.items()
+        ]
+
+    def broken(self, rule: str, came: object) -> None:
+        """Note what was expected, and what came instead."""
+        self._breaches.setdefault(rule, []).append(str(came))
+        self._stage.changed()
 
     def came_behind_a_claim(self, words: list[bytes]) -> None:
         """A command came on the connection of a claim that waits."""
-        name = words[0].decode("latin-1").upper()
-        self.broken(f"expected a waiting claim to have its connection to itself; {name} came behind it")
+        rule = "a waiting claim to have its connection to itself"
+        self.broken(rule, f"{words[0].decode('latin-1').upper()} behind it")
 
     def came(self, sent: Sent) -> None:
         """Look at a command of the module, before it is carried out."""
@@ -49,25 +56,23 @@ class Rules:
 
     def _look_at_options(self, sent: Sent) -> None:
         if "BLOCK" in sent.options and not 1 <= sent.number("BLOCK", 0) <= LONGEST_SLICE_MS:
-            self.broken(f"expected BLOCK to be 1 to {LONGEST_SLICE_MS} ms; came {sent}")
+            self.broken(f"BLOCK to be 1 to {LONGEST_SLICE_MS} ms", sent)
         if sent.number("LEASE", 0) != self._lease_ms:
-            self.broken(
-                f"expected LEASE {self._lease_ms} in each claim, as TASKSLOT_LEASE_MS says; came {sent}"
-            )
+            self.broken(f"LEASE {self._lease_ms} in each claim, as TASKSLOT_LEASE_MS says", sent)
         worker = sent.options.get("WORKER", b"")
         if not worker or (self._worker and worker != self._worker):
-            self.broken(f"expected WORKER with one name of the process in each claim; came {sent}")
+            self.broken("WORKER with one name of the process in each claim", sent)
         self._worker = self._worker or worker
         if {"NOACK", "GROUP", "GATHER"} & sent.options.keys():
-            self.broken(f"expected a claim without NOACK, GROUP and GATHER; came {sent}")
+            self.broken("a claim without NOACK, GROUP and GATHER", sent)
 
     def _look_at_token(self, sent: Sent) -> None:
         if not sent.request:
-            return self.broken(f"expected REQUEST in each claim; came {sent}")
+            return self.broken("REQUEST in each claim", sent)
         for before in self._stage.claims():
             is_over = before.is_answered and not before.is_refused and self._is_open(before)
             if before.request == sent.request and is_over:
-                return self.broken(f"expected a new REQUEST token after a reply; came {sent}")
+                return self.broken("a new REQUEST token after a reply", sent)
 
     def _is_open(self, sent: Sent) -> bool:
         return self._stage.connections[sent.connection].is_open
@@ -98,8 +103,8 @@ class Rules:
         for wanted, sent in self._too_many:
             held = self._held(sent, sent.at + UNDER_WAY_S)
             if held + wanted > self._places:
-                taken = f"{self._places} places, of which {held} were taken"
-                self.broken(f"expected claims for free places only: {taken}; came {sent}")
+                taken = f"with {held} of {self._places} places taken"
+                self.broken("claims for free places only", f"{sent} {taken}")
 
     # ---- the stop
 
@@ -113,4 +118,4 @@ class Rules:
         if stopped_at is not None and sent.at > stopped_at + STOP_S:
             known = {before.request for before in self._stage.claims() if not before.is_answered}
             if sent.request not in known:
-                self.broken(f"expected no new claim after SIGTERM; came {sent}")
+                self.broken("no new claim after SIGTERM", sent)

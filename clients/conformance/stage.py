@@ -20,6 +20,7 @@ T = TypeVar("T")
 QUEUE = "conformance"
 # How long the test waits for what a worker does within a second. A busy machine can stand still for a while.
 PATIENCE_S = 15.0
+LAST_S = 0.5
 
 
 class Failure(AssertionError):
@@ -29,12 +30,20 @@ class Failure(AssertionError):
 class Stage:
     """What a case works with: the queue, the faults to come, what the worker has sent, and the worker's process."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], *, has_next: bool = True) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        *,
+        has_next: bool = True,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self.model = Model()
         self.faults: list[Fault] = []
         self.sent: list[Sent] = []
         self.connections: list[Connection] = []
         self.has_next = has_next
+        self.patience_s = patience_s
         self.stopped_at: float | None = None
         self.late_s = 0.0  # how much later than BLOCK says the server ends waits
         places = int(environment["TASKSLOT_CONCURRENCY"])
@@ -125,13 +134,15 @@ class Stage:
 
     # ---- what a case expects
 
-    async def until(self, condition: Callable[[], T], expected: str, within_s: float = PATIENCE_S) -> T:
+    async def until(self, condition: Callable[[], T], expected: str) -> T:
         """Wait until a condition is true, and return its value. Raises `Failure`."""
-        ends_at = time.monotonic() + within_s
+        ends_at = time.monotonic() + self.patience_s
         while not (value := condition()):
-            self._check_worker(expected)
+            if self.worker is not None and self.worker.status is not None:
+                # What it sent last can still be under way.
+                ends_at = min(ends_at, time.monotonic() + LAST_S)
             if (left_s := ends_at - time.monotonic()) <= 0:
-                raise Failure(f"expected {expected} within {within_s:g} s; {self._what_came()}")
+                raise Failure(f"expected {expected}{self._in_vain()}; {self._what_came()}")
             await self.change(min(left_s, 0.05))
         return value
 
@@ -163,20 +174,27 @@ class Stage:
         self.stopped_at = time.monotonic()
         self.worker.terminate()
 
-    async def ended(self, within_s: float = PATIENCE_S) -> int:
+    async def begun(self, *tasks: ModelTask) -> None:
+        """Wait until tasks run: the worker extends their leases."""
+        await self.until(
+            lambda: all(self.answers(one, "TASK.EXTEND") for one in tasks), "EXTEND for each task"
+        )
+
+    async def ended(self) -> int:
         """Wait until the worker has ended, and return its status."""
         worker = self.worker
         assert worker is not None
         try:
-            return await asyncio.wait_for(worker.ended(), within_s)
+            return await asyncio.wait_for(worker.ended(), self.patience_s)
         except TimeoutError:
-            raise Failure(
-                f"expected the end of the worker within {within_s:g} s; {self._what_came()}"
-            ) from None
+            within = f"within {self.patience_s:g} s"
+            raise Failure(f"expected the end of the worker {within}; {self._what_came()}") from None
 
-    def _check_worker(self, expected: str) -> None:
-        if self.worker is not None and self.stopped_at is None and self.worker.status is not None:
-            raise Failure(f"expected {expected}, but the worker ended with status {self.worker.status}")
+    def _in_vain(self) -> str:
+        status = self.worker.status if self.worker is not None else None
+        if status is not None:
+            return f", but the worker ended with status {status}"
+        return f" within {self.patience_s:g} s"
 
     def _what_came(self) -> str:
         shown = [str(sent) for sent in self.sent[-5:]]

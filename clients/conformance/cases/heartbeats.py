@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..case import case
 from ..faults import Fault
 from ..model import ModelTask, call
-from ..stage import PATIENCE_S, Stage
+from ..stage import Stage
 from .answers import goes_on
 
 LEASE_MS, LONG_MS = 900, 3000
@@ -91,6 +91,5 @@ async def cancel(stage: Stage) -> None:
     await stage.until(
         lambda: stage.answers(task),
         "REQUEUE, FAIL or ACK after the cancel, and no wait for the end of the task",
-        within_s=PATIENCE_S,
     )
     await goes_on(stage)

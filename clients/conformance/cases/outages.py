@@ -36,15 +36,15 @@ async def passing_errors(stage: Stage) -> None:
     await goes_on(stage)
 
 
-@case("server-away", places=2)
+@case("server-away", places=2, lease_ms=1500)
 async def server_away(stage: Stage) -> None:
     """The server is gone for 2 s while a task ends: its result is sent when the server is back."""
-    (task,) = stage.push(call("sleep", 800))
-    await stage.until(lambda: task.delivered_at, "a claim")
+    (task,) = stage.push(call("sleep", 1200))
+    await stage.begun(task)
     await stage.go_away()
     await asyncio.sleep(AWAY_S)
     stage.check(not stage.answers(task), "the task to end while the server is away")
     await stage.listen()
     sent = await stage.answer(task, "TASK.ACK", says=", when the server is back")
-    stage.check(sent.options.get("RESULT") == b"800", "the RESULT of the work that was done")
+    stage.check(sent.options.get("RESULT") == b"1200", "the RESULT of the work that was done")
     await goes_on(stage)

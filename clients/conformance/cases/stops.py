@@ -14,8 +14,8 @@ LATE_S, NOTICED_S = 1.5, 1.0
 @case("stop", places=2, lease_ms=900)
 async def stop(stage: Stage) -> None:
     """After SIGTERM: no new claim, heartbeats go on, the task in hand ends and is answered, then the worker exits."""
-    (task,) = stage.push(call("sleep", 4000))
-    await stage.until(lambda: task.delivered_at, "a claim")
+    (task,) = stage.push(call("sleep", 3000))
+    await stage.begun(task)
     await stage.stop_worker()
     await stage.answer(task, "TASK.ACK", says=", after SIGTERM and within the grace")
     stage.check(not task.has_lapsed, "EXTEND while the worker waits for its task")
@@ -28,15 +28,15 @@ async def stop_idle(stage: Stage) -> None:
     """A worker without tasks ends soon after SIGTERM."""
     await stage.until(lambda: len(stage.claims()) >= 2, "claims")
     await stage.stop_worker()
-    status = await stage.ended(within_s=8.0)
+    status = await stage.ended()
     stage.check(status == 0, f"exit status 0, not {status}")
 
 
-@case("stop-grace", places=2, grace_ms=700)
+@case("stop-grace", places=2, lease_ms=900, grace_ms=700)
 async def stop_grace(stage: Stage) -> None:
     """Tasks that have not ended within the grace are given back with REQUEUE."""
     patient, stubborn = stage.push(call("sleep", 60_000), call("stubborn", 60_000))
-    await stage.until(lambda: patient.delivered_at and stubborn.delivered_at, "claims")
+    await stage.begun(patient, stubborn)
     await stage.stop_worker()
     for task in (patient, stubborn):
         sent = await stage.answer(task, "TASK.REQUEUE", says=", when the grace is over")
