@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from . import cases  # noqa: F401  (registers them)
-from .case import CASES, Case, Verdict, run
+from .case import AT_A_TIME, CASES, Verdict, run_all
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
@@ -15,14 +15,20 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="conformance",
         description="Plays the server's part of hard cases for a worker, and checks what it sends.",
-        usage="%(prog)s [--list] [--case NAME]... [--jobs N] -- COMMAND...",
+        usage="%(prog)s [--list] [--case NAME]... [--server URL] [--jobs N] -- COMMAND...",
     )
     parser.add_argument("--list", action="store_true", help="list the cases and end")
     parser.add_argument(
         "--case", action="append", default=[], metavar="NAME", help="run only this case; repeatable"
     )
     parser.add_argument(
-        "--jobs", type=int, default=8, metavar="N", help="cases at a time (default: %(default)s)"
+        "--jobs", type=int, default=AT_A_TIME, metavar="N", help="cases at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--server",
+        default="",
+        metavar="URL",
+        help="run the cases that need a real server, one for tests: they break connections of all clients",
     )
     parser.add_argument("command", nargs="*", help="the worker's command line, after --")
     options = parser.parse_args(arguments)
@@ -32,22 +38,6 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     if not options.list and not options.command:
         parser.error("give the worker's command line after --")
     return options
-
-
-async def run_all(chosen: list[Case], command: list[str], jobs: int) -> int:
-    """Run cases, several at a time, and print each as it ends. Returns the number that failed."""
-    limit = asyncio.Semaphore(jobs)
-    failed = 0
-
-    async def run_one(case: Case) -> None:
-        nonlocal failed
-        async with limit:
-            verdict = await run(case, command)
-        failed += bool(verdict.failures)
-        show(verdict)
-
-    await asyncio.gather(*map(run_one, chosen))
-    return failed
 
 
 def show(verdict: Verdict) -> None:
@@ -63,16 +53,30 @@ def show(verdict: Verdict) -> None:
 def main() -> int:
     """Run the chosen cases. Returns 0 if the worker passed all, and otherwise 1."""
     options = parsed(sys.argv[1:])
-    chosen = [case for case in CASES if not options.case or case.name in options.case]
+    chosen = [
+        case
+        for case in CASES
+        if (not options.case or case.name in options.case)
+        and (options.list or case.needs_server == bool(options.server))
+    ]
     if options.list:
         for case in chosen:
-            print(f"{case.name:20} {case.summary}")
+            where = " (with --server)" if case.needs_server else ""
+            print(f"{case.name:20} {case.summary}{where}")
         return 0
     try:
-        failed = asyncio.run(run_all(chosen, options.command, max(1, options.jobs)))
+        verdicts = asyncio.run(
+            run_all(
+                [(case, options.command) for case in chosen],
+                at_a_time=max(1, options.jobs),
+                ended=show,
+                server=options.server,
+            )
+        )
     except OSError as error:
-        print(f"conformance: {options.command[0]} can't be started: {error}", file=sys.stderr)
+        print(f"conformance: {error}", file=sys.stderr)
         return 2
+    failed = sum(bool(verdict.failures) for verdict in verdicts)
     print(f"{len(chosen) - failed} ok, {failed} failed")
     return 1 if failed else 0
 

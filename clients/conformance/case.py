@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from .stage import PATIENCE_S, Failure, Stage
+from .failure import Failure
+from .real_stage import RealStage
+from .stage import PATIENCE_S, Stage
 
-Play = Callable[[Stage], Awaitable[None]]
+# Cases mostly wait, so that more can run than there are cores.
+AT_A_TIME = 8
+
+# What a case plays on: the scripted server, or a real one.
+Play = Callable[[Any], Awaitable[None]]
 
 CASES: list[Case] = []
 
 
 @dataclass(frozen=True)
 class Case:
-    """A case by name. `play` raises `Failure`. `summary` says what a worker has to do."""
+    """A case by name. `play` raises `Failure`. `summary` says what a worker has to do.
+
+    `needs_server` is for cases against a real server; the others play the server's part themselves. A case that
+    disturbs the whole server runs `alone`.
+    """
 
     name: str
     summary: str
     play: Play
     environment: dict[str, str]
     has_next: bool = True
+    needs_server: bool = False
+    alone: bool = False
 
 
 @dataclass
@@ -35,7 +49,14 @@ class Verdict:
 
 
 def case(
-    name: str, *, places: int = 1, lease_ms: int = 30_000, grace_ms: int = 10_000, has_next: bool = True
+    name: str,
+    *,
+    places: int = 1,
+    lease_ms: int = 30_000,
+    grace_ms: int = 10_000,
+    has_next: bool = True,
+    needs_server: bool = False,
+    alone: bool = False,
 ) -> Callable[[Play], Play]:
     """Register a case. Its docstring says what a worker has to do."""
     environment = {
@@ -46,16 +67,20 @@ def case(
 
     def register(play: Play) -> Play:
         summary = (play.__doc__ or "").partition("\n")[0]
-        CASES.append(Case(name, summary, play, environment, has_next))
+        CASES.append(Case(name, summary, play, environment, has_next, needs_server, alone))
         return play
 
     return register
 
 
-async def run(case: Case, command: list[str], patience_s: float = PATIENCE_S) -> Verdict:
-    """Start a worker, play a case for it, and kill it."""
+async def run(case: Case, command: list[str], *, patience_s: float = PATIENCE_S, server: str = "") -> Verdict:
+    """Start a worker, play a case for it, and kill it. `server` is the URL of a real server, if the case needs one."""
     begun_at = time.monotonic()
-    stage = Stage(command, case.environment, has_next=case.has_next, patience_s=patience_s)
+    stage: Stage | RealStage
+    if case.needs_server:
+        stage = RealStage(command, case.environment, url=server, patience_s=patience_s)
+    else:
+        stage = Stage(command, case.environment, has_next=case.has_next, patience_s=patience_s)
     verdict = Verdict(case, 0.0)
     try:
         await stage.open()
@@ -63,9 +88,33 @@ async def run(case: Case, command: list[str], patience_s: float = PATIENCE_S) ->
     except Failure as failure:
         verdict.failures.append(str(failure))
     finally:
-        stage.rules.look_at_places_again()
         await stage.close()
-    verdict.failures += stage.rules.breaches
+    verdict.failures += stage.breaches()
     verdict.seconds = time.monotonic() - begun_at
-    verdict.output = stage.worker.output if stage.worker is not None else ""
+    verdict.output = stage.output
     return verdict
+
+
+async def run_all(
+    pairs: Sequence[tuple[Case, list[str]]],
+    *,
+    at_a_time: int = AT_A_TIME,
+    ended: Callable[[Verdict], object] = lambda verdict: None,
+    patience_s: float = PATIENCE_S,
+    server: str = "",
+) -> list[Verdict]:
+    """Run cases with the commands of their workers, several at a time. `ended` is called as each ends.
+
+    The verdicts are in the order of the cases, those that run alone last.
+    """
+    limit = asyncio.Semaphore(at_a_time)
+
+    async def run_one(case: Case, command: list[str]) -> Verdict:
+        async with limit:
+            verdict = await run(case, command, patience_s=patience_s, server=server)
+        ended(verdict)
+        return verdict
+
+    together, apart = [pair for pair in pairs if not pair[0].alone], [pair for pair in pairs if pair[0].alone]
+    verdicts = await asyncio.gather(*(run_one(*pair) for pair in together))
+    return [*verdicts, *[await run_one(*pair) for pair in apart]]

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from .connection import Connection
+from .failure import Failure
 from .faults import Fault, matches
 from .model import Model, ModelTask
 from .program import Program
@@ -21,10 +22,6 @@ QUEUE = "conformance"
 # How long the test waits for what a worker does within a second. A busy machine can stand still for a while.
 PATIENCE_S = 15.0
 LAST_S = 0.5
-
-
-class Failure(AssertionError):
-    """The worker did not do what the case expects. The text says what was expected, and what came."""
 
 
 class Stage:
@@ -67,6 +64,16 @@ class Stage:
         if self.worker is not None:
             await self.worker.kill()
         await self.go_away()
+
+    def breaches(self) -> list[str]:
+        """What the worker did against the rules that hold in every case."""
+        self.rules.look_at_places_again()
+        return self.rules.breaches
+
+    @property
+    def output(self) -> str:
+        """What the worker wrote last."""
+        return self.worker.output if self.worker is not None else ""
 
     async def listen(self) -> None:
         """Accept connections, always on the same port."""

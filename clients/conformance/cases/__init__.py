@@ -1,5 +1,5 @@
 """The cases, by what they are about."""
 
-from . import answers, claims, heartbeats, outages, outcomes, stops
+from . import answers, claims, heartbeats, outages, outcomes, real, stops
 
-__all__ = ["answers", "claims", "heartbeats", "outages", "outcomes", "stops"]
+__all__ = ["answers", "claims", "heartbeats", "outages", "outcomes", "real", "stops"]

@@ -6,9 +6,10 @@ import json
 import time
 
 from ..case import case
+from ..failure import Failure
 from ..faults import Fault
 from ..model import call
-from ..stage import Failure, Stage
+from ..stage import Stage
 
 WATCHED_S = 3.0
 MANY = 40
