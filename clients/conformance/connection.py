@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import greeting
 from .faults import Fault
 from .model import ModelTask
 from .resp import ErrorReply, packed, read_command
+from .rules import Rules
+from .scene import Scene
 from .sent import BadCommand, Sent, taken_apart
-
-if TYPE_CHECKING:
-    from .stage import Stage
 
 # The longest time that a reply is held back, if no other command ends that.
 HELD_S = 12.0
@@ -24,12 +23,19 @@ class Connection:
     """One connection. Commands that come while a claim waits are noted, and answered after it."""
 
     def __init__(
-        self, stage: Stage, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        scene: Scene,
+        rules: Rules,
+        number: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
-        self.stage = stage
+        self._scene = scene
+        self._rules = rules
         self.number = number
         self.protocol = 2
         self.is_open = True
+        scene.open_connections.add(number)
         self._reader, self._writer = reader, writer
         self._come: asyncio.Queue[list[bytes]] = asyncio.Queue()
         self._waits_read = 0  # waiting claims that were read and have no reply
@@ -41,7 +47,7 @@ class Connection:
             while True:
                 words = await read_command(self._reader)
                 if self._waits_read:
-                    self.stage.rules.came_behind_a_claim(words)
+                    self._rules.came_behind_a_claim(words)
                 self._waits_read += waits(words)
                 self._come.put_nowait(words)
         finally:
@@ -51,34 +57,40 @@ class Connection:
     def cut(self) -> None:
         """Close the connection."""
         self.is_open = False
+        self._scene.open_connections.discard(self.number)
         with suppress(Exception):
             self._writer.transport.abort()
-        self.stage.changed()
+        self._scene.changed()
 
     async def _serve(self) -> None:
+        breaks_at, served = self._scene.next_break(), 0
+        if breaks_at == 0:
+            return self.cut()
         with suppress(ConnectionError):
             while self.is_open:
                 words = await self._come.get()
+                if breaks_at == served:
+                    return self.cut()
                 await self._reply_to(words)
+                served += 1
                 self._waits_read -= waits(words)
 
     async def _reply_to(self, words: list[bytes]) -> None:
         name = words[0].upper()
         if not name.startswith(b"TASK."):
-            return self._write(greeting.reply(self, words))
+            self.protocol = greeting.protocol(words, self.protocol)
+            return self._write(greeting.reply(words, self.protocol, self.number))
         try:
             sent = taken_apart(words, time.monotonic(), self.number)
         except BadCommand as error:
-            self.stage.rules.broken(
-                "commands that the server accepts", f"{words[0].decode('latin-1')}: {error}"
-            )
+            self._rules.broken("commands that the server accepts", f"{words[0].decode('latin-1')}: {error}")
             return self._write(ErrorReply(str(error)))
-        if sent.name == "TASK.NEXT" and not self.stage.has_next:
+        if sent.name == "TASK.NEXT" and not self._scene.has_next:
             return self._write(greeting.unknown(words))
-        self.stage.rules.came(sent)
-        self.stage.sent.append(sent)
-        self.stage.changed()
-        await self._carry_out(sent, self.stage.next_fault(sent))
+        self._rules.came(sent)
+        self._scene.sent.append(sent)
+        self._scene.changed()
+        await self._carry_out(sent, self._scene.next_fault(sent))
 
     async def _carry_out(self, sent: Sent, fault: Fault | None) -> None:
         if fault is not None and fault.how == "not executed, connection cut":
@@ -99,11 +111,11 @@ class Connection:
             task.delivered_at = time.monotonic()
         sent.is_answered = True
         self._write(reply)
-        self.stage.changed()
+        self._scene.changed()
 
     async def _executed(self, sent: Sent) -> tuple[Any, list[ModelTask]]:
         """Carry out a command. Returns its reply, and the tasks that it has."""
-        model = self.stage.model
+        model = self._scene.model
         answers = model.answers(sent) if sent.handles else None
         if not sent.claims:
             return (answers, []) if sent.handles else (greeting.task_reply(model, sent), [])
@@ -114,12 +126,12 @@ class Connection:
 
     async def _wait_for_tasks(self, sent: Sent) -> None:
         block_ms = sent.number("BLOCK", 0)
-        ends_at = time.monotonic() + block_ms / 1000 + (self.stage.late_s if block_ms else 0.0)
+        ends_at = time.monotonic() + block_ms / 1000 + (self._scene.late_s if block_ms else 0.0)
         sent.is_waiting = True
-        while self.is_open and not self.stage.model.has_ready(sent.request):
-            if (left_s := ends_at - time.monotonic()) <= 0 or self.stage.rules.ends_waits():
+        while self.is_open and not self._scene.model.has_ready(sent.request):
+            if (left_s := ends_at - time.monotonic()) <= 0 or self._rules.ends_waits():
                 break
-            await self.stage.change(min(left_s, 0.05))
+            await self._scene.change(min(left_s, 0.05))
         sent.is_waiting = False
 
     async def _hold(self, sent: Sent) -> None:
@@ -129,8 +141,8 @@ class Connection:
         def is_again(other: Sent) -> bool:
             return other is not sent and other.request == sent.request and other.is_answered
 
-        while self.is_open and time.monotonic() < ends_at and not any(map(is_again, self.stage.sent)):
-            await self.stage.change(0.05)
+        while self.is_open and time.monotonic() < ends_at and not any(map(is_again, self._scene.sent)):
+            await self._scene.change(0.05)
 
     def _write(self, reply: Any) -> None:
         if self.is_open:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .model import Model
 from .resp import ErrorReply
-
-if TYPE_CHECKING:
-    from .connection import Connection
-    from .model import Model
-    from .sent import Sent
+from .sent import Sent
 
 INFO = (
     "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n# Persistence\r\nloading:0\r\n"
@@ -26,12 +23,18 @@ def unknown(words: list[bytes]) -> ErrorReply:
     )
 
 
-def reply(connection: Connection, words: list[bytes]) -> Any:
-    """The reply to a command that is not one of the module."""
+def protocol(words: list[bytes], now: int) -> int:
+    """The protocol after a command: HELLO can switch it."""
+    switches = words[0].upper() == b"HELLO" and words[1:2] in ([b"2"], [b"3"])
+    return int(words[1]) if switches else now
+
+
+def reply(words: list[bytes], protocol: int, number: int) -> Any:
+    """The reply to a command that is not one of the module, on the connection with this number."""
     name, *rest = words
     match name.upper():
         case b"HELLO":
-            return hello(connection, rest)
+            return hello(rest, protocol, number)
         case b"PING":
             return rest[0] if rest else "PONG"
         case b"ECHO":
@@ -55,16 +58,15 @@ def reply(connection: Connection, words: list[bytes]) -> Any:
     return unknown(words)
 
 
-def hello(connection: Connection, rest: list[bytes]) -> Any:
-    """Switch the protocol, and introduce the server."""
+def hello(rest: list[bytes], protocol: int, number: int) -> Any:
+    """Introduce the server."""
     if rest and rest[0] not in (b"2", b"3"):
         return ErrorReply("NOPROTO unsupported protocol version")
-    connection.protocol = int(rest[0]) if rest else connection.protocol
     return {
         b"server": b"redis",
         b"version": b"7.0.15",
-        b"proto": connection.protocol,
-        b"id": connection.number + 1,
+        b"proto": protocol,
+        b"id": number + 1,
         b"mode": b"standalone",
         b"role": b"master",
         b"modules": [],

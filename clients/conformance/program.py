@@ -7,7 +7,7 @@ import os
 import signal
 from contextlib import suppress
 
-SHOWN_LINES = 12
+SHOWN_LINES = 20
 
 
 class Program:

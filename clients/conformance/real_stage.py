@@ -87,7 +87,8 @@ class RealStage:
 
     async def push(self, payload: bytes, *options: object) -> str:
         """Push a task that is kept, and return its id."""
-        return (await self.ask("TASK.PUSH", self.key, payload, "RETAIN", KEPT_MS, *options)).decode()
+        task: bytes = await self.ask("TASK.PUSH", self.key, payload, "RETAIN", KEPT_MS, *options)
+        return task.decode()
 
     async def view(self, task: str) -> dict[str, Any]:
         """What TASK.GET says; empty if there is no such task."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
+from .scene import Scene
 from .sent import Sent
-
-if TYPE_CHECKING:
-    from .stage import Stage
 
 LONGEST_SLICE_MS = 4000
 # A command can be under way when another connection's command, or a signal, overtakes it.
@@ -19,8 +16,8 @@ STOP_S = 1.5
 class Rules:
     """Watches the commands of a worker. `breaches` has what was expected, and the first command that was otherwise."""
 
-    def __init__(self, stage: Stage, places: int, lease_ms: int) -> None:
-        self._stage = stage
+    def __init__(self, scene: Scene, places: int, lease_ms: int) -> None:
+        self._scene = scene
         self._places = places
         self._lease_ms = lease_ms
         self._worker = b""
@@ -38,7 +35,7 @@ class Rules:
     def broken(self, rule: str, came: object) -> None:
         """Note what was expected, and what came instead."""
         self._breaches.setdefault(rule, []).append(str(came))
-        self._stage.changed()
+        self._scene.changed()
 
     def came_behind_a_claim(self, words: list[bytes]) -> None:
         """A command came on the connection of a claim that waits."""
@@ -69,20 +66,20 @@ class Rules:
     def _look_at_token(self, sent: Sent) -> None:
         if not sent.request:
             return self.broken("REQUEST in each claim", sent)
-        for before in self._stage.claims():
+        for before in self._scene.claims():
             is_over = before.is_answered and not before.is_refused and self._is_open(before)
             if before.request == sent.request and is_over:
                 return self.broken("a new REQUEST token after a reply", sent)
 
     def _is_open(self, sent: Sent) -> bool:
-        return self._stage.connections[sent.connection].is_open
+        return sent.connection in self._scene.open_connections
 
     # ---- places
 
     def _look_at_places(self, sent: Sent) -> None:
         waiting = [
             other
-            for other in self._stage.claims()
+            for other in self._scene.claims()
             if other.is_waiting and other.request != sent.request and self._is_open(other)
         ]
         wanted = sent.number("COUNT", 1) + sum(other.number("COUNT", 1) for other in waiting)
@@ -91,11 +88,11 @@ class Rules:
 
     def _held(self, claim: Sent, until: float) -> int:
         """The number of tasks that the worker had at a claim, without those that it has answered until a time."""
-        came = [sent for sent in self._stage.sent if sent.answers and sent.at <= until]
+        came = [sent for sent in self._scene.sent if sent.answers and sent.at <= until]
         answered = {handle for sent in (*came, claim) for handle in sent.handles}
         return sum(
             0 < task.delivered_at < claim.at and not task.is_told and task.handle not in answered
-            for task in self._stage.model.tasks
+            for task in self._scene.model.tasks
         )
 
     def look_at_places_again(self) -> None:
@@ -110,12 +107,12 @@ class Rules:
 
     def ends_waits(self) -> bool:
         """Whether waiting claims end early, because the worker is stopping: a worker that goes on claims again."""
-        stopped_at = self._stage.stopped_at
-        return stopped_at is not None and time.monotonic() > stopped_at + UNDER_WAY_S + self._stage.late_s
+        stopped_at = self._scene.stopped_at
+        return stopped_at is not None and time.monotonic() > stopped_at + UNDER_WAY_S + self._scene.late_s
 
     def _look_at_stop(self, sent: Sent) -> None:
-        stopped_at = self._stage.stopped_at
+        stopped_at = self._scene.stopped_at
         if stopped_at is not None and sent.at > stopped_at + STOP_S:
-            known = {before.request for before in self._stage.claims() if not before.is_answered}
+            known = {before.request for before in self._scene.claims() if not before.is_answered}
             if sent.request not in known:
                 self.broken("no new claim after SIGTERM", sent)

@@ -6,17 +6,16 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from .connection import Connection
 from .failure import Failure
-from .faults import Fault, matches
-from .model import Model, ModelTask
+from .faults import Fault
+from .model import ModelTask
 from .program import Program
 from .rules import Rules
+from .scene import Scene
 from .sent import Sent
-
-T = TypeVar("T")
 
 QUEUE = "conformance"
 # How long the test waits for what a worker does within a second. A busy machine can stand still for a while.
@@ -24,7 +23,7 @@ PATIENCE_S = 15.0
 LAST_S = 0.5
 
 
-class Stage:
+class Stage(Scene):
     """What a case works with: the queue, the faults to come, what the worker has sent, and the worker's process."""
 
     def __init__(
@@ -35,19 +34,13 @@ class Stage:
         has_next: bool = True,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self.model = Model()
-        self.faults: list[Fault] = []
-        self.sent: list[Sent] = []
-        self.connections: list[Connection] = []
-        self.has_next = has_next
+        super().__init__(has_next=has_next)
         self.patience_s = patience_s
-        self.stopped_at: float | None = None
-        self.late_s = 0.0  # how much later than BLOCK says the server ends waits
         places = int(environment["TASKSLOT_CONCURRENCY"])
         self.rules = Rules(self, places, int(environment["TASKSLOT_LEASE_MS"]))
         self._command, self._environment = command, environment
-        self._changed = asyncio.Event()
         self._server: asyncio.Server | None = None
+        self._connections: list[Connection] = []
         self._port = 0
         self.worker: Program | None = None
 
@@ -85,27 +78,21 @@ class Stage:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for connection in self.connections:
+        self.cut_all()
+
+    def cut_all(self) -> None:
+        """Break all connections."""
+        for connection in self._connections:
             connection.cut()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(self, len(self.connections), reader, writer)
-        self.connections.append(connection)
+        connection = Connection(self, self.rules, len(self._connections), reader, writer)
+        self._connections.append(connection)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             await connection.live()
         self.changed()
 
     # ---- what happens
-
-    def changed(self) -> None:
-        """Something has changed that a case or a waiting claim may look at."""
-        self._changed.set()
-
-    async def change(self, within_s: float) -> None:
-        """Wait for a change, at most this long."""
-        self._changed.clear()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), max(0.001, within_s))
 
     def push(self, *payloads: bytes) -> list[ModelTask]:
         """Push tasks. Claims that wait get them."""
@@ -118,15 +105,6 @@ class Stage:
         self.faults.append(fault)
         return fault
 
-    def next_fault(self, sent: Sent) -> Fault | None:
-        """Take the fault that is for this command."""
-        for fault in self.faults:
-            if fault.times > 0 and matches(fault, sent):
-                fault.times -= 1
-                fault.met.append(sent)
-                return fault
-        return None
-
     def answers(self, task: ModelTask, *names: str) -> list[Sent]:
         """The commands that named a task: ACK, NEXT, FAIL and REQUEUE, or those of these names."""
         return [
@@ -135,13 +113,9 @@ class Stage:
             if task.handle in sent.handles and (sent.name in names if names else sent.answers)
         ]
 
-    def claims(self) -> list[Sent]:
-        """The claims, in order."""
-        return [sent for sent in self.sent if sent.claims]
-
     # ---- what a case expects
 
-    async def until(self, condition: Callable[[], T], expected: str) -> T:
+    async def until(self, condition: Callable[[], Any], expected: str) -> Any:
         """Wait until a condition is true, and return its value. Raises `Failure`."""
         ends_at = time.monotonic() + self.patience_s
         while not (value := condition()):
@@ -170,7 +144,7 @@ class Stage:
         """Wait for the first answer for a task, and check that it is one of these."""
         wanted = " or ".join(names) or "an answer"
         expected = f"{wanted} for {task.payload.decode('utf-8', 'replace')[:60]}{says}"
-        first = (await self.until(lambda: self.answers(task), expected))[0]
+        first: Sent = (await self.until(lambda: self.answers(task), expected))[0]
         name = "TASK.ACK" if first.name == "TASK.NEXT" else first.name
         self.check(not names or name in names, expected)
         return first

@@ -6,7 +6,7 @@ MISTAKES = {
     "takes one token for all claims": ("idle", "a new REQUEST token"),
     "claims with no token": ("idle", "REQUEST in each claim"),
     "ends when a connection breaks": ("cut-claim", "but the worker ended with status 1"),
-    "waits without end for a late reply": ("late-claim", "on another connection, when its reply is late"),
+    "waits without end for a late reply": ("late-claim", "when its reply is late"),
     "waits in claims for 30 s": ("idle", "BLOCK to be 1 to 4000 ms"),
     "claims on the connection of all other commands": (
         "two-at-a-time",
@@ -30,6 +30,8 @@ MISTAKES = {
     "keeps trying a result that is refused": ("refused-result", "a FAIL after the refusal"),
     "fails a task after OOM": ("full-server", "the ACK again with RETAIN 0"),
     "ends at LOADING": ("passing-errors", "but the worker ended with status 1"),
+    "gives up at the third try": ("cut-connections", "but the worker ended with status 1"),
+    "ends when an idle connection breaks": ("idle-connections", "but the worker ended with status 1"),
     "drops results when the server is away": ("server-away", "when the server is back"),
     "claims after SIGTERM": ("stop", "no new claim after SIGTERM"),
     "never ends": ("stop-idle", "the end of the worker"),

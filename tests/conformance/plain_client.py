@@ -42,6 +42,10 @@ class Client:
             raise ticket.reply
         return ticket.reply
 
+    def is_broken(self) -> bool:
+        """Whether the connection has broken since the last command."""
+        return self._link is not None and self._link.is_broken
+
 
 class Ticket:
     """A reply to come."""

@@ -106,6 +106,7 @@ FUNCTIONS: dict[str, Any] = {
 def claim(free: int) -> list[Any]:
     """Claim, and send it again with its token until there is a reply."""
     token = one_token if MISTAKE == "takes one token for all claims" else str(uuid.uuid4())
+    tries = 0
     while not stopping.is_set() or MISTAKE == "claims after SIGTERM":
         if MISTAKE == "takes a new token for each try":
             token = str(uuid.uuid4())
@@ -115,7 +116,10 @@ def claim(free: int) -> list[Any]:
         try:
             return waiting.ask("TASK.CLAIM", KEY, *words)
         except Away:
-            if MISTAKE == "ends when a connection breaks":
+            tries += 1
+            if MISTAKE == "ends when a connection breaks" or (
+                MISTAKE == "gives up at the third try" and tries == 3
+            ):
                 raise
             time.sleep(REST_S)
         except Refusal as error:
@@ -142,6 +146,8 @@ def work() -> None:
         if free == 0:
             time.sleep(0.005)
             continue
+        if MISTAKE == "ends when an idle connection breaks" and waiting.is_broken():
+            raise Away("the connection is closed")
         for handle, payload, _ in claim(free):
             begin(handle.decode(), payload)
 

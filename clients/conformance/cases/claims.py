@@ -9,6 +9,7 @@ from ..case import case
 from ..failure import Failure
 from ..faults import Fault
 from ..model import call
+from ..sent import Sent
 from ..stage import Stage
 
 WATCHED_S = 3.0
@@ -69,22 +70,21 @@ async def without_next(stage: Stage) -> None:
 
 
 async def claims_again(stage: Stage, fault: Fault) -> None:
-    """Whether a claim that met a fault is sent again with its token, and its task runs once."""
+    """Whether a claim that meets a fault is sent again with its token."""
     stage.fault(fault)
-    first = await stage.until(lambda: fault.met and fault.met[0], "a claim")
-    if fault.how != "not executed, connection cut":
-        await stage.until(lambda: not first.is_waiting, "the end of a slice")
-    (again,) = [await stage.until(lambda: next_claim(stage, first), "a claim after the one without a reply")]
+    first, again = await stage.until(
+        lambda: fault.met and after(stage, fault.met[0]), "a claim, and another after the one without a reply"
+    )
     stage.check(
         again.request == first.request, f"the token {first.request} again, because that claim had no reply"
     )
 
 
-def next_claim(stage: Stage, first: object) -> object:
-    """The claim that came after another."""
+def after(stage: Stage, first: Sent) -> tuple[Sent, Sent] | None:
+    """A claim and the next one; None if there is no other."""
     claims = stage.claims()
-    place = next(n for n, one in enumerate(claims) if one is first)
-    return claims[place + 1] if place + 1 < len(claims) else None
+    following = claims[claims.index(first) + 1 :]
+    return (first, following[0]) if following else None
 
 
 async def runs_once(stage: Stage, name: str) -> None:
@@ -120,10 +120,9 @@ async def late_claim(stage: Stage) -> None:
     """A reply that does not come in time is not waited for, and not taken for another command's."""
     held = stage.fault(Fault("claim", "reply held"))
     (task,) = stage.push(call("count", "late"))
-    first = await stage.until(lambda: held.met and held.met[0], "a claim")
-    again = await stage.until(
-        lambda: next((sent for sent in stage.claims() if sent is not first), None),
-        "the claim again, on another connection, when its reply is late (BLOCK and 2 s more)",
+    first, again = await stage.until(
+        lambda: held.met and after(stage, held.met[0]),
+        "a claim, and it again on another connection, when its reply is late (BLOCK and 2 s more)",
     )
     stage.check(
         again.request == first.request, f"the token {first.request} again, because that claim had no reply"

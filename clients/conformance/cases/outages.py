@@ -11,6 +11,8 @@ from ..stage import Stage
 from .answers import goes_on
 
 AWAY_S = 2.0
+# After how many commands new connections break. Clients send one to four before those of the worker.
+BREAKS = (0, 0, 0, 0, 0, 0, 1, 2, 3, 4)
 PASSING = [
     "LOADING server is loading the dataset in memory",
     "READONLY You can't write against a read only replica.",
@@ -24,9 +26,8 @@ PASSING = [
 @case("passing-errors")
 async def passing_errors(stage: Stage) -> None:
     """Errors that pass (LOADING, READONLY and others) are waited out, for claims and for answers."""
-    for error in PASSING:
-        refusal = stage.fault(Fault("claim", "refused", error=error))
-        await stage.until(lambda refusal=refusal: refusal.times == 0, "the next claim")
+    refusals = [stage.fault(Fault("claim", "refused", error=error)) for error in PASSING]
+    await stage.until(lambda: not any(refusal.times for refusal in refusals), "claims after errors that pass")
     (task,) = stage.push(call("echo", "a"))
     refusals = [stage.fault(Fault("ack", "refused", error=error)) for error in PASSING[:2]]
     await stage.answer(task, "TASK.ACK", says=", after errors that pass")
@@ -47,4 +48,26 @@ async def server_away(stage: Stage) -> None:
     await stage.listen()
     sent = await stage.answer(task, "TASK.ACK", says=", when the server is back")
     stage.check(sent.options.get("RESULT") == b"1200", "the RESULT of the work that was done")
+    await goes_on(stage)
+
+
+@case("cut-connections", places=2, lease_ms=1500)
+async def cut_connections(stage: Stage) -> None:
+    """New connections break at once or soon, again and again: the worker goes on trying."""
+    (task,) = stage.push(call("sleep", 1200))
+    await stage.begun(task)
+    stage.breaks = list(BREAKS)
+    stage.cut_all()
+    await stage.until(lambda: not stage.breaks, "connections after those that broke")
+    await stage.answer(task, "TASK.ACK")
+    await goes_on(stage)
+
+
+@case("idle-connections", lease_ms=1500)
+async def idle_connections(stage: Stage) -> None:
+    """Connections break while nothing is sent on them: the worker opens new ones."""
+    (task,) = stage.push(call("sleep", 1200))
+    await stage.begun(task)
+    stage.cut_all()
+    await stage.answer(task, "TASK.ACK")
     await goes_on(stage)
