@@ -2,6 +2,7 @@
 
 # Each mistake, the case that has to find it, and what the case says.
 MISTAKES = {
+    "drops results when the server is away": ("server-away", "when the server is back"),
     "takes a new token for each try": ("lost-claim", "again, because that claim had no reply"),
     "takes one token for all claims": ("idle", "a new REQUEST token"),
     "claims with no token": ("idle", "REQUEST in each claim"),
@@ -32,7 +33,6 @@ MISTAKES = {
     "ends at LOADING": ("passing-errors", "but the worker ended with status 1"),
     "gives up at the third try": ("cut-connections", "but the worker ended with status 1"),
     "ends when an idle connection breaks": ("idle-connections", "but the worker ended with status 1"),
-    "drops results when the server is away": ("server-away", "when the server is back"),
     "claims after SIGTERM": ("stop", "no new claim after SIGTERM"),
     "never ends": ("stop-idle", "the end of the worker"),
     "ends at once at SIGTERM": ("stop", "but the worker ended with status -15"),

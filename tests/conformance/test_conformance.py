@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the file that the plain wo
 from mistakes import MISTAKES  # noqa: E402
 
 # Enough for a right worker, so that a wrong one that sends nothing is not waited for too long.
-SHORT_PATIENCE_S = 5.0
+SHORT_PATIENCE_S = 8.0
 PLAIN = [sys.executable, str(Path(__file__).with_name("plain_worker.py"))]
 SCRIPTED = [case for case in CASES if not case.needs_server]
 
@@ -26,7 +26,7 @@ def test_each_mistake_is_found_by_the_case_that_is_for_it():
     """A tiny wrong worker for each: what is not found would pass in other languages too."""
     by_name = {case.name: case for case in CASES}
     pairs = [(by_name[name], [*PLAIN, *mistake.split()]) for mistake, (name, _) in MISTAKES.items()]
-    found = asyncio.run(run_all(pairs, patience_s=SHORT_PATIENCE_S))
+    found = asyncio.run(run_all(pairs, at_a_time=16, patience_s=SHORT_PATIENCE_S))
     unseen = {
         mistake: one.failures
         for (mistake, (_, says)), one in zip(MISTAKES.items(), found, strict=True)

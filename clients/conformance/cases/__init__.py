@@ -1,5 +1,5 @@
-"""The cases, by what they are about."""
+"""The cases, by what they are about. The longest begin first."""
 
-from . import answers, claims, heartbeats, outages, outcomes, real, stops
+from . import answers, away, claims, heartbeats, outcomes, real, stops
 
-__all__ = ["answers", "claims", "heartbeats", "outages", "outcomes", "real", "stops"]
+__all__ = ["answers", "away", "claims", "heartbeats", "outcomes", "real", "stops"]
