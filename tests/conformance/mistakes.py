@@ -42,6 +42,7 @@ MISTAKES = {
     "sends results as text": ("results", 'RESULT ""'),
     "drops kwargs": ("results", 'RESULT "hi Bob"'),
     "sends errors without their type": ("errors", "Type: no route to host"),
+    "sends errors as long as they are": ("errors", "ERROR of at most 4096 bytes"),
     "cuts errors within a character": ("errors", "not cut within a character"),
     "decides about retries itself": ("errors", "a FAIL without DEAD and DELAY"),
     "kills tasks of unknown functions": ("unknown-function", "a FAIL without DEAD"),

@@ -227,7 +227,10 @@ def of_error(error: Exception) -> list[Any]:
     text: Any = f"{type(error).__name__}: {error}"
     if MISTAKE == "sends errors without their type":
         text = str(error)
-    text = text.encode()[:4095] if MISTAKE == "cuts errors within a character" else text[:4096]
+    if MISTAKE != "sends errors as long as they are":
+        text = text.encode()[:4095]
+    if isinstance(text, bytes) and MISTAKE != "cuts errors within a character":
+        text = text.decode("utf-8", "ignore")
     return [
         "TASK.FAIL",
         "ERROR",
