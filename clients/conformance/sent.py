@@ -12,6 +12,7 @@ WITH_VALUE = {
     "TASK.REQUEUE": "DELAY PROGRESS",
     "TASK.EXTEND": "LEASE PROGRESS",
 }
+NUMBERS = {"COUNT", "BYTES", "LEASE", "BLOCK", "GATHER", "RETAIN", "DELAY"}
 FLAGS = {
     "TASK.CLAIM": "TIED NOACK WITHMETA",
     "TASK.NEXT": "TIED NOACK WITHMETA",
@@ -94,6 +95,8 @@ def taken_apart(words: list[bytes], at: float, connection: int) -> Sent:
         if option in valued and not rest:
             raise BadCommand(f"ERR option {option} has no value")
         sent.options[option] = rest.pop(0) if option in valued else b""
+    for option in NUMBERS & sent.options.keys():
+        sent.number(option, 0)  # raises for what is no number
     return sent
 
 

@@ -13,6 +13,7 @@ from .failure import Failure
 from .faults import Fault
 from .model import ModelTask
 from .program import Program
+from .resp import Garbled
 from .rules import Rules
 from .scene import Scene
 from .sent import Sent
@@ -88,8 +89,11 @@ class Stage(Scene):
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(self, self.rules, len(self._connections), reader, writer)
         self._connections.append(connection)
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            await connection.live()
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                await connection.live()
+        except (Garbled, ValueError) as error:
+            self.rules.broken("commands in RESP", error)
         self.changed()
 
     # ---- what happens
