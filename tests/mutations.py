@@ -387,7 +387,7 @@ BREAKS = [
         "let found = self.find(id).filter(|found| is_waiting(&found.entry().phase));",
         "let found = self.find(id);",
     ),
-    ("edit: each task once", "rules/set.rs", "seen.insert(id) && ", ""),
+    ("edit: each task once", "rules/set.rs", "seen.insert(id) && ", "(seen.insert(id) || true) && "),
     ("edit: bytes that are released", "rules/set.rs", "if growth > 0 && ", "if "),
     (
         "edit: a token of a task that has ended",
