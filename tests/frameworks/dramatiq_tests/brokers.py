@@ -1,4 +1,4 @@
-"""Our broker in the place of Dramatiq's Redis broker, and of the broker without a server that its tests use most."""
+"""Our broker in the place of Dramatiq's brokers, and of the one without a server that its tests use most."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ class InPlaceOfRedis(TaskslotBroker):
 
     def __init__(self, *, url="redis://127.0.0.1:6379", client=None, middleware=None):
         super().__init__(client or url, middleware=middleware)
+
+
+class InPlaceOfRabbit(TaskslotBroker):
+    """Takes the arguments that the tests give to the RabbitMQ broker's `join`, which looks several times."""
+
+    def join(self, queue_name, *, min_successes=10, timeout=None):
+        """Wait until the queue is empty."""
+        super().join(queue_name, timeout=timeout)
 
 
 class CountedQueue(taskslot.Queue):

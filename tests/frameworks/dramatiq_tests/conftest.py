@@ -11,7 +11,7 @@ from dramatiq.rate_limits import backends as of_rate_limits
 from dramatiq.results import backends as of_results
 from taskslot.integrations.dramatiq import TaskslotMessage
 
-from .brokers import InPlaceOfRedis, InPlaceOfStub, empty_server
+from .brokers import InPlaceOfRabbit, InPlaceOfRedis, InPlaceOfStub, empty_server
 
 logging.basicConfig(level=logging.DEBUG)
 
@@ -59,6 +59,20 @@ def redis_broker():
 def redis_worker(redis_broker):
     """A worker of that broker."""
     yield from at_work(redis_broker, worker_threads=32)
+
+
+@pytest.fixture
+def rabbitmq_broker():
+    """Our broker in the place of the RabbitMQ broker."""
+    broker = in_use(InPlaceOfRabbit(empty_server()))
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def rabbitmq_worker(rabbitmq_broker):
+    """A worker of that broker."""
+    yield from at_work(rabbitmq_broker, worker_threads=32)
 
 
 @pytest.fixture
