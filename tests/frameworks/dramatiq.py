@@ -5,10 +5,7 @@ from frameworks.suite import HERE, Suite
 SUITE = Suite(
     name="dramatiq",
     tests=["tests"],
-    packages=[
-        "pika==1.4.4",
-        "watchdog==6.0.0",
-    ],  # imported by tests of RabbitMQ; for --watch
+    packages=["pika==1.4.4", "watchdog==6.0.0"],  # for its tests of RabbitMQ, and of --watch
     ours=HERE / "dramatiq_tests",
     into="tests",
     least=204,

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_a_broker_takes_a_url(server, scheme):
     assert done == [1]
     assert type(broker.client).__module__.partition(".")[0] == scheme
     broker.close()
-    broker.client.close()
+    assert not server.client().client_list(_type="normal")[1:]  # only the one that asks
 
 
 def test_results_are_those_of_dramatiq(broker, client):
@@ -474,6 +475,34 @@ def test_a_consumer_holds_as_many_messages_as_it_may(broker):
     assert next(consumer) is not None
     consumer.requeue([second])
     assert next(consumer).task.id == second.task.id  # in its old position
+
+
+def test_a_full_consumer_waits_until_a_message_is_answered(broker):
+    """Then it claims the next one at once. So a worker that is busy doesn't ask in vain."""
+    run = actor(broker, lambda: None, actor_name="run")
+    first, second = run.send(), run.send()
+    consumer, found = broker.consume("default", timeout=20_000), []
+    held = next(consumer)
+    thread = threading.Thread(target=lambda: found.append(next(consumer)))
+    thread.start()
+    wait_until(lambda: consumer._answered._waiters, "it waits")
+    consumer.ack(held)
+    thread.join(20)
+    assert (held, *found) == (first, second)
+
+
+def test_one_keeper_extends_all_leases(broker):
+    """It stays while the process holds no message, and ends with the broker."""
+    run = actor(broker, lambda: None, actor_name="run")
+    consumer, keepers = broker.consume("default", timeout=50), set()
+    for _ in range(3):
+        run.send()
+        consumer.ack(next(consumer))
+        keepers.add(broker._holdings._keeper)
+    broker.close()
+    [keeper] = keepers
+    with pytest.raises(RuntimeError, match="the LeaseKeeper is closed"):
+        keeper.add(queue_of(broker), None)
 
 
 def test_a_bad_lease_is_refused(client):

@@ -18,7 +18,7 @@ from ..._sync.sharded import ShardedQueue
 from ..._sync.wire import Wire
 from ...commands import PushOptions
 from ...errors import QueueFull
-from .consumer import TaskslotConsumer, meaning
+from .consumer import TaskslotConsumer, translated
 from .holdings import AnyQueue, Holdings
 
 # The server's limits.
@@ -56,6 +56,7 @@ class TaskslotBroker(Broker):
         if not 1000 <= lease_ms <= 86_400_000:
             raise ValueError(f"lease_ms must be from 1000 to 86400000, not {lease_ms}")
         super().__init__(middleware=middleware)
+        self._is_own_client = isinstance(client, str)
         self.client = client_of(client) if isinstance(client, str) else client
         self.namespace = namespace
         self._shards = shards
@@ -101,11 +102,12 @@ class TaskslotBroker(Broker):
             message = message.copy(options={"eta": current_millis() + delay})
         self.emit_before("enqueue", message, delay)
         try:
-            self._push(queue, message, delay)
-        except Exception as error:
+            with translated(queue):
+                self._push(queue, message, delay)
+        except Exception:
             # If this was a retry, Dramatiq logs the error and finishes the message. So it would be lost.
             self._holdings.comes_again(message.message_id, max(0, int(delay or 0)))
-            raise meaning(error, queue) from error
+            raise
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -206,10 +208,12 @@ class TaskslotBroker(Broker):
             time.sleep(interval / 1000)
 
     def close(self) -> None:
-        """Close the connections that the broker opened. The client stays open. It can be used again."""
+        """Close the connections that the broker opened, but not the client that it was given. It can be used again."""
         self._holdings.close()
         for queue in self.queues.values():
             queue.close()
+        if self._is_own_client:
+            self.client.close()
 
 
 def client_of(url: str) -> Any:

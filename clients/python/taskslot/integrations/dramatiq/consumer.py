@@ -7,7 +7,8 @@ import secrets
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed, DecodeError
@@ -56,16 +57,17 @@ class TaskslotConsumer(Consumer):
         unanswered, name = self._holdings.unanswered, self.queue.name
         claim = unanswered.pop(name, None) or Claim(self._worker, token())
         try:
-            return self.queue.claim(
-                min(places, MOST),
-                block_ms=max(1, self.timeout),
-                request=claim.request,
-                lease_ms=self._holdings.lease_ms,
-                worker=claim.worker,
-            )
-        except Exception as error:
+            with translated(self.queue):
+                return self.queue.claim(
+                    min(places, MOST),
+                    block_ms=max(1, self.timeout),
+                    request=claim.request,
+                    lease_ms=self._holdings.lease_ms,
+                    worker=claim.worker,
+                )
+        except Exception:
             unanswered[name] = claim
-            raise meaning(error, self.queue) from error
+            raise
 
     def _take(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
@@ -109,24 +111,23 @@ class TaskslotConsumer(Consumer):
         """Send an answer. If the server is away, the message stays held, and Dramatiq answers again later."""
         assert isinstance(message, TaskslotMessage)
         try:
-            send(message.task)
+            with translated(self.queue):
+                send(message.task)
         except LeaseLost:
             self.logger.warning("Message %s lost its lease: it may run again.", message.message_id)
-        except Exception as error:
-            translated = meaning(error, self.queue)
-            if not isinstance(translated, ConnectionClosed):
-                self._let_go([message])
-            raise translated from error
+        except ConnectionClosed:
+            raise
+        except Exception:
+            self._let_go([message])
+            raise
         self._let_go([message])
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Give messages back, to their old positions."""
         given = [message for message in messages if isinstance(message, TaskslotMessage)]
         self._let_go(given)
-        try:
+        with translated(self.queue):
             self.queue.requeue_many([message.task for message in given])
-        except Exception as error:
-            raise meaning(error, self.queue) from error
 
     def close(self) -> None:
         """Give back what was claimed, but not handed to the worker yet."""
@@ -141,6 +142,12 @@ class TaskslotConsumer(Consumer):
             self._answered.notify()
 
 
-def meaning(error: Exception, queue: AnyQueue) -> Exception:
-    """Dramatiq's error for one of the connection, so that it tries again later; other errors as they are."""
-    return ConnectionClosed(error) if queue.wire.kind.is_away(error) else error
+@contextmanager
+def translated(queue: AnyQueue) -> Iterator[None]:
+    """Raise Dramatiq's error instead of one of the connection, so that Dramatiq tries again later."""
+    try:
+        yield
+    except Exception as error:
+        if queue.wire.kind.is_away(error):
+            raise ConnectionClosed(error) from error
+        raise
