@@ -8,15 +8,17 @@ import redis
 import taskslot.worker.claimer
 from harness.server import wait_until
 from harness.worker_thread import Gate, WorkerThread
-from taskslot import Queue, ShardedQueue, Worker
+from taskslot import JSON, Queue, ShardedQueue, Worker
 from taskslot._sync.wire import Wire
 from taskslot.replies import Task
 from taskslot.worker.answers import Answers
 from taskslot.worker.context import TaskContext
 from taskslot.worker.executor import Executor
+from taskslot.worker.hooks import Hooks
 from taskslot.worker.leases import Leases
 from taskslot.worker.outcomes import Done
 from taskslot.worker.places import Places
+from taskslot.worker.relations import Relations
 from taskslot.worker.threads import Threads
 
 ENDS = ("TASK.ACK", "TASK.NEXT")
@@ -148,9 +150,9 @@ def test_a_task_whose_answer_is_sent_again_keeps_its_lease(queue, client, held):
     """The lease is extended at once: since the first answer was sent, nothing has extended it."""
     threads, places, stopped = Threads("test"), Places(1, together=True), threading.Event()
     leases = Leases(threads, lease_ms=600_000)
-    answers = Answers(queue, threads, places, leases, stopped, lambda: None)
+    answers = Answers(threads, places, leases, stopped, lambda: None, Hooks([]))
     queue.push("a")
-    context = TaskContext(queue.claim()[0], leases.wake, queue=queue)
+    context = TaskContext(queue.claim()[0], leases.wake, relations=Relations(queue, JSON))
     leases.open()
     answers.send_again([(context, Done(None, None))])
     held.inside()

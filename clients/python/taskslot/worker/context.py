@@ -6,15 +6,15 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Unpack
 
 from .._sync.base_queue import BaseQueue
 from .._sync.batch import Batch
 from ..arguments import handle, several, token
-from ..commands import Payload, PushOptions, Step, push_words
-from ..errors import CancelAsked, LeaseLost, TaskslotError, UnknownTask
+from ..commands import Payload, PushOptions, Step, in_meta, push_words
+from ..errors import CancelAsked, LeaseLost, TaskslotError, TimedOut, UnknownTask
 from ..replies import BatchCounts, Meta, Task, TaskView
 from .relations import Relations
 
@@ -60,11 +60,13 @@ class TaskContext:
         is_kept: bool = False,
         meta: Any = None,
         relations: Relations | None = None,
-        queue: BaseQueue | None = None,
     ) -> None:
         self.task = task
         self.cancelled = False  # the task was cancelled: stop working on it
         self.lease_lost = False  # the lease has ended: another worker may have the task
+        self.timed_out = False  # the function has taken longer than its `timeout_ms`
+        self.name = ""  # the name of the function that runs
+        self.timeout_ms: int | None = None
         self.is_kept = (
             is_kept  # whether the push or the queue's setting says how long the finished task is kept
         )
@@ -83,21 +85,20 @@ class TaskContext:
         self._on_stop: Callable[[], object] | None = None
         self._meta = meta  # as the claim's reply has it; few functions look at it
         self._relations = relations
-        self._queue = queue
 
     @property
     def queue(self) -> BaseQueue:
         """The queue from which the task was claimed. Raises RuntimeError if no worker claimed it."""
-        if self._queue is None:
-            raise RuntimeError("this task is not run by a worker")
-        return self._queue
+        return self._related().queue
 
     def check(self) -> None:
-        """Raise `LeaseLost` or `CancelAsked` if the function should stop. The function need not catch them."""
+        """Raise `LeaseLost`, `CancelAsked` or `TimedOut` if the function should stop. It need not catch them."""
         if self.lease_lost:
             raise LeaseLost("the task's lease has ended")
         if self.cancelled:
             raise CancelAsked("the task was cancelled")
+        if self.timed_out:
+            raise TimedOut(f"timed out after {self.timeout_ms} ms")
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but only until the function should stop. Returns True if it should.
@@ -184,6 +185,11 @@ class TaskContext:
         return self._known().counts
 
     @property
+    def headers(self) -> Mapping[str, bytes]:
+        """The task's headers. Like `last_progress`, this asks the server unless the worker's claim had them."""
+        return self._known().headers
+
+    @property
     def after(self) -> tuple[str, ...]:
         """The ids of the tasks that this one waited for, in the order in which they were pushed."""
         return self._known().after
@@ -211,6 +217,14 @@ class TaskContext:
             self.missing = first if isinstance(first, UnknownTask) else None
             raise first
         return found
+
+    @property
+    def failures(self) -> int:
+        """How many attempts before this one failed; how many there were, if the claim did not say it."""
+        if isinstance(self._meta, Meta | TaskView):
+            return self._meta.failures
+        failures = None if self._meta is None else in_meta(self._meta, b"failures")
+        return self.task.deliveries - 1 if failures is None else int(failures)
 
     def _known(self) -> Meta | TaskView:
         if not isinstance(self._meta, Meta | TaskView):
@@ -253,11 +267,14 @@ class TaskContext:
         self.ask_to_stop(lease_lost=True)
         return True
 
-    def ask_to_stop(self, *, lease_lost: bool = False, cancelled: bool = False) -> None:
+    def ask_to_stop(
+        self, *, lease_lost: bool = False, cancelled: bool = False, timed_out: bool = False
+    ) -> None:
         """Ask the function to stop, with the reason."""
         with self._lock:
             self.lease_lost |= lease_lost
             self.cancelled |= cancelled
+            self.timed_out |= timed_out
             is_first, on_stop = not self._should_stop, self._on_stop
             self._should_stop = True
             if self._stop is not None:

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from .._sync.queue import Queue
 from .._sync.sharded import ShardedQueue
 from ..arguments import handle
+from ..codecs import JSON
 from ..replies import Task
 from .context import TaskContext
 from .leases import Leases
+from .relations import Relations
 from .threads import Threads
 
 log = logging.getLogger("taskslot")
@@ -66,7 +68,7 @@ class LeaseKeeper:
         """
         if not isinstance(queue, Queue | ShardedQueue):
             raise TypeError(f"a LeaseKeeper needs a Queue or a ShardedQueue, not {type(queue).__name__}")
-        context = TaskContext(task, self._leases.wake, queue=queue)
+        context = TaskContext(task, self._leases.wake, relations=Relations(queue, JSON))
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("the LeaseKeeper is closed")

@@ -21,7 +21,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Literal
 
-from .._sync.queue import Queue
+from .._sync.sharded import ShardedQueue
+from .._sync.wire import Wire
 from ..outages import Outages
 from .answers import Answers, counted, requeue
 from .claimer import Claimer
@@ -31,7 +32,10 @@ from .leases import Leases
 from .loops import Loop
 from .options import WorkerOptions
 from .places import Places
+from .polling import Polling
+from .sources import Source, sources_of
 from .threads import Threads
+from .timeouts import Timeouts
 
 log = logging.getLogger("taskslot")
 
@@ -50,30 +54,41 @@ Ask = Literal["stop", "stop now", "look"]
 class Runner:
     """One run of a worker. `run` blocks until the worker has stopped. `ask` can be called from anywhere."""
 
-    def __init__(self, options: WorkerOptions, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(
+        self, options: WorkerOptions, loop: asyncio.AbstractEventLoop | None, worker: object = None
+    ) -> None:
         self.options = options
+        self._worker = worker  # for the hooks
         self.interrupted = False  # whether Ctrl-C asked for the stop
         # A SimpleQueue, because signal handlers use it too, and its `put` is reentrant.
         self._asked: SimpleQueue[Ask] = SimpleQueue()
         self._stopped = threading.Event()
         self._threads = Threads("taskslot")
         self._loop = Loop(loop)
-        together = isinstance(options.queue, Queue) and options.queue.wire.can_send_together()
-        self._places = Places(options.concurrency, together)
+        sources = sources_of(options.queues)
+        self._places = Places(options.concurrency, can_be_together(sources))
+        self._claims: Source | Polling
+        if len(sources) > 1:
+            self._claims = Polling(sources, self._places)
+        else:
+            self._claims = sources[0].apart(sources[0].queue.wire.patience_ms) if options.tied else sources[0]
         self._leases = Leases(self._threads, options.lease_ms)
         self._answers = Answers(
-            options.queue, self._threads, self._places, self._leases, self._stopped, self._freed
+            self._threads, self._places, self._leases, self._stopped, self._freed, options.hooks
         )
+        self._timeouts = Timeouts(self._threads)
         self._executor = Executor(
             options,
             self._threads,
             self._loop,
             self._answers,
+            self._timeouts,
             self._places.is_stopping,
             partial(self.ask, "stop now"),
         )
         self._claimer = Claimer(
             options,
+            self._claims,
             self._threads,
             self._places,
             self._leases,
@@ -88,14 +103,20 @@ class Runner:
 
     def run(self) -> int:
         """Work until a stop is asked for. Returns 0 if all tasks ended in time, and 1 if some were given back."""
+        self.options.hooks.call("on_worker_start", self._worker)
+        try:
+            return self._work()
+        finally:
+            self.options.hooks.call("on_worker_stop", self._worker)
+
+    def _work(self) -> int:
         options = self.options
-        # Outages are logged for all queues that share the connections.
-        options.queue.wire.outages = options.queue.wire.outages or Outages()
+        log_outages([wire for some in self._wires() for wire in some])
         self._leases.open()
         self._claimer.open()
         log.info(
             "worker %s works on %s with %d places, functions: %s",
-            *(options.name, options.queue.name, options.concurrency),
+            *(options.name, ", ".join(queue.name for queue in options.queues), options.concurrency),
             ", ".join(options.functions) or "none",
         )
         asked: Ask | None = None
@@ -112,6 +133,12 @@ class Runner:
             return self._asked.get(timeout=max(0.0, min(WAKE_S, seconds)))
         except Empty:
             return None
+
+    def _wires(self) -> tuple[list[Wire], list[Wire]]:
+        """The connections of the queues, and those that claims have for themselves."""
+        claims = self._claims.sources if isinstance(self._claims, Polling) else [self._claims]
+        of_queues = [queue.wire for queue in self.options.queues]
+        return of_queues, [one.queue.wire for one in claims if one.queue.wire not in of_queues]
 
     def _freed(self) -> None:
         if self._places.is_stopping():
@@ -135,8 +162,11 @@ class Runner:
         self._stopped.set()
         self._claimer.close()
         self._leases.close()
+        self._timeouts.close()
         self._loop.close()
         self._threads.close()
+        for wire in self._wires()[1]:
+            wire.close()
         return status
 
     def _log_stop(self, grace_s: float) -> None:
@@ -172,8 +202,23 @@ class Runner:
         done = threading.Event()
 
         def give_back() -> None:
-            requeue(self.options.queue, [context.task for context in left])
+            requeue(left)
             done.set()
 
         self._threads.start(give_back)
         done.wait(REQUEUE_S)
+
+
+def can_be_together(sources: Sequence[Source]) -> bool:
+    """Whether claims can be sent together with the answers of all queues."""
+    first = sources[0].queue
+    return len(sources) == 1 and not isinstance(first, ShardedQueue) and first.wire.can_send_together()
+
+
+def log_outages(wires: Sequence[Wire]) -> None:
+    """Let outages be logged, once for all connections of a client."""
+    by_client: dict[int, Outages] = {
+        id(wire.client): wire.outages for wire in wires if wire.outages is not None
+    }
+    for wire in wires:
+        wire.outages = by_client.setdefault(id(wire.client), wire.outages or Outages())

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from .._sync.queue import Queue
 from .._sync.sharded import ShardedQueue
 from ..codecs import JSON, Codec
+from ..middleware import Middleware
 from . import children
-from .functions import AnyFunction, Function, Retain, name_of
+from .functions import AnyFunction, Function, name_of, registered
+from .hooks import Hooks
 from .options import WorkerOptions, own_name
+from .policy import Policy, PolicyOptions, Retain
 from .runner import WAKE_S, Runner
+from .sources import sources_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +50,10 @@ class Worker:
 
     The parameters:
 
-    - `queue`: a `Queue` or a `ShardedQueue`, never an async one, even for async functions.
+    - `queue`: a `Queue` or a `ShardedQueue`, never an async one, even for async functions. Or several, in order of
+      preference: the worker claims from the first that has a task. It waits in all of them at once if one command can
+      (queues of one client, in a cluster also of one slot). Otherwise it waits in the first, and looks at the others at
+      least five times a second.
     - `name`: the name in TASK.INFO … WORKERS. By default it has the host's name and the process id. Names must differ
       between processes: the server gives a task that may have killed its worker only to a name that holds nothing else.
     - `lease_ms`: the length of leases. Without it the task's or the queue's applies, and the worker asks for it if a
@@ -56,11 +63,16 @@ class Worker:
       process (Kubernetes: 30 s).
     - `group`: claim only tasks of this group.
     - `meta`: set `current().task.meta`, which has priority, headers and more.
+    - `tied`: leases also end when the worker's connection for claims closes, so that the tasks of a killed process are
+      ready again within milliseconds. See "Tied leases" in docs/guarantees.md for the limits. Raises ValueError for
+      queues that one command can't claim from.
+    - `functions`: functions by their names, to which `task` adds more. An app gives its own.
+    - `middleware`: what is called around each task, see `Middleware`.
     """
 
     def __init__(
         self,
-        queue: Queue | ShardedQueue,
+        queue: Queue | ShardedQueue | Sequence[Queue | ShardedQueue],
         *,
         concurrency: int = 8,
         name: str | None = None,
@@ -69,23 +81,30 @@ class Worker:
         grace_ms: int = 25_000,
         group: str | None = None,
         meta: bool = False,
+        tied: bool = False,
+        functions: dict[str, AnyFunction] | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
-        if not isinstance(queue, Queue | ShardedQueue):
-            raise TypeError(f"a Worker needs a Queue or a ShardedQueue, not {type(queue).__name__}")
+        queues = [queue] if isinstance(queue, Queue | ShardedQueue) else list(several_queues(queue))
+        must_fit(queues, tied)
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
         if grace_ms < 0:
             raise ValueError("grace_ms must not be negative")
         codec.dumps(None)  # raises here if the codec's package is missing
-        self.queue = queue
+        self.queue = queues[0]
+        self.queues = queues
         self.concurrency = concurrency
         self.name = name
         self.lease_ms = lease_ms
         self.codec = codec
         self.grace_ms = grace_ms
-        self.functions: dict[str, AnyFunction] = {}
+        self.functions: dict[str, AnyFunction] = {} if functions is None else functions
+        self.middleware = middleware
+        Hooks(middleware)  # raises here for what is none
         self.group = group
         self.meta = meta
+        self.tied = tied
         self._lock = threading.Lock()
         self._runner: Runner | None = None
         self._began = self._stops_early = False
@@ -97,10 +116,12 @@ class Worker:
 
     @overload
     def task(
-        self, name: str | None = None, /, *, retain_ms: Retain = "default"
+        self, name: str | None = None, /, *, retain_ms: Retain = "default", **policy: Unpack[PolicyOptions]
     ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
 
-    def task(self, name: Any = None, /, *, retain_ms: Retain = "default") -> Any:
+    def task(
+        self, name: Any = None, /, *, retain_ms: Retain = "default", **policy: Unpack[PolicyOptions]
+    ) -> Any:
         """Register a function, sync or async: `@worker.task`, or `@worker.task("mail.send", retain_ms=3_600_000)`.
 
         The default name is `module.function`, which changes if the function moves. The function can be called as
@@ -108,21 +129,19 @@ class Worker:
 
         `retain_ms` is how long a finished task and its result are kept; 0 keeps nothing. It takes precedence over the
         push and the queue's setting. None leaves it to them. By default it is left to them too, but is a minute if
-        neither says anything. Raises ValueError if the name is already registered.
+        neither says anything. `backoff`, `retry_for`, `dead_for` and `timeout_ms` are those of `App.task`. Raises
+        ValueError if the name is already registered.
         """
-        if callable(name):
-            return self._register(name, name_of(name), retain_ms)
+        checked = Policy.of(**policy)
 
         def register(function: Callable[P, R]) -> Function[P, R]:
-            return self._register(function, name or name_of(function), retain_ms)
+            made = Function(function, name or name_of(function), self.codec, retain_ms, checked)
+            return registered(made, self.functions)
 
+        if callable(name):
+            function, name = name, None
+            return register(function)
         return register
-
-    def _register(self, function: Callable[P, R], name: str, retain_ms: Retain) -> Function[P, R]:
-        if name in self.functions:
-            raise ValueError(f"{name} is already registered")
-        self.functions[name] = made = Function(function, name, self.codec, retain_ms)
-        return made
 
     # ---- running
 
@@ -190,7 +209,7 @@ class Worker:
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> Runner:
         options = WorkerOptions(
-            queue=self.queue,
+            queues=self.queues,
             functions=self.functions,
             concurrency=self.concurrency,
             name=self.name or own_name(),
@@ -199,11 +218,13 @@ class Worker:
             grace_ms=self.grace_ms,
             group=self.group,
             meta=self.meta,
+            tied=self.tied,
+            hooks=Hooks(self.middleware),
         )
         with self._lock:
             if self._runner is not None:
                 raise RuntimeError("this worker is already running")
-            self._runner = Runner(options, loop)
+            self._runner = Runner(options, loop, self)
             self._began = True
             if self._stops_early:
                 self._runner.ask("stop")
@@ -212,6 +233,28 @@ class Worker:
     def _over(self) -> None:
         with self._lock:
             self._runner, self._stops_early = None, False
+
+
+def several_queues(queues: Any) -> Sequence[Any]:
+    """The queues of a worker. Raises TypeError."""
+    if not isinstance(queues, Sequence) or isinstance(queues, str | bytes):
+        raise TypeError(f"a Worker needs a Queue or a ShardedQueue, or several, not {type(queues).__name__}")
+    return queues
+
+
+def must_fit(queues: Sequence[Any], tied: bool) -> None:
+    """Raise TypeError or ValueError if a worker can't work on these queues."""
+    if not queues:
+        raise ValueError("a Worker needs at least one queue")
+    seen = set[str]()
+    for queue in queues:
+        if not isinstance(queue, Queue | ShardedQueue):
+            raise TypeError(f"a Worker needs a Queue or a ShardedQueue, not {type(queue).__name__}")
+        if twice := seen.intersection(queue.keys):
+            raise ValueError(f"the queue {min(twice)} is given twice")
+        seen.update(queue.keys)
+    if tied and (isinstance(queues[0], ShardedQueue) or len(sources_of(queues)) > 1):
+        raise ValueError("tied needs queues that one command can claim from: of one client, and of one slot")
 
 
 @contextmanager
