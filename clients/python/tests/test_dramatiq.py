@@ -130,7 +130,8 @@ def test_a_failed_message_is_retried_and_then_a_dead_letter(broker, server):
         server.clock.passes(60_000)
         wait_until(lambda: states(broker) == [0, 0, 0, 1], "it is a dead letter")
         [dead] = queue_of(broker).tasks("dead", payloads=True)
-        assert dead.error == "ValueError: no 2"
+        what, first, where = dead.error.splitlines()[:3]
+        assert what == "ValueError: no 2" and first.startswith("Traceback") and where.endswith(", in fails")
         assert dramatiq.Message.decode(dead.payload).message_id == message.message_id
         assert broker.get_queue_message_counts("default") == (0, 0, 1)
         assert queue_of(broker).retry_dead() == 1
@@ -505,10 +506,12 @@ def test_one_keeper_extends_all_leases(broker):
         keeper.add(queue_of(broker), None)
 
 
-def test_a_bad_lease_is_refused(client):
-    """One that a worker could not extend in time."""
+def test_a_bad_lease_or_url_is_refused(client):
+    """One that a worker could not extend in time. So is a URL that no client reads."""
     with pytest.raises(ValueError, match="lease_ms must be from 1000 to 86400000, not 30"):
         TaskslotBroker(client, lease_ms=30)
+    with pytest.raises(ValueError, match="a URL of a server begins with redis://"):
+        TaskslotBroker("amqp://127.0.0.1")
 
 
 def test_the_usual_middleware_is_dramatiqs(broker):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from dramatiq.middleware import AgeLimit, Middleware
 from ..._sync.queue import Queue
 from ..._sync.sharded import ShardedQueue
 from ..._sync.wire import Wire
+from ...app.connections import of_url
 from ...commands import PushOptions
 from ...errors import QueueFull
 from .consumer import TaskslotConsumer, translated
@@ -57,7 +57,7 @@ class TaskslotBroker(Broker):
             raise ValueError(f"lease_ms must be from 1000 to 86400000, not {lease_ms}")
         super().__init__(middleware=middleware)
         self._is_own_client = isinstance(client, str)
-        self.client = client_of(client) if isinstance(client, str) else client
+        self.client = of_url(client) if isinstance(client, str) else client
         self.namespace = namespace
         self._shards = shards
         self._drops_old = drops_old
@@ -214,8 +214,3 @@ class TaskslotBroker(Broker):
             queue.close()
         if self._is_own_client:
             self.client.close()
-
-
-def client_of(url: str) -> Any:
-    """A client for a URL, of valkey-py if it begins with `valkey`. Raises ValueError for a bad URL."""
-    return importlib.import_module("valkey" if url.startswith("valkey") else "redis").from_url(url)

@@ -9,7 +9,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
+import dramatiq
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed, DecodeError
 from dramatiq.logging import get_logger
@@ -18,8 +20,11 @@ from dramatiq.message import Message
 from ...arguments import MOST, token
 from ...errors import LeaseLost
 from ...replies import Task
-from ...worker.outcomes import described
+from ...tracebacks import described, error_text
 from .holdings import AnyQueue, Claim, Holdings, TaskslotMessage
+
+# The files whose calls an error leaves out.
+DRAMATIQ = str(Path(dramatiq.__file__).parent)
 
 
 class TaskslotConsumer(Consumer):
@@ -100,9 +105,10 @@ class TaskslotConsumer(Consumer):
             self._answer(message, self.queue.ack)
 
     def nack(self, message: MessageProxy) -> None:
-        """Make a message a dead task, with its exception as the error."""
+        """Make a message a dead task, with its exception and the traceback as the error."""
         error = message._exception
-        self._answer(message, lambda task: self._fail(task, None if error is None else described(error)))
+        text = None if error is None else error_text(error, DRAMATIQ)
+        self._answer(message, lambda task: self._fail(task, text))
 
     def _fail(self, task: Task, error: str | None) -> None:
         self.queue.fail(task, error, dead=True)
