@@ -8,7 +8,7 @@ SUITE = Suite(
     packages=["pika==1.4.4", "watchdog==6.0.0"],  # for its tests of RabbitMQ, and of --watch
     ours=HERE / "dramatiq_tests",
     into="tests",
-    least=204,
+    least=202,
     limit_s=1200,
     # Not the options of its pyproject.toml, which measure coverage.
     arguments=["-o", "addopts=", "--timeout=60"],

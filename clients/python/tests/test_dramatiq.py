@@ -244,6 +244,15 @@ def test_old_messages_are_dropped_by_workers_or_by_the_server(client, server):
         broker.close()
 
 
+def test_the_server_drops_a_delayed_message_at_its_max_age(client):
+    """Which counts from its first push, not from when it is due."""
+    broker = TaskslotBroker(client, drops_old=True)
+    actor(broker, lambda: None, actor_name="run", max_age=30_000).send_with_options(delay=20_000)
+    [task] = queue_of(broker).tasks("delayed")
+    assert 0 < task.ttl_ms <= 10_000
+    broker.close()
+
+
 # ---- workers and servers that die
 
 
