@@ -105,7 +105,7 @@ def of_url(url: str) -> Any:
     library: Literal["redis", "valkey"] = "valkey" if scheme.startswith("valkey") else "redis"
     if scheme not in ("redis", "rediss", "valkey", "valkeys", "unix"):
         raise ValueError(
-            "the URL of an app begins with redis://, rediss://, valkey://, valkeys:// or unix://"
+            "a URL of a server begins with redis://, rediss://, valkey://, valkeys:// or unix://"
         )
     return importlib.import_module(library).from_url(url)
 
