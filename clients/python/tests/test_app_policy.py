@@ -290,10 +290,13 @@ def test_middleware_is_called_around_each_task(client, how):
         fails()
 
     function = {"sync": fails, "async": fails_later, "returns an awaitable": lambda: fails_later()}[how]
-    work = app.task(name="f", backoff=1)(function)
+    work = app.task(name="f", backoff=3_600_000)(function)
     with WorkerThread(app.worker(concurrency=2)):
+        pushed = work.push()
+        wait_until(lambda: ("b", "retry", "ValueError", 3_600_000) in notes, "the first attempt has failed")
+        app.queue().retry(pushed)
         with pytest.raises(TaskDead, match="enough"):
-            work.push().result(timeout_ms=20_000)
+            pushed.result(timeout_ms=20_000)
         wait_until(lambda: ("b", "dead", "Fail") in notes, "the last hook was called")
     of_first, of_last = (
         [one[1:] for one in notes if one[0] == "a"],
@@ -302,7 +305,7 @@ def test_middleware_is_called_around_each_task(client, how):
     assert of_first == [
         ("start", 2),
         ("around", True, b"f"), ("before", "f"), ("after", "ValueError"), ("raised",), ("left",),
-        ("retry", "ValueError", 1),
+        ("retry", "ValueError", 3_600_000),
         ("around", True, b"f"), ("before", "f"), ("after", "Fail"), ("left",), ("dead", "Fail"),
         ("stop", 2),
     ]  # fmt: skip

@@ -511,6 +511,8 @@ def test_a_heartbeat_that_fails_is_tried_again(server, queue, passes):
 class OneAway:
     """A sharded queue of which one shard doesn't reply, while all others accept every heartbeat."""
 
+    name = "mail"
+
     def __init__(self):
         self.kept = []
         self.comes_back = threading.Event()
@@ -545,6 +547,8 @@ def test_a_shard_that_is_away_does_not_hold_up_the_heartbeats_of_others():
 
 class Says:
     """A queue whose heartbeats get the replies that a test chooses."""
+
+    name = "mail"
 
     def __init__(self, answer):
         self.answer = answer

@@ -73,6 +73,7 @@ class TaskContext:
         )
         self.step: Step | None = None  # what to push when the task is finished
         self.begun_at = time.monotonic()
+        self.started_at: float | None = None  # when the function was called
         self.ended_at: float | None = None  # when the function ended; its outcome may not be sent yet
         self.missing: UnknownTask | None = None  # raised by `results`, which can never succeed then
         self._pid = os.getpid()
@@ -256,7 +257,14 @@ class TaskContext:
         """Mark the function as begun. Returns False if it must not be called, because it should stop already."""
         with self._lock:
             self._begun = not (self._should_stop or self._abandoned)
+            self.started_at = time.monotonic() if self._begun else None
             return self._begun
+
+    def ran_ms(self) -> float | None:
+        """How long the function has run, until now or until its end; None if it was not called."""
+        if self.started_at is None:
+            return None
+        return round(((self.ended_at or time.monotonic()) - self.started_at) * 1000, 1)
 
     def is_abandoned(self) -> bool:
         """Whether the worker gave the task back, so that the outcome of its function no longer counts."""

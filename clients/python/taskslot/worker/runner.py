@@ -167,6 +167,7 @@ class Runner:
         self._threads.close()
         for wire in self._wires()[1]:
             wire.close()
+        log.info("worker %s has stopped", self.options.name)
         return status
 
     def _log_stop(self, grace_s: float) -> None:
