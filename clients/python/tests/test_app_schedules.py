@@ -104,6 +104,7 @@ def test_a_worker_deploys_when_its_server_is_back(server):
         lambda app: [
             app.every(n)(app.tasks.get("f") or app.task(name="f")(lambda: None)) for n in (1000, 2000)
         ],
+        lambda app: app.task(name="g")(app.every(1000)(lambda: None)),
         lambda app: App("redis://localhost", name="a:b"),
     ],
 )
