@@ -8,7 +8,7 @@ import pytest
 import taskslot
 from harness.server import wait_until
 from harness.worker_thread import WorkerThread
-from taskslot import App, Fail, Middleware, TaskDead, Worker, current
+from taskslot import App, Fail, GiveBack, Middleware, TaskDead, Worker, current
 from taskslot.tracebacks import MOST_BYTES, error_text, parted
 
 
@@ -61,6 +61,21 @@ def test_the_backoff_of_a_function_is_the_delay_of_its_failures(queue, backoff, 
             wait_until(lambda number=number: len(told) == number, "it has failed")
             queue.retry(task)
     assert [round(one, -5) for one in told[:3]] == pytest.approx(delays, rel=0.15)
+
+
+def test_attempts_that_were_given_back_are_no_failures(queue):
+    """The backoff gets the number of the failure, which is not that of the delivery."""
+    numbers = []
+    worker = Worker(queue)
+
+    @worker.task("f", backoff=lambda failure: numbers.append(failure) or 3_600_000, retain_ms=60_000)
+    def work():
+        raise GiveBack if current().task.deliveries < 3 else ValueError
+
+    task = queue.push(work.call())
+    with WorkerThread(worker):
+        wait_until(lambda: queue.get(task).state == "delayed", "it has failed")
+    assert numbers == [1]
 
 
 def test_a_backoff_that_raises_leaves_it_to_the_queue(queue, caplog):
