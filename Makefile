@@ -34,7 +34,8 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example pipeline build quick libclang test test-engine test-server test-python test-docs test-all lint \
+.PHONY: help run cli example pipeline build quick libclang test test-engine test-server test-python test-docs test-all \
+	test-frameworks lint \
 	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
@@ -86,6 +87,10 @@ test-docs: quick $(TEST) ## Run only the tests of the documents: samples and lin
 
 test-all: build $(ALL) ## Run all tests, including the long ones, on every installed server: also Redis 6.2, 7.0 and 8.2
 	@.venv/bin/python tests/run.py --all -- $(ARGS)
+
+# Downloads the frameworks' sources, and installs what their tests need below target/frameworks.
+test-frameworks: build $(TEST) ## Run the own tests of task frameworks on the library's adapters (ARGS='dramatiq -- -k eta')
+	@PYTHONPATH=tests:clients/python .venv/bin/python -m frameworks $(if $(SERVER),--server $(SERVER)) $(ARGS)
 
 lint: $(LIBCLANG) $(LINT) ## Check format, lints and types, and that imports have no cycles
 	cargo fmt --all --check

@@ -8,7 +8,8 @@ import redis
 import taskslot.worker.claimer
 from harness.server import wait_until
 from harness.worker_thread import WorkerThread
-from taskslot import ShardedQueue, Worker, chord, current, shards
+from taskslot import Queue, ShardedQueue, Worker, chord, current, shards
+from taskslot.worker.sources import sources_of
 
 taskslot.worker.claimer.BLOCK_MS = 50
 
@@ -84,6 +85,33 @@ def test_a_batch_and_its_flow_outlive_a_primary(cluster):
         go.set()
         assert queue.result(last, block_ms=30_000).value == b"66"
         assert json.loads(queue.result(batch.callback, block_ms=30_000).value) == [13, 13, 0, 0, 0, 0]
+
+
+def test_a_worker_of_several_queues_outlives_the_primary_of_the_first(cluster):
+    """Those on other nodes are served meanwhile. Queues of one slot are claimed from together."""
+    client = redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[1].port)
+    first, beside = Queue(client, "{shop}critical"), Queue(client, "{shop}default")
+    victim = cluster.node_of(first.name)
+    names = (f"reports-{n}" for n in range(99))
+    elsewhere = Queue(client, next(name for name in names if cluster.node_of(name) is not victim))
+    spread = ShardedQueue(client, "orders", shards=8, patience_ms=30_000)
+    queues = [first, beside, elsewhere, spread]
+    assert [source.name for source in sources_of(queues)] == [
+        "{shop}critical, {shop}default",
+        elsewhere.name,
+        "orders",
+    ]
+    worker = Worker(queues, concurrency=4)
+    task = worker.task("f", retain_ms=60_000)(lambda number: number)
+    heir = cluster.replica_of(victim)
+    with WorkerThread(worker):
+        for queue in queues:
+            assert queue.result(queue.push(task.call(1)), block_ms=20_000).value == b"1"
+        cluster.kill(victim)
+        assert elsewhere.result(elsewhere.push(task.call(2)), block_ms=20_000).value == b"2"
+        cluster.wait_promoted(heir)
+        for queue in queues:
+            assert queue.result(queue.push(task.call(3)), block_ms=20_000).value == b"3"
 
 
 def shard_of(queue, batch):

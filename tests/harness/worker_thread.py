@@ -60,8 +60,12 @@ class WorkerClock:
 
     def passes(self, ms, worker):
         """Let this time pass at once for a worker that runs."""
+        self.passes_for(ms, worker._runner._leases)
+
+    def passes_for(self, ms, leases):
+        """Let this time pass at once for these leases."""
         self._ahead_s += ms / 1000
-        worker._runner._leases.wake()
+        leases.wake()
 
 
 class Gate:

@@ -61,7 +61,7 @@ from .replies import (
     TaskView,
     WorkerView,
 )
-from .worker import Fail, GiveBack, TaskContext, Worker, current
+from .worker import Fail, GiveBack, LeaseKeeper, TaskContext, Worker, current
 
 __version__ = "0.2.0"
 
@@ -87,6 +87,7 @@ __all__ = [
     "Group",
     "Info",
     "JSON",
+    "LeaseKeeper",
     "LeaseLost",
     "Load",
     "MSGPACK",

@@ -282,6 +282,14 @@ class Client:
             nodes = [self._node_class()(*address) for address in self.starts]
             self.client.nodes_manager.populate_startup_nodes(nodes)
 
+    def change_default_node(self) -> None:
+        """Let a sync cluster client ask another node where the keys of a command are.
+
+        For TASK.MCLAIM it asks the server (COMMAND GETKEYS), always the same node, even if that one is away.
+        """
+        if self.is_cluster and not self.is_async:
+            self.client.replace_default_node()
+
     def _own_class(self, of: Any) -> Any:
         """The library's own class of a client or pool, which may be of a derived class."""
         return next(one for one in type(of).__mro__ if one.__module__.partition(".")[0] == self.library)

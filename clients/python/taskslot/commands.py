@@ -395,8 +395,14 @@ def claimed_of_several(reply: Any) -> list[Task]:
     """Read the reply of MCLAIM: a queue and its tasks."""
     if not reply:
         return []
+    key, tasks = parted(reply)
+    return [read_task(key, one) for one in tasks]
+
+
+def parted(reply: Any) -> tuple[str, Sequence[Any]]:
+    """The key and the raw tasks of a reply of MCLAIM."""
     key, tasks = reply
-    return [read_task(text(key), one) for one in tasks]
+    return text(key), tasks
 
 
 def ack(key: str, handles: Handles, result: Payload | None, retain_ms: int | None) -> Command[Any]:

@@ -9,9 +9,10 @@ import redis
 from harness.results import result_of
 from harness.server import PATIENCE_S, wait_until
 from harness.worker_thread import Gate, WorkerThread
-from taskslot import Answer, CancelAsked, Fail, GiveBack, LeaseLost, Queue, Task, Worker, current
+from taskslot import JSON, Answer, CancelAsked, Fail, GiveBack, LeaseLost, Queue, Task, Worker, current
 from taskslot.worker.context import TaskContext
 from taskslot.worker.leases import Leases
+from taskslot.worker.relations import Relations
 from taskslot.worker.threads import Threads
 
 # The lease of a task, and a time after which it is extended: more than a third.
@@ -525,11 +526,14 @@ class OneAway:
 def test_a_shard_that_is_away_does_not_hold_up_the_heartbeats_of_others():
     """Each key has its own heartbeat."""
     queue, threads = OneAway(), Threads("test")
-    leases = Leases(queue, threads, lease_ms=30)
+    leases = Leases(threads, lease_ms=30)
     leases.open()
     try:
         for key in ("away", "here"):
-            leases.add([TaskContext(Task(key, f"{key}-1", b"", 1), leases.wake)], time.monotonic())
+            context = TaskContext(
+                Task(key, f"{key}-1", b"", 1), leases.wake, relations=Relations(queue, JSON)
+            )
+            leases.add([context], time.monotonic())
         wait_until(lambda: queue.kept.count("here") >= 5, "the other shard is kept")
         assert "away" not in queue.kept
         queue.comes_back.set()
@@ -559,15 +563,15 @@ class Says:
 def test_a_task_whose_function_was_asked_to_stop_is_not_extended(answer, raises):
     """A function that continues anyway causes no more commands."""
     queue, threads = Says(answer), Threads("test")
-    leases = Leases(queue, threads, lease_ms=30)
+    leases = Leases(threads, lease_ms=30)
     leases.open()
     try:
-        context = TaskContext(Task("mail", "1-0@1-a", b"", 1), leases.wake)
+        context = TaskContext(Task("mail", "1-0@1-a", b"", 1), leases.wake, relations=Relations(queue, JSON))
         leases.add([context], time.monotonic())
         assert context.wait(PATIENCE_S)
         with pytest.raises(raises):
             context.check()
-        again = TaskContext(Task("mail", "2-0@2-b", b"", 1), leases.wake)
+        again = TaskContext(Task("mail", "2-0@2-b", b"", 1), leases.wake, relations=Relations(queue, JSON))
         leases.add([again], time.monotonic())
         assert again.wait(PATIENCE_S)
         assert queue.asked == 2

@@ -8,7 +8,7 @@ import redis
 import taskslot.worker.claimer
 from harness.server import wait_until
 from harness.worker_thread import Gate, WorkerThread
-from taskslot import Queue, ShardedQueue, Worker
+from taskslot import JSON, Queue, ShardedQueue, Worker
 from taskslot._sync.wire import Wire
 from taskslot.replies import Task
 from taskslot.worker.answers import Answers
@@ -17,6 +17,7 @@ from taskslot.worker.executor import Executor
 from taskslot.worker.leases import Leases
 from taskslot.worker.outcomes import Done
 from taskslot.worker.places import Places
+from taskslot.worker.relations import Relations
 from taskslot.worker.threads import Threads
 
 ENDS = ("TASK.ACK", "TASK.NEXT")
@@ -147,10 +148,10 @@ def test_tasks_whose_answers_are_sent_again_leave_no_fewer_than_no_places():
 def test_a_task_whose_answer_is_sent_again_keeps_its_lease(queue, client, held):
     """The lease is extended at once: since the first answer was sent, nothing has extended it."""
     threads, places, stopped = Threads("test"), Places(1, together=True), threading.Event()
-    leases = Leases(queue, threads, lease_ms=600_000)
-    answers = Answers(queue, threads, places, leases, stopped, lambda: None)
+    leases = Leases(threads, lease_ms=600_000)
+    answers = Answers(threads, places, leases, stopped, lambda: None)
     queue.push("a")
-    context = TaskContext(queue.claim()[0], leases.wake)
+    context = TaskContext(queue.claim()[0], leases.wake, relations=Relations(queue, JSON))
     leases.open()
     answers.send_again([(context, Done(None, None))])
     held.inside()

@@ -209,6 +209,9 @@ class Wire:
         for one in (self.kind, self._waiting, self._looking):
             if one is not None:
                 one.remember()
+        for twin in (self._waiting, self._looking):
+            if twin is not None:
+                twin.change_default_node()
 
     def _for_waits(self) -> Client:
         with self._making:

@@ -32,14 +32,12 @@ class Answers:
 
     def __init__(
         self,
-        queue: BaseQueue,
         threads: Threads,
         places: Places,
         leases: Leases,
         stopped: threading.Event,
         freed: Callable[[], None],
     ) -> None:
-        self._queue = queue
         self._threads = threads
         self._places = places
         self._leases = leases
@@ -100,7 +98,7 @@ class Answers:
     def _ack(self, done: Done, contexts: Sequence[TaskContext]) -> None:
         tasks = [context.task for context in contexts]
         try:
-            answers = self._queue.ack_many(tasks, result=done.result, retain_ms=done.retain_ms)
+            answers = contexts[0].queue.ack_many(tasks, result=done.result, retain_ms=done.retain_ms)
         except Exception:
             again = list(contexts)
         else:
@@ -129,11 +127,11 @@ class Answers:
         all_rests = rests()
         while outcome is not None and not context.is_abandoned():
             try:
-                next_ms = outcome.send(self._queue, context.task)
+                next_ms = outcome.send(context.queue, context.task)
             except LeaseLost:
                 return log_lost(outcome, context.task)
             except Exception as error:
-                if passes(self._queue, error):
+                if passes(context.queue, error):
                     log_retry(error, f"sending the outcome of task {context.task.id} failed")
                     self._stopped.wait(next(all_rests))
                 else:
@@ -141,37 +139,40 @@ class Answers:
                     outcome = instead(outcome, error)
             else:
                 if isinstance(outcome, Failed):
-                    self._log_failure(context.task, outcome, next_ms)
+                    log_failure(context, outcome, next_ms)
                 return
 
-    def _log_failure(self, task: Task, failed: Failed, next_ms: int) -> None:
-        """Log in one line what went wrong and what happens next."""
-        count = "" if next_ms == 0 else self._failures(task)
-        if next_ms < 0:
-            then = "now dead"
-        else:
-            then = f"retrying in {next_ms / 1000:g} s" if next_ms else "no longer in the queue"
-        failed.log(task, f" {count}, {then}" if count else f", {then}")
 
-    def _failures(self, task: Task) -> str:
-        """`(failure 1 of 4)`: the setting `attempts` limits failures. Empty if this user lacks the rights to ask."""
-        try:
-            view = self._queue.get(task)
-            if view is None:
-                return ""
-            if (limit := view.attempts) is None:
-                settings = self._queue.wire.run(commands.settings(task.key))
-                limit = settings.attempts if settings is not None else -1
-            return f"(failure {view.failures} of {limit})" if limit > 0 else f"(failure {view.failures})"
-        except Exception:
+def log_failure(context: TaskContext, failed: Failed, next_ms: int) -> None:
+    """Log in one line what went wrong and what happens next."""
+    count = "" if next_ms == 0 else failures_of(context)
+    if next_ms < 0:
+        then = "now dead"
+    else:
+        then = f"retrying in {next_ms / 1000:g} s" if next_ms else "no longer in the queue"
+    failed.log(context.task, f" {count}, {then}" if count else f", {then}")
+
+
+def failures_of(context: TaskContext) -> str:
+    """`(failure 1 of 4)`: the setting `attempts` limits failures. Empty if this user lacks the rights to ask."""
+    queue, task = context.queue, context.task
+    try:
+        view = queue.get(task)
+        if view is None:
             return ""
+        if (limit := view.attempts) is None:
+            settings = queue.wire.run(commands.settings(task.key))
+            limit = settings.attempts if settings is not None else -1
+        return f"(failure {view.failures} of {limit})" if limit > 0 else f"(failure {view.failures})"
+    except Exception:
+        return ""
 
 
 def groups(ended: Iterable[Ended]) -> Iterator[tuple[Done, Sequence[TaskContext]]]:
-    """The finished tasks whose outcomes are equal, at most a thousand at a time."""
-    equal: dict[tuple[bytes | None, int | None], tuple[Done, list[TaskContext]]] = {}
+    """The finished tasks of one key whose outcomes are equal, at most a thousand at a time."""
+    equal: dict[tuple[str, bytes | None, int | None], tuple[Done, list[TaskContext]]] = {}
     for context, done in ended:
-        equal.setdefault((done.result, done.retain_ms), (done, []))[1].append(context)
+        equal.setdefault((context.task.key, done.result, done.retain_ms), (done, []))[1].append(context)
     for done, contexts in equal.values():
         for part in parts(contexts):
             yield done, part
@@ -202,18 +203,21 @@ def instead(outcome: Outcome, error: Exception) -> Outcome | None:
     return None
 
 
-def requeue(queue: BaseQueue, tasks: Sequence[Task]) -> None:
+def requeue(contexts: Iterable[TaskContext]) -> None:
     """Requeue tasks, with one command for each key. If that fails, they come back when their leases end."""
-    try:
-        if tasks:
+    by_queue: dict[BaseQueue, list[Task]] = {}
+    for context in contexts:
+        by_queue.setdefault(context.queue, []).append(context.task)
+    for queue, tasks in by_queue.items():
+        try:
             queue.requeue_many(tasks)
-    except Exception as error:
-        left = counted(
-            len(tasks),
-            "task can't be requeued and comes back when its lease ends",
-            "tasks can't be requeued and come back when their leases end",
-        )
-        log.warning("%s: %s", left, described(error))
+        except Exception as error:
+            left = counted(
+                len(tasks),
+                "task can't be requeued and comes back when its lease ends",
+                "tasks can't be requeued and come back when their leases end",
+            )
+            log.warning("%s: %s", left, described(error))
 
 
 def counted(number: int, one: str, many: str) -> str:

@@ -30,8 +30,10 @@ from .leases import Leases
 from .options import WorkerOptions
 from .outcomes import Done, described
 from .places import Ended, Places
+from .polling import Polling
 from .relations import Relations
 from .retries import log_retry, passes, rests
+from .sources import Source
 from .threads import Threads
 
 log = logging.getLogger("taskslot")
@@ -53,6 +55,7 @@ class Claimer:
     def __init__(
         self,
         options: WorkerOptions,
+        claims: Source | Polling,
         threads: Threads,
         places: Places,
         leases: Leases,
@@ -61,13 +64,16 @@ class Claimer:
         over: Callable[[], None],
     ) -> None:
         self._options = options
+        self._claims = claims
         self._threads = threads
         self._places = places
         self._leases = leases
         self._answers = answers
         self._executor = executor
         self._over = over
-        self._relations = Relations(options.queue, options.codec)
+        self._relations = {
+            key: Relations(queue, options.codec) for queue in options.queues for key in queue.keys
+        }
         self._guard_needed = threading.Event()
         self._closed = False
         self._has_next = True
@@ -92,8 +98,8 @@ class Claimer:
                 free, ended = found
                 if not free and not ended:
                     break
-                asked_at = time.monotonic()
-                if contexts := self._exchange(min(free, MOST), ended):
+                contexts, asked_at = self._exchange(min(free, MOST), ended)
+                if contexts:
                     self._begin(turn, contexts, asked_at)
             else:
                 return  # another thread has the turn
@@ -108,7 +114,7 @@ class Claimer:
     def _begin(self, turn: object, contexts: Sequence[TaskContext], asked_at: float) -> None:
         taken = self._places.take(contexts)
         if taken is None:
-            requeue(self._options.queue, [context.task for context in contexts])
+            requeue(contexts)
             return
         self._leases.add(taken, asked_at)
         if jobs := self._executor.start(taken, SPARE_S):
@@ -163,50 +169,72 @@ class Claimer:
 
     # ---- answers and claims
 
-    def _exchange(self, free: int, ended: Sequence[Ended]) -> Sequence[TaskContext]:
-        """Answer for tasks that have ended, and claim; in one round trip unless something is in the way."""
-        request = token()
+    def _exchange(self, free: int, ended: Sequence[Ended]) -> tuple[Sequence[TaskContext], float]:
+        """Answer for tasks that have ended, and claim; in one round trip unless something is in the way.
+
+        Returns the claimed tasks, and when the claim was sent first, as a monotonic time.
+        """
+        if isinstance(self._claims, Polling):
+            return self._polled(self._claims, free) if free else ([], 0.0)
+        asked_at, request = time.monotonic(), token()
         if self._places.together:
             # The answers count at once, also while the claim waits.
             self._leases.remove(context for context, _ in ended)
-            if (contexts := self._at_once(free, ended, request)) is not None:
-                return contexts
-        return [self._context_of(task) for task in self._claim(free, request)] if free else []
+            if (contexts := self._at_once(self._claims, free, ended, request)) is not None:
+                return contexts, asked_at
+        tasks = self._claim(self._claims, free, request) if free else []
+        return [self._context_of(task) for task in tasks], asked_at
 
-    def _at_once(self, free: int, ended: Sequence[Ended], request: str) -> Sequence[TaskContext] | None:
+    def _polled(self, polling: Polling, free: int) -> tuple[Sequence[TaskContext], float]:
+        """Claim from several sources. Tasks for which there is no place, of a claim whose reply was lost, go back."""
+        found = polling.claim(free, self._options.claim_options())
+        contexts = [self._context_of(task) for task in found.tasks]
+        requeue(contexts[free:])
+        return contexts[:free], found.asked_at
+
+    def _at_once(
+        self, source: Source, free: int, ended: Sequence[Ended], request: str
+    ) -> Sequence[TaskContext] | None:
         """Send all answers and the claim in one go. None if the claim has to be sent again, with the same token."""
-        queue, acks = self._options.queue, list(groups(ended))
-        is_next = bool(free and acks and self._has_next)
-        sent = self._commands(acks, free, request, is_next)
-        replies = queue.wire.send_together([command.words for command in sent])
+        acks, keys = list(groups(ended)), source.keys
+        is_next = bool(free and acks and self._has_next and len(keys) == 1)
+        sent = self._commands(keys, acks, free, request, is_next)
+        replies = source.queue.wire.send_together([command.words for command in sent])
         if replies is None:
             self._answers.send_again(ended)
             return None
-        answers, claimed = self._parted(replies, free, is_next)
+        answers, claimed = self._parted(source, replies, free, is_next)
         for (done, of), reply in zip(acks, answers, strict=True):
             again = of if isinstance(reply, Exception) else by_answer(of, reply)[1]
             self._answers.send_again([(context, done) for context in again])
         if isinstance(claimed, Exception):
             return None
-        return [self._context(queue.name, one) for one in claimed or ()]
+        if not claimed:
+            return []
+        key, tasks = (keys[0], claimed) if len(keys) == 1 else commands.parted(claimed)
+        relations = self._relations[key]
+        return [self._context(key, relations, one) for one in tasks]
 
     def _commands(
-        self, acks: Sequence[Acked], free: int, request: str, is_next: bool
+        self, keys: Sequence[str], acks: Sequence[Acked], free: int, request: str, is_next: bool
     ) -> list[commands.Command[Any]]:
         """The commands of one turn. If `is_next`, the last ack and the claim are one command."""
-        name, options = self._options.queue.name, self._options.claim_options()
+        options = self._options.claim_options()
         last = len(acks) - 1 if is_next else len(acks)
         of_acks = [
-            (name, [context.task.handle for context in of], done.result, done.retain_ms) for done, of in acks
+            (of[0].task.key, [context.task.handle for context in of], done.result, done.retain_ms)
+            for done, of in acks
         ]
         sent: list[commands.Command[Any]] = [commands.ack(*of) for of in of_acks[:last]]
         if is_next:
             sent.append(commands.claim_next(*of_acks[last], free, BLOCK_MS, request, **options))
         elif free:
-            sent.append(commands.claim([name], free, BLOCK_MS, request, **options))
+            sent.append(commands.claim(keys, free, BLOCK_MS, request, **options))
         return sent
 
-    def _parted(self, replies: Sequence[Any], free: int, is_next: bool) -> tuple[Sequence[Any], Any]:
+    def _parted(
+        self, source: Source, replies: Sequence[Any], free: int, is_next: bool
+    ) -> tuple[Sequence[Any], Any]:
         """The replies to the acks of one turn, and that to its claim."""
         if not free:
             return replies, []
@@ -215,12 +243,12 @@ class Claimer:
             return answers, last
         if isinstance(last, Exception):
             # A module before 0.3.0 has no TASK.NEXT, and a user may lack the right to it.
-            self._has_next = not self._options.queue.wire.kind.refuses_command(last)
+            self._has_next = not source.queue.wire.kind.refuses_command(last)
             return [*answers, last], last
         acked, claimed = last
         return [*answers, acked], claimed
 
-    def _context(self, key: str, reply: Any) -> TaskContext:
+    def _context(self, key: str, relations: Relations, reply: Any) -> TaskContext:
         """A task of a claim's reply. What it has in addition is only read if the worker's user wants that."""
         if len(reply) > 3 and self._options.meta:
             return self._context_of(commands.read_task(key, reply))
@@ -230,27 +258,26 @@ class Claimer:
             self._leases.wake,
             is_kept=meta is not None and commands.in_meta(meta, b"retain") is not None,
             meta=meta,
-            relations=self._relations,
+            relations=relations,
         )
 
     def _context_of(self, task: Task) -> TaskContext:
-        meta = task.meta
+        meta, relations = task.meta, self._relations[task.key]
         is_kept = meta is not None and meta.retain is not None
         task = task if self._options.meta else replace(task, meta=None)
-        return TaskContext(task, self._leases.wake, is_kept=is_kept, meta=meta, relations=self._relations)
+        return TaskContext(task, self._leases.wake, is_kept=is_kept, meta=meta, relations=relations)
 
-    def _claim(self, count: int, request: str) -> list[Task]:
+    def _claim(self, source: Source, count: int, request: str) -> list[Task]:
         """Claim, and again while a server is away, always with the same token: a lost reply may have had tasks."""
-        queue = self._options.queue
         for rest_s in rests():
             if self._places.is_stopping():
                 break
             try:
-                return queue.claim(count, block_ms=BLOCK_MS, request=request, **self._options.claim_options())
+                return source.claim(count, BLOCK_MS, request, self._options.claim_options())
             except Exception as error:
-                if not passes(queue, error):
+                if not passes(source.queue, error):
                     raise
-                log_retry(error, f"claim of {queue.name} failed")
+                log_retry(error, f"claim of {source.name} failed")
             self._places.rest(rest_s)
         return []
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Unpack
 
+from .._sync.base_queue import BaseQueue
 from .._sync.batch import Batch
 from ..arguments import handle, several, token
 from ..commands import Payload, PushOptions, Step, push_words
@@ -81,6 +82,11 @@ class TaskContext:
         self._on_stop: Callable[[], object] | None = None
         self._meta = meta  # as the claim's reply has it; few functions look at it
         self._relations = relations
+
+    @property
+    def queue(self) -> BaseQueue:
+        """The queue from which the task was claimed. Raises RuntimeError if no worker claimed it."""
+        return self._related().queue
 
     def check(self) -> None:
         """Raise `LeaseLost` or `CancelAsked` if the function should stop. The function need not catch them."""

@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from .._sync.queue import Queue
-from .._sync.sharded import ShardedQueue
 from ..codecs import Codec
 from ..commands import ClaimOptions
 from .functions import AnyFunction
+from .sources import AnyQueue
 
 
 @dataclass(frozen=True)
 class WorkerOptions:
     """The options of a worker, as one run uses them."""
 
-    queue: Queue | ShardedQueue
+    queues: Sequence[AnyQueue]  # in order of preference
     functions: Mapping[str, AnyFunction]
     concurrency: int
     name: str
@@ -29,6 +28,7 @@ class WorkerOptions:
     grace_ms: int
     group: str | None
     meta: bool
+    tied: bool
 
     def claim_options(self) -> ClaimOptions:
         """The options of every claim. The default of `retain_ms` needs `meta`, which has the push's and the queue's."""
@@ -38,6 +38,8 @@ class WorkerOptions:
             options["lease_ms"] = self.lease_ms
         if self.group is not None:
             options["group"] = self.group
+        if self.tied:
+            options["tied"] = True
         return options
 
 

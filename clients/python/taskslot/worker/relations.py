@@ -24,7 +24,7 @@ class Relations:
     """Answers what tasks of a queue have to do with others. One for all tasks of a worker."""
 
     def __init__(self, queue: Queue | ShardedQueue, codec: Codec) -> None:
-        self._queue = queue
+        self.queue = queue
         self._codec = codec
 
     def known(self, task: Task, meta: Any) -> Meta | TaskView:
@@ -34,14 +34,14 @@ class Relations:
         """
         if meta is not None:
             return Meta.read(meta)
-        view = self._queue.get(task)
+        view = self.queue.get(task)
         if view is None:
             raise UnknownTask("the running task is no longer in the queue")
         return view
 
     def batch(self, name: str) -> Batch:
         """The batch of this name."""
-        return self._queue.batch(name)
+        return self.queue.batch(name)
 
     def results(self, key: str, ids: Sequence[str]) -> list[Any]:
         """For each of these tasks of a key its result, decoded, or the exception that says why there is none."""
@@ -53,7 +53,7 @@ class Relations:
 
     def _replies(self, asked: Sequence[Command[Any]]) -> Iterator[Callable[[], Any]]:
         """The replies to commands, in one round trip if possible. To be called: each returns a value, or raises."""
-        wire = self._queue.wire
+        wire = self.queue.wire
         replies = wire.send_together([one.words for one in asked]) if wire.can_send_together() else None
         if replies is None or any(isinstance(reply, Exception) for reply in replies):
             return (partial(wire.run, one) for one in asked)

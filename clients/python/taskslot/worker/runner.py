@@ -21,7 +21,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Literal
 
-from .._sync.queue import Queue
+from .._sync.sharded import ShardedQueue
+from .._sync.wire import Wire
 from ..outages import Outages
 from .answers import Answers, counted, requeue
 from .claimer import Claimer
@@ -31,6 +32,8 @@ from .leases import Leases
 from .loops import Loop
 from .options import WorkerOptions
 from .places import Places
+from .polling import Polling
+from .sources import Source, sources_of
 from .threads import Threads
 
 log = logging.getLogger("taskslot")
@@ -58,12 +61,15 @@ class Runner:
         self._stopped = threading.Event()
         self._threads = Threads("taskslot")
         self._loop = Loop(loop)
-        together = isinstance(options.queue, Queue) and options.queue.wire.can_send_together()
-        self._places = Places(options.concurrency, together)
-        self._leases = Leases(options.queue, self._threads, options.lease_ms)
-        self._answers = Answers(
-            options.queue, self._threads, self._places, self._leases, self._stopped, self._freed
-        )
+        sources = sources_of(options.queues)
+        self._places = Places(options.concurrency, can_be_together(sources))
+        self._claims: Source | Polling
+        if len(sources) > 1:
+            self._claims = Polling(sources, self._places)
+        else:
+            self._claims = sources[0].apart(sources[0].queue.wire.patience_ms) if options.tied else sources[0]
+        self._leases = Leases(self._threads, options.lease_ms)
+        self._answers = Answers(self._threads, self._places, self._leases, self._stopped, self._freed)
         self._executor = Executor(
             options,
             self._threads,
@@ -74,6 +80,7 @@ class Runner:
         )
         self._claimer = Claimer(
             options,
+            self._claims,
             self._threads,
             self._places,
             self._leases,
@@ -89,13 +96,12 @@ class Runner:
     def run(self) -> int:
         """Work until a stop is asked for. Returns 0 if all tasks ended in time, and 1 if some were given back."""
         options = self.options
-        # Outages are logged for all queues that share the connections.
-        options.queue.wire.outages = options.queue.wire.outages or Outages()
+        log_outages([wire for some in self._wires() for wire in some])
         self._leases.open()
         self._claimer.open()
         log.info(
             "worker %s works on %s with %d places, functions: %s",
-            *(options.name, options.queue.name, options.concurrency),
+            *(options.name, ", ".join(queue.name for queue in options.queues), options.concurrency),
             ", ".join(options.functions) or "none",
         )
         asked: Ask | None = None
@@ -112,6 +118,12 @@ class Runner:
             return self._asked.get(timeout=max(0.0, min(WAKE_S, seconds)))
         except Empty:
             return None
+
+    def _wires(self) -> tuple[list[Wire], list[Wire]]:
+        """The connections of the queues, and those that claims have for themselves."""
+        claims = self._claims.sources if isinstance(self._claims, Polling) else [self._claims]
+        of_queues = [queue.wire for queue in self.options.queues]
+        return of_queues, [one.queue.wire for one in claims if one.queue.wire not in of_queues]
 
     def _freed(self) -> None:
         if self._places.is_stopping():
@@ -137,6 +149,8 @@ class Runner:
         self._leases.close()
         self._loop.close()
         self._threads.close()
+        for wire in self._wires()[1]:
+            wire.close()
         return status
 
     def _log_stop(self, grace_s: float) -> None:
@@ -172,8 +186,23 @@ class Runner:
         done = threading.Event()
 
         def give_back() -> None:
-            requeue(self.options.queue, [context.task for context in left])
+            requeue(left)
             done.set()
 
         self._threads.start(give_back)
         done.wait(REQUEUE_S)
+
+
+def can_be_together(sources: Sequence[Source]) -> bool:
+    """Whether claims can be sent together with the answers of all queues."""
+    first = sources[0].queue
+    return len(sources) == 1 and not isinstance(first, ShardedQueue) and first.wire.can_send_together()
+
+
+def log_outages(wires: Sequence[Wire]) -> None:
+    """Let outages be logged, once for all connections of a client."""
+    by_client: dict[int, Outages] = {
+        id(wire.client): wire.outages for wire in wires if wire.outages is not None
+    }
+    for wire in wires:
+        wire.outages = by_client.setdefault(id(wire.client), wire.outages or Outages())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -16,6 +16,7 @@ from . import children
 from .functions import AnyFunction, Function, Retain, name_of
 from .options import WorkerOptions, own_name
 from .runner import WAKE_S, Runner
+from .sources import sources_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +47,10 @@ class Worker:
 
     The parameters:
 
-    - `queue`: a `Queue` or a `ShardedQueue`, never an async one, even for async functions.
+    - `queue`: a `Queue` or a `ShardedQueue`, never an async one, even for async functions. Or several, in order of
+      preference: the worker claims from the first that has a task. It waits in all of them at once if one command can
+      (queues of one client, in a cluster also of one slot). Otherwise it waits in the first, and looks at the others at
+      least five times a second.
     - `name`: the name in TASK.INFO … WORKERS. By default it has the host's name and the process id. Names must differ
       between processes: the server gives a task that may have killed its worker only to a name that holds nothing else.
     - `lease_ms`: the length of leases. Without it the task's or the queue's applies, and the worker asks for it if a
@@ -56,11 +60,14 @@ class Worker:
       process (Kubernetes: 30 s).
     - `group`: claim only tasks of this group.
     - `meta`: set `current().task.meta`, which has priority, headers and more.
+    - `tied`: leases also end when the worker's connection for claims closes, so that the tasks of a killed process are
+      ready again within milliseconds. See "Tied leases" in docs/guarantees.md for the limits. Raises ValueError for
+      queues that one command can't claim from.
     """
 
     def __init__(
         self,
-        queue: Queue | ShardedQueue,
+        queue: Queue | ShardedQueue | Sequence[Queue | ShardedQueue],
         *,
         concurrency: int = 8,
         name: str | None = None,
@@ -69,15 +76,17 @@ class Worker:
         grace_ms: int = 25_000,
         group: str | None = None,
         meta: bool = False,
+        tied: bool = False,
     ) -> None:
-        if not isinstance(queue, Queue | ShardedQueue):
-            raise TypeError(f"a Worker needs a Queue or a ShardedQueue, not {type(queue).__name__}")
+        queues = [queue] if isinstance(queue, Queue | ShardedQueue) else list(several_queues(queue))
+        must_fit(queues, tied)
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
         if grace_ms < 0:
             raise ValueError("grace_ms must not be negative")
         codec.dumps(None)  # raises here if the codec's package is missing
-        self.queue = queue
+        self.queue = queues[0]
+        self.queues = queues
         self.concurrency = concurrency
         self.name = name
         self.lease_ms = lease_ms
@@ -86,6 +95,7 @@ class Worker:
         self.functions: dict[str, AnyFunction] = {}
         self.group = group
         self.meta = meta
+        self.tied = tied
         self._lock = threading.Lock()
         self._runner: Runner | None = None
         self._began = self._stops_early = False
@@ -190,7 +200,7 @@ class Worker:
 
     def _begin(self, loop: asyncio.AbstractEventLoop | None) -> Runner:
         options = WorkerOptions(
-            queue=self.queue,
+            queues=self.queues,
             functions=self.functions,
             concurrency=self.concurrency,
             name=self.name or own_name(),
@@ -199,6 +209,7 @@ class Worker:
             grace_ms=self.grace_ms,
             group=self.group,
             meta=self.meta,
+            tied=self.tied,
         )
         with self._lock:
             if self._runner is not None:
@@ -212,6 +223,28 @@ class Worker:
     def _over(self) -> None:
         with self._lock:
             self._runner, self._stops_early = None, False
+
+
+def several_queues(queues: Any) -> Sequence[Any]:
+    """The queues of a worker. Raises TypeError."""
+    if not isinstance(queues, Sequence) or isinstance(queues, str | bytes):
+        raise TypeError(f"a Worker needs a Queue or a ShardedQueue, or several, not {type(queues).__name__}")
+    return queues
+
+
+def must_fit(queues: Sequence[Any], tied: bool) -> None:
+    """Raise TypeError or ValueError if a worker can't work on these queues."""
+    if not queues:
+        raise ValueError("a Worker needs at least one queue")
+    seen = set[str]()
+    for queue in queues:
+        if not isinstance(queue, Queue | ShardedQueue):
+            raise TypeError(f"a Worker needs a Queue or a ShardedQueue, not {type(queue).__name__}")
+        if twice := seen.intersection(queue.keys):
+            raise ValueError(f"the queue {min(twice)} is given twice")
+        seen.update(queue.keys)
+    if tied and (isinstance(queues[0], ShardedQueue) or len(sources_of(queues)) > 1):
+        raise ValueError("tied needs queues that one command can claim from: of one client, and of one slot")
 
 
 @contextmanager

@@ -1,0 +1,115 @@
+"""Claims from several sources that no single command reaches: the preferred ones first, and none waits for another.
+
+A look asks each source in order of preference, without waiting, until the free places are full. So a source that is
+busy is preferred, and one that is empty holds up no other. If a look finds nothing, the worker waits in the first
+source, for a span that grows while all of them are empty, and then looks again. A task of the first source is claimed
+at once, and one of another within that span.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..arguments import token
+from ..commands import ClaimOptions
+from ..replies import Task
+from .places import Places
+from .retries import log_retry, passes, rests
+from .sources import Source
+
+# The shortest and the longest wait between two looks, and how it grows.
+WAITS_MS = (10.0, 200.0)
+GROWS = 1.25
+
+
+@dataclass
+class Polled:
+    """A source, the token of its next claim, and when it is asked again if its server is away."""
+
+    source: Source
+    request: str = field(default_factory=token)
+    asked_at: float | None = None  # when a claim with this token was sent first
+    away_until: float = 0.0
+    rests: Iterator[float] = field(default_factory=rests)
+
+    def answered(self) -> None:
+        """Note that the server has replied, so that the next claim is a new one."""
+        self.request, self.asked_at = token(), None
+        if self.away_until:
+            self.away_until, self.rests = 0.0, rests()
+
+
+@dataclass
+class Found:
+    """What a claim has found, and when the first copy of the claim was sent, as a monotonic time."""
+
+    tasks: list[Task]
+    asked_at: float
+
+
+class Polling:
+    """Claims from sources in order of preference. Each is reached over connections of its own, without patience."""
+
+    def __init__(self, sources: Sequence[Source], places: Places) -> None:
+        self.sources = [source.apart(patience_ms=0) for source in sources]
+        self._polled = [Polled(source) for source in self.sources]
+        self._places = places
+        self._wait_ms = WAITS_MS[0]
+
+    def claim(self, count: int, options: ClaimOptions) -> Found:
+        """Claim for `count` places. Returns nothing if there was nothing to claim for a while.
+
+        It can be more than `count` tasks: those of an earlier claim whose reply was lost.
+        """
+        found = self._look(count, options)
+        if found.tasks:
+            self._wait_ms = WAITS_MS[0]
+            return found
+        if (first := next((one for one in self._polled if self._is_there(one)), None)) is None:
+            self._rest()
+            return found
+        wait_ms = max(1, round(self._wait_ms * random.uniform(0.8, 1.0)))
+        self._wait_ms = min(WAITS_MS[1], self._wait_ms * GROWS)
+        self._ask(first, count, wait_ms, options, found)
+        return found
+
+    def _look(self, count: int, options: ClaimOptions) -> Found:
+        found = Found([], time.monotonic())
+        for one in self._polled:
+            left = count - len(found.tasks)
+            if left <= 0:
+                break
+            if self._is_there(one):
+                try:
+                    self._ask(one, left, None, options, found)
+                except Exception:
+                    if found.tasks:
+                        break  # the leases are running; the error comes again with the next look
+                    raise
+        return found
+
+    def _ask(self, one: Polled, count: int, wait_ms: int | None, options: ClaimOptions, found: Found) -> None:
+        """Claim from a source, and add the tasks to what is found."""
+        one.asked_at = one.asked_at or time.monotonic()
+        try:
+            tasks = one.source.look(count, wait_ms, one.request, options)
+        except Exception as error:
+            if not passes(one.source.queue, error):
+                raise
+            log_retry(error, f"claim of {one.source.name} failed")
+            one.away_until = time.monotonic() + next(one.rests)
+            return
+        if tasks:
+            found.tasks += tasks
+            found.asked_at = min(found.asked_at, one.asked_at)
+        one.answered()
+
+    def _is_there(self, one: Polled) -> bool:
+        return one.away_until <= time.monotonic()
+
+    def _rest(self) -> None:
+        """If all servers are away, sleep until the first of them is asked again."""
+        self._places.rest(max(0.0, min(one.away_until for one in self._polled) - time.monotonic()))

@@ -1,0 +1,1 @@
+"""Runs the test suites of task frameworks against the library's adapters for them."""
