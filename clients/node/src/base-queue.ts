@@ -6,12 +6,38 @@ import { Batch } from "./batch.js";
 import type { Payload } from "./call.js";
 import * as commands from "./commands.js";
 import type {
-  AckOptions, CallbackOptions, ClaimOptions, Command, Direction, ExtendOptions, FailOptions, GroupOptions, ListOptions,
-  PushOptions, Removal, RequeueOptions, ScheduleOptions, SetOptions, TaskOptions,
-} from "./commands.js"; // prettier-ignore
+  AckOptions,
+  CallbackOptions,
+  ClaimOptions,
+  Command,
+  Direction,
+  ExtendOptions,
+  FailOptions,
+  GroupOptions,
+  ListOptions,
+  PushOptions,
+  Removal,
+  RequeueOptions,
+  ScheduleOptions,
+  SetOptions,
+  TaskOptions,
+} from "./commands.js";
 import { NotDone, Refused, UnknownTask } from "./errors.js";
 import { type Flow, type FlowIds, MOST, asFlow, planned, shaped } from "./flows.js";
-import type { BatchInfo, Ended, Group, Info, Pushed, Schedule, Settings, State, Task, TaskRef, TaskView, WorkerView } from "./replies.js";
+import type {
+  BatchInfo,
+  Ended,
+  Group,
+  Info,
+  Pushed,
+  Schedule,
+  Settings,
+  State,
+  Task,
+  TaskRef,
+  TaskView,
+  WorkerView,
+} from "./replies.js";
 import { sliceMs, Wire } from "./wire.js";
 
 /** A new REQUEST token. */
@@ -83,8 +109,11 @@ export abstract class BaseQueue {
   protected abstract keyFor(after: readonly TaskRef[], options: readonly CallbackOptions[]): string | undefined;
   /** Push `number` tasks to this key, else to the key of this token, else to any. */
   protected abstract runAt<R>(
-    key: string | undefined, name: string | undefined, number: number, command: (key: string) => Command<R>,
-  ): Promise<readonly [key: string, reply: R]>; // prettier-ignore
+    key: string | undefined,
+    name: string | undefined,
+    number: number,
+    command: (key: string) => Command<R>,
+  ): Promise<readonly [key: string, reply: R]>;
   /** The id that a task of a key has in this queue. */
   protected abstract nameOf(key: string, id: string): string;
 
@@ -129,7 +158,10 @@ export abstract class BaseQueue {
    * Push tasks with the same options, and return their ids. They are pushed in parts (a thousand, with shards a
    * hundred), each completely or not at all. The same payloads with the same `request` within 5 minutes add nothing.
    */
-  async pushMany(payloads: readonly Payload[], options: TaskOptions & { request?: string | undefined } = {}): Promise<string[]> {
+  async pushMany(
+    payloads: readonly Payload[],
+    options: TaskOptions & { request?: string | undefined } = {},
+  ): Promise<string[]> {
     const { request, ...rest } = options;
     const sent: TaskOptions = rest.after ? { ...rest, after: this.#bare(rest.after) } : rest;
     const found = this.keyFor(rest.after ?? [], [rest]);
@@ -160,14 +192,18 @@ export abstract class BaseQueue {
     const whole = asFlow(flow);
     const todo = planned(whole, common, after.length);
     const again = request ?? newToken();
-    let key = this.keyFor(after, todo.map((part) => part.options));
+    let key = this.keyFor(
+      after,
+      todo.map((part) => part.options),
+    );
     const outer = this.#bare(after);
     const ids: string[] = [];
     for (const [number, part] of todo.entries()) {
       const waitsFor = part.parents.length ? part.parents.map((place) => ids[place] as string) : outer;
       const { onDead, ...rest } = part.options;
       const sent: TaskOptions = waitsFor.length ? { ...part.options, after: waitsFor } : rest;
-      const command = (at: string): Command<string[]> => commands.pushMany(at, part.payloads, `${again}.${number}`, sent);
+      const command = (at: string): Command<string[]> =>
+        commands.pushMany(at, part.payloads, `${again}.${number}`, sent);
       const [at, made] = await this.runAt(key, request, part.places.length, command);
       key = at;
       part.places.forEach((place, index) => (ids[place] = made[index] as string));
@@ -187,7 +223,10 @@ export abstract class BaseQueue {
    * when all tasks have ended. If `fill` throws, a batch that was opened here is deleted, and its callback never runs.
    */
   async withBatch<T>(
-    name: string, callback: Payload, fill: (batch: Batch, callback: Pushed) => T | Promise<T>, options: CallbackOptions = {},
+    name: string,
+    callback: Payload,
+    fill: (batch: Batch, callback: Pushed) => T | Promise<T>,
+    options: CallbackOptions = {},
   ): Promise<T> {
     const opened = await this.openBatch(name, callback, options);
     const batch = this.batch(name);
@@ -200,7 +239,7 @@ export abstract class BaseQueue {
     }
     await batch.close();
     return filled;
-  } // prettier-ignore
+  }
 
   /** Open a batch and push its callback, which is held. If there is a batch of this name, `isNew` is false. */
   async openBatch(name: string, callback: Payload, options: CallbackOptions = {}): Promise<Pushed> {
@@ -239,11 +278,12 @@ export abstract class BaseQueue {
   }
 
   async #pages<T extends { name: string }>(
-    page: (key: string, after: string | undefined) => Command<T[]>, named: (key: string, one: T) => T,
+    page: (key: string, after: string | undefined) => Command<T[]>,
+    named: (key: string, one: T) => T,
   ): Promise<T[]> {
     const found: T[] = [];
     for (const key of this.keys) {
-      for (let last: string | undefined, more = true; more; ) {
+      for (let last: string | undefined, more = true; more;) {
         const some = await this.wire.run(page(key, last));
         found.push(...some.map((one) => named(key, one)));
         last = some.at(-1)?.name;
@@ -251,7 +291,7 @@ export abstract class BaseQueue {
       }
     }
     return found;
-  } // prettier-ignore
+  }
 
   // ---- work
 
@@ -279,7 +319,12 @@ export abstract class BaseQueue {
    * Finish a task and push the next step into the same key, both or neither. Returns null if the task was already
    * finished. If the push is refused, or the lease is lost, nothing has changed. `done` is what the ack says.
    */
-  async ackAndPush<R>(task: HandleRef, payload: Payload<R>, options: PushOptions = {}, done: AckOptions = {}): Promise<Pushed<R> | null> {
+  async ackAndPush<R>(
+    task: HandleRef,
+    payload: Payload<R>,
+    options: PushOptions = {},
+    done: AckOptions = {},
+  ): Promise<Pushed<R> | null> {
     const [key, handle] = this.place(task);
     const sent = { ...options, request: options.request ?? newToken() };
     if (options.after) {
@@ -322,18 +367,32 @@ export abstract class BaseQueue {
     return this.#answers(tasks, (key, handles) => commands.extend(key, handles, options));
   }
 
-  async #answers<T>(tasks: readonly HandleRef[], command: (key: string, handles: string[]) => Command<T[]>): Promise<T[]> {
-    return this.#each(tasks.map((task) => this.place(task)), command);
+  async #answers<T>(
+    tasks: readonly HandleRef[],
+    command: (key: string, handles: string[]) => Command<T[]>,
+  ): Promise<T[]> {
+    return this.#each(
+      tasks.map((task) => this.place(task)),
+      command,
+    );
   }
 
   /** Send one command for each thousand names of a key. Returns the replies in the order of the names. */
-  async #each<T>(located: (readonly [string, string])[], command: (key: string, names: string[]) => Command<T[]>): Promise<T[]> {
+  async #each<T>(
+    located: (readonly [string, string])[],
+    command: (key: string, names: string[]) => Command<T[]>,
+  ): Promise<T[]> {
     const answers: T[] = [];
     const byKey = new Map<string, number[]>();
     located.forEach(([key], place) => byKey.set(key, [...(byKey.get(key) ?? []), place]));
     for (const [key, places] of byKey) {
       for (const part of parts(places)) {
-        const found = await this.wire.run(command(key, part.map((place) => (located[place] as readonly [string, string])[1])));
+        const found = await this.wire.run(
+          command(
+            key,
+            part.map((place) => (located[place] as readonly [string, string])[1]),
+          ),
+        );
         part.forEach((place, index) => (answers[place] = found[index] as T));
       }
     }
@@ -364,7 +423,11 @@ export abstract class BaseQueue {
     const found = await this.result(task, options);
     if (!found) throw new NotDone("the task has not ended");
     if (found.state === "done") return (found.value === null ? undefined : JSON.parse(found.value.toString())) as R;
-    throw new NotDone(`the task is ${found.state}${found.error ? `: ${found.error}` : ""}`, found.state, found.error ?? undefined);
+    throw new NotDone(
+      `the task is ${found.state}${found.error ? `: ${found.error}` : ""}`,
+      found.state,
+      found.error ?? undefined,
+    );
   }
 
   async #named(task: NamedTask): Promise<TaskRef> {
@@ -390,9 +453,12 @@ export abstract class BaseQueue {
   }
 
   /** The tasks in a state, page by page: ready ones in claim order, delayed ones by due time, others by age. */
-  async *tasks(state: State, { page = 100, ...options }: ListOptions & { page?: number } = {}): AsyncGenerator<TaskView> {
+  async *tasks(
+    state: State,
+    { page = 100, ...options }: ListOptions & { page?: number } = {},
+  ): AsyncGenerator<TaskView> {
     for (const key of this.keys) {
-      for (let cursor = ""; cursor !== "0"; ) {
+      for (let cursor = ""; cursor !== "0";) {
         const found = await this.wire.run(commands.list(key, state, cursor || "0", page, options));
         cursor = found.cursor;
         for (const view of found.tasks) yield this.#view(key, view);
@@ -468,7 +534,10 @@ export abstract class BaseQueue {
 
   /** Cancel tasks. Returns for each, in order, what `cancel` would. */
   cancelMany(tasks: readonly TaskRef[]): Promise<Removal[]> {
-    return this.#each(tasks.map((task) => this.#idAt(task)), commands.cancel);
+    return this.#each(
+      tasks.map((task) => this.#idAt(task)),
+      commands.cancel,
+    );
   }
 
   /** Make dead, delayed or held tasks ready. Returns how many were. */
@@ -486,7 +555,10 @@ export abstract class BaseQueue {
   }
 
   /** Remove at most `count` tasks in a state; "all" is every state except leased. Call it until it returns 0. */
-  async purge(state: State | "all", { count = MOST, olderMs }: { count?: number; olderMs?: number } = {}): Promise<number> {
+  async purge(
+    state: State | "all",
+    { count = MOST, olderMs }: { count?: number; olderMs?: number } = {},
+  ): Promise<number> {
     let done = 0;
     for (const key of this.keys) {
       if (done < count) done += await this.wire.run(commands.purge(key, state, count - done, olderMs));
@@ -504,7 +576,10 @@ export abstract class BaseQueue {
       const one = command(key, ids);
       return { ...one, read: (reply) => [one.read(reply), ...new Array<number>(ids.length - 1).fill(0)] };
     };
-    const found = await this.#each(tasks.map((task) => this.#idAt(task)), counted);
+    const found = await this.#each(
+      tasks.map((task) => this.#idAt(task)),
+      counted,
+    );
     return found.reduce((sum, one) => sum + one, 0);
   }
 
@@ -530,7 +605,8 @@ export abstract class BaseQueue {
 
   /** Stop claims ("out"), pushes ("in") or both ("all"), for `forMs` or until `resume`; or the claims of one group. */
   async pause(what: Direction | { group: string } = "out", { forMs }: { forMs?: number } = {}): Promise<void> {
-    if (typeof what === "object") return this.wire.run(commands.pauseGroup(this.keyOfGroup(what.group), what.group, forMs));
+    if (typeof what === "object")
+      return this.wire.run(commands.pauseGroup(this.keyOfGroup(what.group), what.group, forMs));
     await this.#all((key) => commands.pause(key, what, forMs));
   }
 

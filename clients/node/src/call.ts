@@ -49,9 +49,7 @@ export function wordOf(payload: Payload): Word {
 /** The payload that makes a worker call the function `task`: `queue.push(call("mail.send", "bob"))`. */
 export function call<R = unknown>(task: string, ...args: unknown[]): Call<R> {
   const last = args.at(-1);
-  return last instanceof Kwargs
-    ? new Call<R>(task, args.slice(0, -1), last.values)
-    : new Call<R>(task, args, {});
+  return last instanceof Kwargs ? new Call<R>(task, args.slice(0, -1), last.values) : new Call<R>(task, args, {});
 }
 
 /** Read a payload. Throws `BadPayload`. */

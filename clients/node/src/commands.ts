@@ -7,7 +7,19 @@
 import type { Word } from "./connection.js";
 import { type Data, type Payload, wordOf } from "./call.js";
 import * as replies from "./replies.js";
-import type { BatchInfo, Ended, Group, Info, Pushed, Schedule, Settings, State, Task, TaskView, WorkerView } from "./replies.js";
+import type {
+  BatchInfo,
+  Ended,
+  Group,
+  Info,
+  Pushed,
+  Schedule,
+  Settings,
+  State,
+  Task,
+  TaskView,
+  WorkerView,
+} from "./replies.js";
 
 /** A command: its words, of which the second is the key, and the function that reads its reply. */
 export interface Command<R> {
@@ -200,7 +212,8 @@ function headerWords(headers: Readonly<Record<string, Data>> | undefined, evenNo
 
 function afterWords({ after, onDead }: TaskOptions): Word[] {
   if (!after) {
-    if (onDead !== undefined) throw new TypeError("onDead is for a task that waits for others: give it together with after");
+    if (onDead !== undefined)
+      throw new TypeError("onDead is for a task that waits for others: give it together with after");
     return [];
   }
   const ids = after.map(idOf);
@@ -220,10 +233,16 @@ function uniqueWords(options: UniqueOptions & Partial<PushOptions>): Word[] {
   ];
 }
 
-function claimWords(count: number, blockMs: number | undefined, request: string | undefined, options: ClaimOptions): Word[] {
+function claimWords(
+  count: number,
+  blockMs: number | undefined,
+  request: string | undefined,
+  options: ClaimOptions,
+): Word[] {
   refuseUnknown(options, CLAIM);
   return [
-    "COUNT", count,
+    "COUNT",
+    count,
     ...given("BLOCK", blockMs),
     ...given("GATHER", options.gatherMs),
     ...given("LEASE", options.leaseMs),
@@ -234,7 +253,7 @@ function claimWords(count: number, blockMs: number | undefined, request: string 
     ...flag("WITHMETA", options.meta),
     // A claim with NOACK has no token.
     ...(options.noack ? [] : given("REQUEST", request)),
-  ]; // prettier-ignore
+  ];
 }
 
 /** An instant as a unix time in ms. Throws RangeError for a time in seconds: the task would be ready at once. */
@@ -263,9 +282,23 @@ function pushWords(options: PushOptions): Word[] {
   return [...taskWords(options), ...uniqueWords(options), ...given("REQUEST", options.request)];
 }
 
-export function pushMany(key: string, payloads: readonly Payload[], request: string, options: TaskOptions): Command<string[]> {
+export function pushMany(
+  key: string,
+  payloads: readonly Payload[],
+  request: string,
+  options: TaskOptions,
+): Command<string[]> {
   refuseUnknown(options, TASK);
-  const words = ["TASK.MPUSH", key, ...taskWords(options), "REQUEST", request, "TASKS", payloads.length, ...payloads.map(wordOf)];
+  const words = [
+    "TASK.MPUSH",
+    key,
+    ...taskWords(options),
+    "REQUEST",
+    request,
+    "TASKS",
+    payloads.length,
+    ...payloads.map(wordOf),
+  ];
   return { words, read: texts };
 }
 
@@ -297,12 +330,16 @@ export function batches(key: string, after: string | undefined): Command<BatchIn
 // ---- work
 
 export function claim(
-  key: string, count: number, blockMs: number | undefined, request: string | undefined, options: ClaimOptions,
+  key: string,
+  count: number,
+  blockMs: number | undefined,
+  request: string | undefined,
+  options: ClaimOptions,
 ): Command<Task[]> {
   const words = ["TASK.CLAIM", key, ...claimWords(count, blockMs, request, options)];
   const read = (reply: unknown): Task[] => ((reply ?? []) as unknown[]).map((one) => replies.task(key, one));
   return { words, read, isOnce: Boolean(options.noack) };
-} // prettier-ignore
+}
 
 /** What an ack says. */
 export interface AckOptions {
@@ -349,18 +386,26 @@ export function ack(key: string, handles: Handles, options: AckOptions): Command
 }
 
 export function ackAndPush<R>(
-  key: string, handle: string, done: AckOptions, payload: Payload<R>, options: PushOptions,
+  key: string,
+  handle: string,
+  done: AckOptions,
+  payload: Payload<R>,
+  options: PushOptions,
 ): Command<Pushed<R> | null> {
   const read = (reply: unknown): Pushed<R> | null => {
     const [count, ...made] = reply as unknown[];
     return Number(count) ? replies.pushed(made.length > 1 ? made : made[0]) : null;
   };
   return { words: ["TASK.ACK", key, handle, ...ackWords(done), "PUSH", wordOf(payload), ...pushWords(options)], read };
-} // prettier-ignore
+}
 
 export function requeue(key: string, handles: Handles, options: RequeueOptions): Command<number[]> {
   refuseUnknown(options, ["delayMs", "back", "progress"]);
-  const words = [...given("DELAY", options.delayMs), ...flag("BACK", options.back), ...given("PROGRESS", options.progress)];
+  const words = [
+    ...given("DELAY", options.delayMs),
+    ...flag("BACK", options.back),
+    ...given("PROGRESS", options.progress),
+  ];
   return answer("TASK.REQUEUE", key, handles, words);
 }
 
@@ -370,7 +415,12 @@ export function extend(key: string, handles: Handles, options: ExtendOptions): C
   return answer("TASK.EXTEND", key, handles, words);
 }
 
-export function fail(key: string, handles: Handles, error: string | undefined, options: FailOptions): Command<number[]> {
+export function fail(
+  key: string,
+  handles: Handles,
+  error: string | undefined,
+  options: FailOptions,
+): Command<number[]> {
   refuseUnknown(options, ["delayMs", "dead", "progress"]);
   const words = [...given("ERROR", error), ...given("DELAY", options.delayMs), ...flag("DEAD", options.dead)];
   return answer("TASK.FAIL", key, handles, [...words, ...given("PROGRESS", options.progress)]);
@@ -395,13 +445,27 @@ export function get(key: string, ...task: string[]): Command<TaskView | null> {
 }
 
 export function list(
-  key: string, state: State, cursor: string, count: number, options: ListOptions,
+  key: string,
+  state: State,
+  cursor: string,
+  count: number,
+  options: ListOptions,
 ): Command<{ cursor: string; tasks: TaskView[] }> {
   refuseUnknown(options, LIST);
   const words = [
-    "TASK.LIST", key, state, "CURSOR", cursor, "COUNT", count,
-    ...given("GROUP", options.group), ...given("WORKER", options.worker), ...flag("WITHPAYLOAD", options.payloads),
-    ...given("BYTES", options.maxBytes), ...given("MATCH", options.match), ...flag("REV", options.reverse),
+    "TASK.LIST",
+    key,
+    state,
+    "CURSOR",
+    cursor,
+    "COUNT",
+    count,
+    ...given("GROUP", options.group),
+    ...given("WORKER", options.worker),
+    ...flag("WITHPAYLOAD", options.payloads),
+    ...given("BYTES", options.maxBytes),
+    ...given("MATCH", options.match),
+    ...flag("REV", options.reverse),
     ...(options.header ? ["HEADER", ...options.header] : []),
   ];
   const read = (reply: unknown): { cursor: string; tasks: TaskView[] } => {
@@ -409,7 +473,7 @@ export function list(
     return { cursor: replies.text(after), tasks: tasks.map(replies.taskView) };
   };
   return { words, read };
-} // prettier-ignore
+}
 
 export function length(key: string, state: State | undefined): Command<number> {
   return { words: ["TASK.LEN", key, ...(state ? [state] : [])], read: Number };
@@ -463,7 +527,10 @@ export function set(key: string, ids: readonly string[], options: SetOptions): C
     ...headerWords(options.headers, true),
   ];
   if (!words.length) throw new TypeError(`nothing to change: the options are ${SET.join(", ")}`);
-  return { words: ["TASK.SET", key, "IDS", ids.length, ...ids, ...words], read: (reply) => numbers(reply).map(Boolean) };
+  return {
+    words: ["TASK.SET", key, "IDS", ids.length, ...ids, ...words],
+    read: (reply) => numbers(reply).map(Boolean),
+  };
 }
 
 export function retry(key: string, ids: readonly string[]): Command<number> {

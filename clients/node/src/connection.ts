@@ -82,9 +82,18 @@ function overIoRedis(client: IoRedis): Connection {
       return client.sendCommand(command);
     },
     async duplicate() {
-      const soon = { maxRetriesPerRequest: 0, retryStrategy: () => null, enableAutoPipelining: false, lazyConnect: false };
+      const soon = {
+        maxRetriesPerRequest: 0,
+        retryStrategy: () => null,
+        enableAutoPipelining: false,
+        lazyConnect: false,
+      };
       const own = client.isCluster
-        ? client.duplicate(knownTo(client), { clusterRetryStrategy: () => null, lazyConnect: false, redisOptions: soon })
+        ? client.duplicate(knownTo(client), {
+            clusterRetryStrategy: () => null,
+            lazyConnect: false,
+            redisOptions: soon,
+          })
         : client.duplicate(soon);
       own.on("error", () => undefined); // each command reports it
       return { ...overIoRedis(own), close: () => own.disconnect() };
@@ -130,13 +139,19 @@ function overNodeRedis(client: NodeRedis): Connection {
         : client.sendCommand(args, AS_BUFFERS);
     },
     async duplicate() {
-      const own = client.duplicate(client.masters ? { ...startingAt(client), minimizeConnections: true } : once(client));
+      const own = client.duplicate(
+        client.masters ? { ...startingAt(client), minimizeConnections: true } : once(client),
+      );
       own.on("error", () => undefined); // each command reports it
       const close = (): void => own.destroy();
       try {
         await own.connect();
       } catch (error) {
-        try { close(); } catch { /* it never opened */ } // prettier-ignore
+        try {
+          close();
+        } catch {
+          // it never opened
+        }
         throw error;
       }
       return { ...overNodeRedis(own), close };

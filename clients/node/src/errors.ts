@@ -70,9 +70,18 @@ const BY_CODE: Record<string, typeof TaskslotError> = {
 
 /** Errors of a failover, a move of slots, or a server that accepts no writes for now. The same command works soon. */
 const PASSING = new Set([
-  "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED", "MOVED", "ASK",
-  "MISCONF", "NOREPLICAS", "BUSY",
-]); // prettier-ignore
+  "LOADING",
+  "READONLY",
+  "MASTERDOWN",
+  "CLUSTERDOWN",
+  "TRYAGAIN",
+  "UNBLOCKED",
+  "MOVED",
+  "ASK",
+  "MISCONF",
+  "NOREPLICAS",
+  "BUSY",
+]);
 
 /** The code of a server's error, such as `STALE`; empty for errors of the connection and of programs. */
 export function codeOf(error: unknown): string {

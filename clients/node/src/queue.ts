@@ -46,7 +46,12 @@ export class Queue extends BaseQueue {
     return this.name;
   }
 
-  protected async runAt<R>(_: unknown, __: unknown, ___: number, command: (key: string) => Command<R>): Promise<[string, R]> {
+  protected async runAt<R>(
+    _: unknown,
+    __: unknown,
+    ___: number,
+    command: (key: string) => Command<R>,
+  ): Promise<[string, R]> {
     return [this.name, await this.wire.run(command(this.name))];
   }
 

@@ -144,15 +144,53 @@ export interface Load {
 
 type Counts = Readonly<
   Record<
-    | "ready" | "delayed" | "held" | "leased" | "dead" | "done" | "pushed" | "claimed" | "acked" | "late" | "failed"
-    | "stalled" | "requeued" | "retried" | "died" | "cancelled" | "purged" | "dropped" | "forgotten" | "expired"
-    | "duplicate" | "found" | "refused" | "bytes" | "memory" | "tokens" | "groups" | "batchesOpen" | "batchesClosed"
-    | "blockedWorkers" | "oldestReadyMs" | "nextDelayedMs" | "pausedIn" | "pausedOut" | "inPerSecond1m"
-    | "inPerSecond5m" | "outPerSecond1m" | "outPerSecond5m" | "waitP50Ms" | "waitP95Ms" | "waitP99Ms" | "runP50Ms"
-    | "runP95Ms" | "runP99Ms",
+    | "ready"
+    | "delayed"
+    | "held"
+    | "leased"
+    | "dead"
+    | "done"
+    | "pushed"
+    | "claimed"
+    | "acked"
+    | "late"
+    | "failed"
+    | "stalled"
+    | "requeued"
+    | "retried"
+    | "died"
+    | "cancelled"
+    | "purged"
+    | "dropped"
+    | "forgotten"
+    | "expired"
+    | "duplicate"
+    | "found"
+    | "refused"
+    | "bytes"
+    | "memory"
+    | "tokens"
+    | "groups"
+    | "batchesOpen"
+    | "batchesClosed"
+    | "blockedWorkers"
+    | "oldestReadyMs"
+    | "nextDelayedMs"
+    | "pausedIn"
+    | "pausedOut"
+    | "inPerSecond1m"
+    | "inPerSecond5m"
+    | "outPerSecond1m"
+    | "outPerSecond5m"
+    | "waitP50Ms"
+    | "waitP95Ms"
+    | "waitP99Ms"
+    | "runP50Ms"
+    | "runP95Ms"
+    | "runP99Ms",
     number
   >
->; // prettier-ignore
+>;
 
 /** The reply of TASK.INFO: tasks by state, totals since the queue was created, rates, times and load. */
 export interface Info extends Counts {
@@ -162,17 +200,35 @@ export interface Info extends Counts {
 }
 
 /** A queue's settings. Spans are ms; -1 means no limit. */
-export interface Settings
-  extends Readonly<
-    Record<
-      | "lease" | "attempts" | "stalls" | "backoffBase" | "backoffMax" | "backoffJitter" | "maxLen" | "maxBytes"
-      | "deadMax" | "deadTtl" | "runMax" | "retain" | "retainMax" | "concurrency" | "rate" | "ratePer"
-      | "groupConcurrency" | "groupRate" | "groupRatePer" | "groupsMax" | "tokensMax" | "errorsKept",
-      number
-    >
-  > {
+export interface Settings extends Readonly<
+  Record<
+    | "lease"
+    | "attempts"
+    | "stalls"
+    | "backoffBase"
+    | "backoffMax"
+    | "backoffJitter"
+    | "maxLen"
+    | "maxBytes"
+    | "deadMax"
+    | "deadTtl"
+    | "runMax"
+    | "retain"
+    | "retainMax"
+    | "concurrency"
+    | "rate"
+    | "ratePer"
+    | "groupConcurrency"
+    | "groupRate"
+    | "groupRatePer"
+    | "groupsMax"
+    | "tokensMax"
+    | "errorsKept",
+    number
+  >
+> {
   readonly backoff: string;
-} // prettier-ignore
+}
 
 /** A group: its tasks, its weight and limits (-1: no limit), and what holds it back now. */
 export interface Group {
@@ -285,9 +341,13 @@ function withCounts<T extends object>(shown: T): T {
   if (!("callbackOf" in shown)) return shown;
   const of = (name: string): number => fields[`batch${name}`] ?? 0;
   const counts: BatchCounts = {
-    tasks: of("Tasks"), done: of("Done"), dead: of("Dead"), cancelled: of("Cancelled"), expired: of("Expired"),
+    tasks: of("Tasks"),
+    done: of("Done"),
+    dead: of("Dead"),
+    cancelled: of("Cancelled"),
+    expired: of("Expired"),
     purged: of("Purged"),
-  }; // prettier-ignore
+  };
   for (const name of ["Tasks", "Done", "Dead", "Cancelled", "Expired", "Purged"]) delete fields[`batch${name}`];
   return { ...shown, counts };
 }

@@ -33,7 +33,11 @@ export class ShardedQueue extends BaseQueue {
   #surveyedAt = -Infinity;
   readonly #faulty = new Set<number>();
 
-  constructor(client: Client, name: string, { shards = 16, patienceMs = 10_000 }: QueueOptions & { shards?: number } = {}) {
+  constructor(
+    client: Client,
+    name: string,
+    { shards = 16, patienceMs = 10_000 }: QueueOptions & { shards?: number } = {},
+  ) {
     super(name, shardNames(name, shards), new Wire(connectionOf(client), patienceMs));
     this.#loads = new Loads(shards);
     this.#home = Math.floor(Math.random() * shards);
@@ -45,7 +49,9 @@ export class ShardedQueue extends BaseQueue {
     const [, number, bare] = /^(\d+)\/(.*)$/.exec(name) ?? [];
     const key = this.keys[Number(number)];
     if (bare === undefined || key === undefined) {
-      throw new RangeError(`an id or handle of ${this.name} begins with its shard, from 0/ to ${this.keys.length - 1}/`);
+      throw new RangeError(
+        `an id or handle of ${this.name} begins with its shard, from 0/ to ${this.keys.length - 1}/`,
+      );
     }
     return [key, bare];
   }
@@ -71,7 +77,8 @@ export class ShardedQueue extends BaseQueue {
   protected keyFor(after: readonly TaskRef[], options: readonly CallbackOptions[]): string | undefined {
     const byKey = new Map<string, string>();
     const note = (key: string, what: string): unknown => byKey.has(key) || byKey.set(key, what);
-    for (const task of after) note(this.locate(typeof task === "string" ? task : task.id)[0], `task ${commands.idOf(task)}`);
+    for (const task of after)
+      note(this.locate(typeof task === "string" ? task : task.id)[0], `task ${commands.idOf(task)}`);
     for (const { group, batch } of options) {
       if (group !== undefined) note(this.keyOfGroup(group), `group ${group}`);
       if (batch !== undefined) note(this.keyOfBatch(batch), `batch ${batch}`);
@@ -94,15 +101,19 @@ export class ShardedQueue extends BaseQueue {
   // ---- pushes
 
   protected async runAt<R>(
-    key: string | undefined, name: string | undefined, number: number, command: (key: string) => Command<R>,
+    key: string | undefined,
+    name: string | undefined,
+    number: number,
+    command: (key: string) => Command<R>,
   ): Promise<readonly [string, R]> {
     const at = key ?? (name === undefined ? undefined : this.keyOfGroup(name));
-    const [shard, made] = at === undefined
-      ? await this.#pushAnywhere(command)
-      : [this.keys.indexOf(at), await this.wire.run(command(at))] as const;
+    const [shard, made] =
+      at === undefined
+        ? await this.#pushAnywhere(command)
+        : ([this.keys.indexOf(at), await this.wire.run(command(at))] as const);
     this.#loads.pushed(shard, number);
     return [this.#key(shard), made];
-  } // prettier-ignore
+  }
 
   /** Push to a shard whose node is not away. A push that may have been executed waits for its node. */
   async #pushAnywhere<R>(command: (key: string) => Command<R>): Promise<readonly [number, R]> {
@@ -188,7 +199,8 @@ export class ShardedQueue extends BaseQueue {
     const isDue = performance.now() - this.#surveyedAt >= SURVEY_MS;
     if (isDue) this.#surveyedAt = performance.now();
     // No node replies. That is not an empty queue: keep trying, then throw the client's error.
-    if (!(await (isDue ? this.#survey() : this.#refresh()))) await wire.run(commands.length(this.#key(this.#home), undefined));
+    if (!(await (isDue ? this.#survey() : this.#refresh())))
+      await wire.run(commands.length(this.#key(this.#home), undefined));
     const tasks = await this.#take(search);
     this.#pace.looked(tasks.length > 0);
     return tasks;
@@ -196,7 +208,9 @@ export class ShardedQueue extends BaseQueue {
 
   /** Claim from the shards that are known to have tasks, preferring fuller ones, until there are enough. */
   async #take(search: Search): Promise<Task[]> {
-    const full = [...this.keys.keys()].filter((shard) => (this.#loads.ready[shard] ?? 0) > 0 || search.unanswered.has(shard));
+    const full = [...this.keys.keys()].filter(
+      (shard) => (this.#loads.ready[shard] ?? 0) > 0 || search.unanswered.has(shard),
+    );
     const tasks: Task[] = [];
     for (const shard of this.#loads.byChance(full)) {
       const left = search.count - tasks.length;

@@ -36,7 +36,7 @@ function tags(): string[] {
   if (found) return found;
   found = [];
   let missing = SLOTS;
-  for (let before = [""]; missing; ) {
+  for (let before = [""]; missing;) {
     const longer = before.flatMap((start) => [...ALPHABET].map((letter) => start + letter));
     for (const tag of longer) {
       const slot = crc16(tag) % SLOTS;

@@ -37,7 +37,8 @@ export class Wire {
   /** Send a command, and again while the server is away. */
   run<R>(command: Command<R>): Promise<R> {
     return this.#patiently(command, async () =>
-      command.read(await inTime(this.#connection.send(command.words), LATE_MS)));
+      command.read(await inTime(this.#connection.send(command.words), LATE_MS)),
+    );
   }
 
   /** Send a command that can wait in the server for `waitMs`, on a connection that no other command shares. */
@@ -111,7 +112,7 @@ class Waiting {
         reply.catch(() => undefined); // it is awaited when its turn comes
         return reply;
       };
-      for (let next = ask(); ; ) {
+      for (let next = ask(); ;) {
         const reply = next;
         const isLast = coveredTo >= endsAt || this.#callers.length > 0;
         if (!isLast) next = ask();
@@ -154,7 +155,10 @@ class Waiting {
   async #make(): Promise<OwnConnection> {
     const made = this.#connection.duplicate();
     const own = await inTime(made, LATE_MS).catch((error: unknown) => {
-      made.then((late) => late.close(), () => undefined);
+      made.then(
+        (late) => late.close(),
+        () => undefined,
+      );
       throw error;
     });
     if (this.#isClosed) own.close();

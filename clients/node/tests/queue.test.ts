@@ -4,9 +4,22 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import {
-  type Queue, CancelAsked, LeaseLost, NotDone, Paused, QueueFull, Refused, UnknownTask, WrongType, call, chain, chord, group,
-  kwargs, step,
-} from "taskslot"; // prettier-ignore
+  type Queue,
+  CancelAsked,
+  LeaseLost,
+  NotDone,
+  Paused,
+  QueueFull,
+  Refused,
+  UnknownTask,
+  WrongType,
+  call,
+  chain,
+  chord,
+  group,
+  kwargs,
+  step,
+} from "taskslot";
 
 import { KINDS, Proxy, clientOf, newQueue, until } from "./support.js";
 
@@ -22,7 +35,10 @@ for (const kind of KINDS) {
     test("bytes arrive as they were pushed, and results come back as they were given", async () => {
       const queue = await newQueue(kind);
       const bytes = Buffer.from([0, 255, 13, 10, 0xc3]);
-      const { id, isNew } = await queue.push(new Uint8Array(bytes), { retainMs: 60_000, headers: { "content-type": "x/y", b: bytes } });
+      const { id, isNew } = await queue.push(new Uint8Array(bytes), {
+        retainMs: 60_000,
+        headers: { "content-type": "x/y", b: bytes },
+      });
       assert.equal(isNew, true);
       const [task] = await queue.claim(1, { blockMs: 1000, meta: true, leaseMs: 5000, worker: "w" });
       assert.ok(task?.meta);
@@ -60,7 +76,10 @@ for (const kind of KINDS) {
       assert.equal(await queue.cancel(one), "asked");
       await assert.rejects(queue.extend(again as never), CancelAsked);
       await assert.rejects(queue.result("1-0"), UnknownTask);
-      await assert.rejects(queue.push("b", { priority: 1000 }), (error) => error instanceof Refused && error.code === "ERR");
+      await assert.rejects(
+        queue.push("b", { priority: 1000 }),
+        (error) => error instanceof Refused && error.code === "ERR",
+      );
       await assert.rejects(queue.push("b", { delay: 5 } as never), /unknown option delay/);
       await assert.rejects(queue.push("b", { at: Date.now() / 1000 }), RangeError);
       const string = await newQueue(kind);
@@ -83,7 +102,10 @@ for (const kind of KINDS) {
       assert.deepEqual([acme?.name, acme?.weight, acme?.ordered, acme?.ready], ["acme", 3, true, 1]);
       const found = [];
       for await (const view of queue.tasks("ready", { payloads: true, match: "n*" })) found.push(view);
-      assert.deepEqual(found.map((one) => [one.payload?.toString(), one.priority, one.group]), [["now", 7, "acme"]]);
+      assert.deepEqual(
+        found.map((one) => [one.payload?.toString(), one.priority, one.group]),
+        [["now", 7, "acme"]],
+      );
       assert.equal(await queue.length(), 2);
       assert.equal(await queue.length("delayed"), 1);
     });
@@ -91,7 +113,13 @@ for (const kind of KINDS) {
     test("a waiting claim gets the next push, and one that is over gets nothing", async () => {
       const queue = await newQueue(kind);
       const waits = queue.claim(1, { blockMs: 10_000 });
-      await until("the claim waits", async () => (await queue.info())?.blockedWorkers === 1 || (await queue.length()) > 0 || (await queue.push("x", { unique: "x" })));
+      await until(
+        "the claim waits",
+        async () =>
+          (await queue.info())?.blockedWorkers === 1 ||
+          (await queue.length()) > 0 ||
+          (await queue.push("x", { unique: "x" })),
+      );
       assert.equal((await waits).length, 1);
       assert.deepEqual(await queue.claim(1, { blockMs: 30 }), []);
     });
@@ -134,8 +162,17 @@ test("a failed task is delayed or dead, keeps its errors, and can be retried", a
   assert.equal(task?.meta?.progress?.toString(), "1");
   assert.equal(await queue.fail(task as never, "second", { dead: true }), -1);
   const view = await queue.get(id);
-  assert.deepEqual(view?.errors.map(({ attempt, error }) => [attempt, error]), [[1, "first"], [2, "second"]]);
-  await assert.rejects(queue.value(id), (error) => error instanceof NotDone && error.state === "dead" && error.error === "second");
+  assert.deepEqual(
+    view?.errors.map(({ attempt, error }) => [attempt, error]),
+    [
+      [1, "first"],
+      [2, "second"],
+    ],
+  );
+  await assert.rejects(
+    queue.value(id),
+    (error) => error instanceof NotDone && error.state === "dead" && error.error === "second",
+  );
   assert.equal(await queue.retryDead(), 1);
   assert.equal((await queue.get(id))?.state, "ready");
   assert.equal(await queue.purgeTasks(id), 1);
@@ -152,7 +189,10 @@ test("a batch counts its tasks and runs its callback", async () => {
   assert.equal(ids.length, 2);
   const info = await queue.batchInfo("news");
   assert.deepEqual([info?.state, info?.tasks, info?.open], ["closed", 3, 3]);
-  assert.deepEqual((await queue.batches()).map(({ name }) => name), ["news"]);
+  assert.deepEqual(
+    (await queue.batches()).map(({ name }) => name),
+    ["news"],
+  );
   const [a, b, c] = await queue.claim(3);
   await queue.ackMany([a, b] as never);
   await queue.fail(c as never, "no", { dead: true });
@@ -166,7 +206,10 @@ test("a batch counts its tasks and runs its callback", async () => {
 
 test("a batch whose block throws is deleted", async () => {
   const queue = await newQueue();
-  await assert.rejects(queue.withBatch("b", "report", () => Promise.reject(new Error("no"))), /no/);
+  await assert.rejects(
+    queue.withBatch("b", "report", () => Promise.reject(new Error("no"))),
+    /no/,
+  );
   assert.equal(await queue.batchInfo("b"), null);
 });
 
@@ -201,10 +244,16 @@ test("a task that waits for others runs when they are done, and the next step co
 
 test("a schedule is set, run and removed", async () => {
   const queue = await newQueue();
-  assert.equal(await queue.schedule("nightly", call("report"), { cron: "30 2 * * *", tz: "Europe/Berlin", catchup: "none" }), true);
+  assert.equal(
+    await queue.schedule("nightly", call("report"), { cron: "30 2 * * *", tz: "Europe/Berlin", catchup: "none" }),
+    true,
+  );
   assert.equal(await queue.schedule("often", "x", { everyMs: 60_000, retainMs: 5 }), true);
   const [nightly, often] = await queue.schedules();
-  assert.deepEqual([nightly?.cron, nightly?.tz, nightly?.disabled, often?.every], ["30 2 * * *", "Europe/Berlin", false, 60_000]);
+  assert.deepEqual(
+    [nightly?.cron, nightly?.tz, nightly?.disabled, often?.every],
+    ["30 2 * * *", "Europe/Berlin", false, 60_000],
+  );
   assert.equal(nightly?.payload?.toString(), '{"task":"report","args":[],"kwargs":{}}');
   const id = await queue.runSchedule("nightly");
   assert.equal((await queue.get(id))?.state, "ready");
@@ -212,7 +261,10 @@ test("a schedule is set, run and removed", async () => {
 });
 
 test("a call is the envelope of all languages", () => {
-  assert.equal(`${call("mail.send", "bob", kwargs({ subject: "hi" }))}`, '{"task":"mail.send","args":["bob"],"kwargs":{"subject":"hi"}}');
+  assert.equal(
+    `${call("mail.send", "bob", kwargs({ subject: "hi" }))}`,
+    '{"task":"mail.send","args":["bob"],"kwargs":{"subject":"hi"}}',
+  );
   assert.throws(() => `${call("f", 1n)}`, TypeError);
 });
 
@@ -229,7 +281,10 @@ test("a result that is not kept reaches those who wait, over the ends of slices"
   await until("a slice has ended", () => Date.now() - passed > 1100);
   for (const task of tasks) await queue.ack(task, { result: task.payload });
   const ends = await Promise.all(waits);
-  assert.deepEqual(ends.map((one) => Number(one?.value)), Array.from({ length: 40 }, (_, n) => n));
+  assert.deepEqual(
+    ends.map((one) => Number(one?.value)),
+    Array.from({ length: 40 }, (_, n) => n),
+  );
 });
 
 for (const kind of ["ioredis", "node-redis"] as const) {
@@ -240,7 +295,10 @@ for (const kind of ["ioredis", "node-redis"] as const) {
     proxy.losesRepliesTo = "TASK.PUSH";
     const pushed = queue.push("a");
     const direct = await newQueue(kind);
-    await until("it has arrived", async () => (await direct.wire.run({ words: ["TASK.LEN", queue.name], read: Number })) === 2);
+    await until(
+      "it has arrived",
+      async () => (await direct.wire.run({ words: ["TASK.LEN", queue.name], read: Number })) === 2,
+    );
     proxy.losesRepliesTo = undefined;
     proxy.cut();
     assert.equal((await pushed).isNew, true);

@@ -26,10 +26,17 @@ test("the names of shards are those of the server", async () => {
 
 test("groups, tokens and batches go to the shards that the Python library gives them", async () => {
   const queue = shardedOf(await clientOf(), 7);
-  const shard = async (options: object): Promise<string | undefined> => (await queue.push("x", options)).id.split("/")[0];
+  const shard = async (options: object): Promise<string | undefined> =>
+    (await queue.push("x", options)).id.split("/")[0];
   // binascii.crc_hqx(name.encode(), 0) % 7: more than 14 bits, no braces, UTF-8.
-  assert.deepEqual(await Promise.all(["acme", "ünï", "{acme}x", "customer-1"].map((group) => shard({ group }))), PLACES);
-  assert.deepEqual(await Promise.all(["acme", "ünï", "{acme}x", "customer-1"].map((unique) => shard({ unique }))), PLACES);
+  assert.deepEqual(
+    await Promise.all(["acme", "ünï", "{acme}x", "customer-1"].map((group) => shard({ group }))),
+    PLACES,
+  );
+  assert.deepEqual(
+    await Promise.all(["acme", "ünï", "{acme}x", "customer-1"].map((unique) => shard({ unique }))),
+    PLACES,
+  );
   await queue.withBatch("{acme}import", "callback", async (batch) => {
     assert.equal((await batch.push("x", { group: "acme" })).id.split("/")[0], PLACES[0]);
     await assert.rejects(batch.push("x", { group: "customer-1" }), /must be on one shard/);
@@ -45,16 +52,22 @@ test("tasks without a name spread evenly", async () => {
   const queue = shardedOf(await clientOf(), 4);
   for (let n = 0; n < 80; n++) await queue.push(`${n}`);
   const sizes = Object.values(await queue.infos()).map((info) => info.ready);
-  assert.equal(sizes.reduce((a, b) => a + b), 80);
+  assert.equal(
+    sizes.reduce((a, b) => a + b),
+    80,
+  );
   assert.ok(Math.max(...sizes) - Math.min(...sizes) <= 8, `${sizes}`);
 });
 
 test("ids and handles name their shard, in every method", async () => {
   const queue = shardedOf(await clientOf(), 3);
-  const ids = await queue.pushMany(Array.from({ length: 250 }, (_, n) => `${n}`), { retainMs: 60_000 });
+  const ids = await queue.pushMany(
+    Array.from({ length: 250 }, (_, n) => `${n}`),
+    { retainMs: 60_000 },
+  );
   assert.equal(new Set(ids).size, 250);
   const tasks = [];
-  for (let some; (some = await queue.claim(100, { meta: true })).length; ) tasks.push(...some);
+  for (let some; (some = await queue.claim(100, { meta: true })).length;) tasks.push(...some);
   assert.deepEqual(new Set(tasks.map(({ id }) => id)), new Set(ids));
   assert.ok((await queue.extendMany(tasks)).every((deadline) => deadline > Date.now()));
   assert.ok((await queue.ackMany(tasks)).every((answer) => answer === 1));
@@ -79,9 +92,14 @@ describe("on a cluster", { skip: CLUSTER ? false : "TASKSLOT_CLUSTER is not set"
       const before = await moved(client);
       const worker = new Worker(queue, [add], { leaseMs: 2000 });
       const run = worker.run({ signals: false });
-      const pushed = await Promise.all(Array.from({ length: 60 }, (_, n) => queue.push(add.with(n, 1), { group: `g${n % 20}` })));
+      const pushed = await Promise.all(
+        Array.from({ length: 60 }, (_, n) => queue.push(add.with(n, 1), { group: `g${n % 20}` })),
+      );
       const values = await Promise.all(pushed.map((one) => queue.value(one, { blockMs: 20_000 })));
-      assert.equal(values.reduce((a, b) => a + b), 60 * 61 / 2);
+      assert.equal(
+        values.reduce((a, b) => a + b),
+        (60 * 61) / 2,
+      );
       const workers = await queue.workers();
       assert.ok(workers.every(({ name }) => name === worker.name));
       await worker.close();
@@ -92,10 +110,16 @@ describe("on a cluster", { skip: CLUSTER ? false : "TASKSLOT_CLUSTER is not set"
 
   test("a worker on one client runs what another has pushed", async () => {
     const name = newName();
-    const [one, other] = [new ShardedQueue(await clusterOf("ioredis"), name, { shards: 5 }), new ShardedQueue(await clusterOf("node-redis"), name, { shards: 5 })];
+    const [one, other] = [
+      new ShardedQueue(await clusterOf("ioredis"), name, { shards: 5 }),
+      new ShardedQueue(await clusterOf("node-redis"), name, { shards: 5 }),
+    ];
     const worker = new Worker(other, [add]);
     const run = worker.run({ signals: false });
-    await until("a few tasks are done", async () => (await one.value(await one.push(add.with(1, 1)), { blockMs: 10_000 })) === 2);
+    await until(
+      "a few tasks are done",
+      async () => (await one.value(await one.push(add.with(1, 1)), { blockMs: 10_000 })) === 2,
+    );
     await worker.close();
     await run;
     one.close();
@@ -106,7 +130,10 @@ describe("on a cluster", { skip: CLUSTER ? false : "TASKSLOT_CLUSTER is not set"
 /** The number of commands that went to a node without their key (from Redis 6.2 on). */
 async function moved(client: Client): Promise<number> {
   let sum = 0;
-  const nodes = "nodes" in client ? (client as unknown as { nodes(role: string): { info(part: string): Promise<string> }[] }).nodes("master") : [];
+  const nodes =
+    "nodes" in client
+      ? (client as unknown as { nodes(role: string): { info(part: string): Promise<string> }[] }).nodes("master")
+      : [];
   for (const node of nodes) sum += Number(/errorstat_MOVED:count=(\d+)/.exec(await node.info("errorstats"))?.[1] ?? 0);
   return sum;
 }

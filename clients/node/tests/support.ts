@@ -123,7 +123,10 @@ export class Proxy {
       far.write(bytes);
     });
     far.on("data", (bytes) => isLost() || near.write(bytes));
-    for (const [one, other] of [[near, far], [far, near]] as const) {
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       this.#sockets.add(one);
       one.on("error", () => undefined);
       one.on("close", () => other.destroy());

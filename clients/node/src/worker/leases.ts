@@ -138,7 +138,9 @@ export class Leases {
     this.remove(context);
     const isCancelled = answer === -3;
     context.stop(isCancelled ? new CancelAsked("the task was cancelled") : new LeaseLost("the task's lease has ended"));
-    this.#log(`task ${context.task.id} ${isCancelled ? "was cancelled" : "lost its lease"}: its function is asked to stop`);
+    this.#log(
+      `task ${context.task.id} ${isCancelled ? "was cancelled" : "lost its lease"}: its function is asked to stop`,
+    );
   }
 }
 

@@ -79,7 +79,8 @@ export function ofValue(context: TaskContext, value: unknown, retainMs: number |
   let result: string | undefined;
   try {
     result = value === undefined || value === null ? undefined : JSON.stringify(value);
-    if (value !== undefined && value !== null && result === undefined) throw new TypeError(`JSON has no ${typeof value}`);
+    if (value !== undefined && value !== null && result === undefined)
+      throw new TypeError(`JSON has no ${typeof value}`);
   } catch (error) {
     return failed(context, `the result can't be written as JSON: ${(error as Error).message}`, { dead: true });
   }
@@ -90,7 +91,15 @@ export function ofValue(context: TaskContext, value: unknown, retainMs: number |
     else await queue.ack(context.task, said);
   };
   // A full server finishes the task without keeping it. Callers that already wait still get the result.
-  return { kind: "done", value, send: (queue) => inFullServer(() => ack(queue, kept), () => ack(queue, 0)) };
+  return {
+    kind: "done",
+    value,
+    send: (queue) =>
+      inFullServer(
+        () => ack(queue, kept),
+        () => ack(queue, 0),
+      ),
+  };
 }
 
 /** The outcome of an error; undefined if the lease is lost, so that nothing can be reported. */
@@ -99,7 +108,8 @@ export function ofError(context: TaskContext, error: unknown): Outcome | undefin
   if (error instanceof GiveBack) return givenBack(context, error.how);
   if (error instanceof Fail) return failed(context, error.message, error.how);
   // A requeue ends a cancelled task, like a fail, but without an error: the function stopped as it was asked to.
-  const isAbort = error === context.signal.reason || error instanceof CancelAsked || (error as Error)?.name === "AbortError";
+  const isAbort =
+    error === context.signal.reason || error instanceof CancelAsked || (error as Error)?.name === "AbortError";
   if (context.cancelled && isAbort) return givenBack(context, {});
   // A result that is gone does not come back.
   return failed(context, described(error), { dead: error !== undefined && error === context.missing });
@@ -123,8 +133,12 @@ function givenBack(context: TaskContext, how: Omit<FailSettings, "dead">): Outco
   return {
     kind: "given back",
     send: async (queue) => {
-      const requeue = (progress: Data | undefined): Promise<unknown> => queue.requeue(context.task, { ...how, progress });
-      await inFullServer(() => requeue(how.progress), () => requeue(undefined));
+      const requeue = (progress: Data | undefined): Promise<unknown> =>
+        queue.requeue(context.task, { ...how, progress });
+      await inFullServer(
+        () => requeue(how.progress),
+        () => requeue(undefined),
+      );
     },
   };
 }

@@ -225,7 +225,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   /** Send an outcome, and again while the server is away. The lease is extended meanwhile, if possible. */
   async #answer(context: TaskContext, outcome: Outcome): Promise<void> {
     const outage = new Outage(this.#log);
-    for (let sent = outcome; !context.isAbandoned; ) {
+    for (let sent = outcome; !context.isAbandoned;) {
       try {
         const nextMs = await sent.send(this.#queue);
         this.#tell(context.task, sent, nextMs ?? 0);
@@ -275,7 +275,9 @@ export class Worker extends EventEmitter<WorkerEvents> {
     try {
       await this.#queue.requeueMany(contexts.map(({ task }) => task));
     } catch (error) {
-      this.#log(`${contexts.length} tasks can't be requeued and come back when their leases end: ${(error as Error).message}`);
+      this.#log(
+        `${contexts.length} tasks can't be requeued and come back when their leases end: ${(error as Error).message}`,
+      );
     }
     for (const context of contexts) {
       context.stop(new LeaseLost("the worker stops and has given the task back"));
