@@ -128,10 +128,10 @@ interface NodeRedis {
 // By the types of RESP: bulk strings as Buffers, maps as flat arrays.
 const AS_BUFFERS = { typeMapping: { 36: Buffer, 37: Array } };
 
-function overNodeRedis(client: NodeRedis): Connection {
+function overNodeRedis(client: NodeRedis, isOwn = false): Connection {
   return {
     send(words) {
-      if (!client.isOpen) return Promise.reject(new TypeError("the client is closed: call its connect() first"));
+      if (!client.isOpen) return Promise.reject(isOwn ? new Error("the connection is closed") : NOT_OPEN());
       const args = words.map((word) => (word instanceof Uint8Array ? bufferOf(word) : String(word)));
       if (client.masters) return client.sendCommand(args[1], false, args, AS_BUFFERS);
       return client.getSentinelNode
@@ -154,10 +154,13 @@ function overNodeRedis(client: NodeRedis): Connection {
         }
         throw error;
       }
-      return { ...overNodeRedis(own), close };
+      return { ...overNodeRedis(own, true), close };
     },
   };
 }
+
+/** A client that its owner has not opened, or has closed, stays so: trying again would not help. */
+const NOT_OPEN = (): Error => new TypeError("the client is closed: call its connect() first");
 
 /** Options with which a client of one server gives up at once, instead of waiting until the server is back. */
 function once(client: NodeRedis): object {

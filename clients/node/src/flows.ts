@@ -104,7 +104,8 @@ export function planned(flow: Step | Several, common: StepOptions, outer: number
   const parts: { places: number[]; options: StepOptions; parents: readonly number[]; like: string }[] = [];
   for (const place of order) {
     const { step: one, parents, isParent } = at(place);
-    const options = { ...(isParent ? { retainMs: RETAIN_MS } : {}), ...common, ...one.options };
+    const options: StepOptions = { ...common, ...one.options };
+    if (isParent) options.retainMs ??= RETAIN_MS;
     const like = JSON.stringify([parents, Object.entries(options).sort()]);
     const last = parts.at(-1);
     if (last?.like === like && last.places.length < mostAtOnce(parents.length || outer)) last.places.push(place);

@@ -48,6 +48,22 @@ test("groups, tokens and batches go to the shards that the Python library gives 
 
 const PLACES = ["0", "3", "0", "4"];
 
+test("the shards of names are those of the worker protocol's test vectors", async () => {
+  const queue = shardedOf(await clientOf(), 48);
+  const vectors = {
+    "123456789": [19, 19],
+    acme: [8, 8],
+    "order:7": [16, 16],
+    "{acme}import-7": [24, 8],
+    "a{}b": [14, 14],
+    Zoë: [28, 28],
+  };
+  for (const [name, [group, batch]] of Object.entries(vectors)) {
+    assert.equal((await queue.push("x", { group: name })).id.split("/")[0], `${group}`, name);
+    assert.equal((await queue.openBatch(name, "x")).id.split("/")[0], `${batch}`, name);
+  }
+});
+
 test("tasks without a name spread evenly", async () => {
   const queue = shardedOf(await clientOf(), 4);
   for (let n = 0; n < 80; n++) await queue.push(`${n}`);

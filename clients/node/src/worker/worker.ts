@@ -51,7 +51,7 @@ type AnyTask = TaskFunction<never, unknown>;
  *
  *     const send = task("mail.send", async (to: string) => { … });
  *     const worker = new Worker(queue, [send], { concurrency: 8 });
- *     process.exitCode = (await worker.run()) ? 1 : 0; // until SIGTERM, Ctrl-C or close()
+ *     process.exit((await worker.run()) ? 1 : 0); // until SIGTERM, Ctrl-C or close()
  *
  * The value that a function returns is the task's result, as JSON. An error is a failed attempt; throw `Fail` to control
  * the next one, and `GiveBack` to requeue the task. Named arguments come as the last argument, an object. Delivery is
@@ -226,10 +226,9 @@ export class Worker extends EventEmitter<WorkerEvents> {
   async #answer(context: TaskContext, outcome: Outcome): Promise<void> {
     const outage = new Outage(this.#log);
     for (let sent = outcome; !context.isAbandoned;) {
+      let nextMs: number | void;
       try {
-        const nextMs = await sent.send(this.#queue);
-        this.#tell(context.task, sent, nextMs ?? 0);
-        return;
+        nextMs = await sent.send(this.#queue);
       } catch (error) {
         if (error instanceof LeaseLost) {
           this.#log(`task ${context.task.id}: its lease had ended, so its outcome is dropped`);
@@ -239,7 +238,10 @@ export class Worker extends EventEmitter<WorkerEvents> {
         else if (error instanceof TaskslotError && !(sent.kind === "failed" && sent.dead)) {
           sent = failed(context, `the server refused the outcome: ${error.message}`, { dead: true });
         } else throw error;
+        continue;
       }
+      this.#tell(context.task, sent, nextMs ?? 0);
+      return;
     }
   }
 
@@ -263,27 +265,28 @@ export class Worker extends EventEmitter<WorkerEvents> {
     const timer = setTimeout(() => this.#wake(), Math.min(this.#graceMs + 1, 2 ** 31 - 1));
     while (this.#running.size && !this.#stopNow.signal.aborted && performance.now() < endsAt) await this.#next();
     clearTimeout(timer);
-    const left = [...this.#running.values()];
-    await this.#giveBack(left);
-    this.#givenBack = left.length;
+    this.#givenBack = await this.#giveBack([...this.#running.values()]);
     this.#leases.close();
   }
 
-  async #giveBack(contexts: readonly TaskContext[]): Promise<void> {
-    if (!contexts.length) return;
+  /** Requeue tasks, and abort their signals. Returns how many were still this worker's. */
+  async #giveBack(contexts: readonly TaskContext[]): Promise<number> {
+    if (!contexts.length) return 0;
     for (const context of contexts) context.isAbandoned = true;
+    let answers: number[] = [];
     try {
-      await this.#queue.requeueMany(contexts.map(({ task }) => task));
+      answers = await this.#queue.requeueMany(contexts.map(({ task }) => task));
     } catch (error) {
-      this.#log(
-        `${contexts.length} tasks can't be requeued and come back when their leases end: ${(error as Error).message}`,
-      );
+      const why = (error as Error).message;
+      this.#log(`${contexts.length} tasks can't be requeued and come back when their leases end: ${why}`);
+      answers = contexts.map(() => 1);
     }
     for (const context of contexts) {
       context.stop(new LeaseLost("the worker stops and has given the task back"));
       this.#leases.remove(context);
       this.#running.delete(context.task.handle);
     }
+    return answers.filter((answer) => answer === 1).length;
   }
 
   /** Wait until a task ends, or the worker is told to stop. */
