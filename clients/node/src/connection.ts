@@ -143,15 +143,13 @@ function overNodeRedis(client: NodeRedis, isOwn = false): Connection {
         client.masters ? { ...startingAt(client), minimizeConnections: true } : once(client),
       );
       own.on("error", () => undefined); // each command reports it
-      const close = (): void => own.destroy();
+      const close = (): void => {
+        if (own.isOpen) own.destroy(); // it throws if it is closed already
+      };
       try {
         await own.connect();
       } catch (error) {
-        try {
-          close();
-        } catch {
-          // it never opened
-        }
+        close();
         throw error;
       }
       return { ...overNodeRedis(own, true), close };

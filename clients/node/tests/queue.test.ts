@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import {
+  type PushOptions,
   type Queue,
   CancelAsked,
   LeaseLost,
@@ -268,24 +269,26 @@ test("a call is the envelope of all languages", () => {
   assert.throws(() => `${call("f", 1n)}`, TypeError);
 });
 
-test("a result that is not kept reaches those who wait, over the ends of slices", async () => {
+/** Wait for results of `count` tasks, longer than a slice, and end the tasks. */
+async function waitForAll(count: number, options: PushOptions): Promise<void> {
   const queue = await newQueue();
   const waits = [];
-  const tasks = [];
-  for (let n = 0; n < 40; n++) {
-    // More than there are connections for waits, so some take turns; those ask for kept results.
-    waits.push(queue.result(await queue.push(`${n}`, n < 20 ? {} : { retainMs: 60_000 }), { blockMs: 20_000 }));
-    tasks.push(...(await queue.claim()));
-  }
-  const passed = Date.now();
-  await until("a slice has ended", () => Date.now() - passed > 1100);
+  for (let n = 0; n < count; n++) waits.push(queue.result(await queue.push(`${n}`, options), { blockMs: 20_000 }));
+  const all = Promise.all(waits);
+  all.catch(() => undefined); // it is awaited below
+  const tasks = await queue.claim(count);
+  const began = Date.now();
+  await until("a slice has ended", () => Date.now() - began > 1100);
   for (const task of tasks) await queue.ack(task, { result: task.payload });
-  const ends = await Promise.all(waits);
   assert.deepEqual(
-    ends.map((one) => Number(one?.value)),
-    Array.from({ length: 40 }, (_, n) => n),
+    (await all).map((one) => Number(one?.value)),
+    Array.from({ length: count }, (_, n) => n),
   );
-});
+}
+
+test("a result that is not kept reaches those who wait, over the ends of slices", () => waitForAll(20, {}));
+
+test("more waits than there are connections take turns", () => waitForAll(40, { retainMs: 60_000 }));
 
 for (const kind of ["ioredis", "node-redis"] as const) {
   test(`a push whose reply is lost is sent again, and adds nothing (${kind})`, async () => {

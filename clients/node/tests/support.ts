@@ -62,7 +62,7 @@ export function newName(): string {
 
 /** An empty queue, closed when the tests of the file are over. */
 export async function newQueue(kind: Kind = "ioredis", port?: number): Promise<Queue> {
-  const queue = new Queue(await clientOf(kind, port), newName());
+  const queue = new Queue(await clientOf(kind, port), newName(), { patienceMs: 60_000 });
   open.push(() => queue.close());
   return queue;
 }

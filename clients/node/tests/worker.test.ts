@@ -189,7 +189,7 @@ describe("a worker", { concurrency: 8 }, () => {
         await until("it is gone", async () => (await queue.get(id)) === null);
         assert.ok(reason instanceof CancelAsked);
       },
-      { leaseMs: 600 },
+      { leaseMs: 3000 },
     );
   });
 
@@ -216,7 +216,7 @@ describe("a worker", { concurrency: 8 }, () => {
         assert.equal((await queue.get(id))?.failures, 0);
         assert.ok(log.some((line) => /^task \S+ lost its lease: its function is asked to stop$/.test(line)));
       },
-      { leaseMs: 600 },
+      { leaseMs: 3000 },
     );
   });
 
