@@ -115,6 +115,13 @@ impl Name {
         }
     }
 
+    fn id(self) -> TaskId {
+        match self {
+            Name::Handle(handle) => handle.id,
+            Name::Id(id) => id,
+        }
+    }
+
     /// The number of the lease; 0 if there is none.
     fn lease(self) -> u64 {
         match self {
@@ -132,9 +139,9 @@ impl<'a> Delivery<'a> {
 
     /// A task claimed with NOACK, which is finished by it. Its last delivery is not counted in the queue yet, so it is
     /// added here.
-    pub fn taken(task: Given<'a>) -> Delivery<'a> {
+    pub fn taken(task: Given<'a>, id: TaskId) -> Delivery<'a> {
         let deliveries = task.deliveries.saturating_add(1);
-        Delivery { name: Name::Id(task.id), task: Given { deliveries, retain_ms: None, ..task } }
+        Delivery { name: Name::Id(id), task: Given { deliveries, retain_ms: None, ..task } }
     }
 
     /// The bytes of payload, headers, group, progress and relations.
@@ -164,7 +171,7 @@ impl<'a> Delivery<'a> {
         map.integer("priority", task.priority);
         map.text("group", task.group);
         reply_headers(map.field("headers"), &Headers(task.headers).pairs());
-        map.number("enqueued", task.id.ms);
+        map.number("enqueued", self.name.id().ms);
         map.number("deadline", task.deadline.map_or(0, |deadline| deadline.0));
         map.integer("failures", task.failures);
         map.integer("stalls", task.stalls);
@@ -218,9 +225,8 @@ impl OwnedDelivery {
     pub fn as_delivery(&self) -> Delivery<'_> {
         let (payload, headers, group) = (&*self.payload, &*self.headers, &*self.group);
         let relations = self.relations.as_ref().map(|relations| Box::new(relations.as_relations()));
-        let Given { id, priority, deliveries, failures, stalls, deadline, retain_ms, .. } = self.task;
+        let Given { priority, deliveries, failures, stalls, deadline, retain_ms, .. } = self.task;
         let task = Given {
-            id,
             payload,
             headers,
             group,
@@ -239,6 +245,6 @@ impl OwnedDelivery {
 
 /// A task without what it borrows.
 fn without_texts(task: &Given<'_>) -> Given<'static> {
-    let Given { id, priority, deliveries, failures, stalls, deadline, retain_ms, .. } = *task;
-    Given { id, priority, deliveries, failures, stalls, deadline, retain_ms, ..Given::default() }
+    let Given { priority, deliveries, failures, stalls, deadline, retain_ms, .. } = *task;
+    Given { priority, deliveries, failures, stalls, deadline, retain_ms, ..Given::default() }
 }

@@ -298,6 +298,11 @@ fn a_task_of_a_batch_waits_for_held_tasks_of_the_batch_only() {
         Some(Refusal::Circular),
         "one that waits for its callback"
     );
+    s.opens("c", "other end").push_into("c", "y");
+    s.push_after_with("elsewhere", &["y"], wait, When::Now, into("c"));
+    assert_eq!(refused(&s, &["elsewhere"]), Some(Refusal::Circular), "one of another batch");
+    assert!(s.deletes_batch("c"));
+    s.cancels("elsewhere").cancels("y");
     assert_eq!(refused(&s, &["ready", "x", "inside"]), None);
     s.closes_batch("b").drains(&["ready", "x"]).ticks().drains(&["inside"]).ticks().drains(&["end"]).ticks();
     s.is_ready("outside");

@@ -14,6 +14,7 @@ use taskslot_engine::{
 };
 
 use crate::copies::{Dice, digest, load, load_given_up, save};
+use crate::properties::{bits_of, times};
 use crate::sample::{effect, live, lives_on};
 use crate::story::story;
 
@@ -181,9 +182,9 @@ fn a_stored_queue_with_a_flipped_bit_is_refused_or_lives_on() {
         let is_dull = |at: usize| {
             chunk.get(at.saturating_sub(16)..at + 16).is_some_and(|c| c.iter().all(|&b| b == c[0]))
         };
-        for bit in (0..chunk.len() * 8).filter(|bit| !is_dull(bit / 8)) {
+        for (byte, bit) in (0..chunk.len()).filter(|byte| !is_dull(*byte)).flat_map(bits_of) {
             let mut flipped = chunk.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
+            flipped[byte] ^= 1 << bit;
             match load(&with(&stored, at, &flipped)) {
                 Err(_) => refused += 1,
                 Ok(queue) => {
@@ -200,7 +201,7 @@ fn a_stored_queue_with_a_flipped_bit_is_refused_or_lives_on() {
 fn a_stored_queue_with_random_bytes_is_refused_or_lives_on() {
     let stored = save(&live(&mut |_, _| {}));
     let mut dice = Dice(4);
-    for _ in 0..20_000 {
+    for _ in 0..4000 * times() {
         let at = dice.below(stored.len() as u64) as usize;
         let mut chunk = stored[at].clone();
         for _ in 0..=dice.below(4) {
@@ -775,7 +776,7 @@ fn a_table_with_a_repeated_key_is_refused() {
             assert_stays_as_it_is(&with(&stored, at, &twice), &format!("{twice:x?}"));
             // One key with two values.
             for byte in (chunk.len()..twice.len()).filter(|_| twice.len() < 4000) {
-                for bit in 0..8 {
+                for (byte, bit) in bits_of(byte) {
                     let mut flipped = twice.clone();
                     flipped[byte] ^= 1 << bit;
                     assert_stays_as_it_is(&with(&stored, at, &flipped), &format!("{flipped:x?}"));
@@ -793,10 +794,11 @@ fn a_damaged_queue_that_was_given_up_stays_as_it_is() {
     for stored in [save(&live(&mut |_, _| {})), with_tokens(), with_waits()] {
         for (at, chunk) in stored.iter().enumerate() {
             let step = if chunk.len() > 2000 { 7 } else { 1 };
-            for bit in (0..chunk.len() * 8).step_by(step) {
+            for (byte, bit) in (0..chunk.len()).flat_map(bits_of).step_by(step) {
                 let mut flipped = chunk.clone();
-                flipped[bit / 8] ^= 1 << (bit % 8);
-                assert_stays_as_it_is(&with(&stored, at, &flipped), &format!("bit {bit} of chunk {at}"));
+                flipped[byte] ^= 1 << bit;
+                let what = format!("bit {bit} of byte {byte} of chunk {at}");
+                assert_stays_as_it_is(&with(&stored, at, &flipped), &what);
             }
         }
     }

@@ -9,6 +9,7 @@ use taskslot_engine::{
 };
 
 use crate::copies::{Dice, first_effect, load, replicate, save};
+use crate::properties::bits_of;
 use crate::sample::{START, effect, live, lives_on};
 use crate::story::{Story, story};
 
@@ -161,9 +162,9 @@ fn an_effect_with_a_flipped_bit_is_refused_or_leaves_a_queue_that_lives_on() {
     let mut dice = Dice(5);
     let (mut refused, mut accepted) = (0, 0);
     for (before, bytes, payloads) in steps() {
-        for bit in 0..bytes.len() * 8 {
+        for (byte, bit) in (0..bytes.len()).flat_map(bits_of) {
             let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
+            flipped[byte] ^= 1 << bit;
             let mut queue = before.clone();
             match receives(&mut queue, &flipped, &payloads) {
                 Err(_) => refused += 1,

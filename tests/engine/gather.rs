@@ -1,7 +1,7 @@
 //! What a claim would get now, for workers that wait for more tasks: in queues with groups and limits. In plain
 //! queues it is compared with each claim of the random histories.
 
-use taskslot_engine::{Claim, ClaimTurns, Claimable, Event, Gate, GroupLimits, GroupRate, Options};
+use taskslot_engine::{Claim, ClaimTurns, Claimable, Event, Gate, GroupLimits, GroupRate, Options, Set};
 
 use crate::story::{Story, story};
 
@@ -80,6 +80,14 @@ fn a_batch_is_as_old_as_its_oldest_task() {
 }
 
 #[test]
+fn a_suspect_makes_a_batch_of_its_own() {
+    let mut s = story();
+    s.push("p").claims("p").passes(30_000).claims("p").passes(30_000).passes(1000).push("a");
+    assert!(is_full(&s, 5), "it is delivered alone");
+    assert_eq!(got(&s, 5), 1);
+}
+
+#[test]
 fn a_paused_queue_has_no_batch() {
     let mut s = story();
     push(&mut s, "", 3);
@@ -99,6 +107,12 @@ fn bytes_of_other_tasks_fill_no_batch() {
     assert!(s.queue.may_fill(&claim(4)), "one of five bytes is more");
     s.reloads();
     assert!(!s.queue.may_fill(&claim(1000)) && s.queue.may_fill(&claim(4)), "after a load too");
+    let to = Set { payload: Some(&[7; 500]), ..Set::default() };
+    let event = s.queue.set(s.now, &[s.id("ready")], &to).unwrap().unwrap();
+    assert!(
+        s.apply(&event).queue.may_fill(&claim(400)),
+        "a changed payload is longer than all that were pushed"
+    );
 }
 
 #[test]

@@ -27,6 +27,13 @@ pub fn times() -> u64 {
     number("TASKSLOT_TIMES").unwrap_or(1)
 }
 
+/// The bits of a byte to flip. In a plain run two of them, which differ from byte to byte, so that each kind of field
+/// meets each bit somewhere; in a longer one all.
+pub fn bits_of(byte: usize) -> impl Iterator<Item = (usize, usize)> {
+    let (first, count) = if times() > 1 { (0, 8) } else { (byte * 3, 2) };
+    (0..count).map(move |n| (byte, (first + 5 * n) % 8))
+}
+
 /// Runs histories of `length` steps, one seed after the other, until there are `steps` in all.
 fn histories(first: u64, steps: u64, length: u64, depth: Depth) {
     let only = number("TASKSLOT_SEED");

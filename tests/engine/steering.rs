@@ -1,8 +1,8 @@
 //! What administrators do to tasks: pausing a group, removing tasks by age and by id, retrying the dead of a group.
 
 use taskslot_engine::{
-    After, Cursor, Event, GroupLimits, GroupRate, HeldBy, Limit, Listing, OnDead, Options, Pause, Push, Rate,
-    Refusal, Retry, TaskId, TaskState, When,
+    After, Claim, Cursor, Event, GroupLimits, GroupRate, HeldBy, Limit, Listing, OnDead, Options, Pause,
+    Push, Rate, Refusal, Retry, Set, TaskId, TaskState, When,
 };
 
 use crate::copies::{digest, first_effect};
@@ -56,6 +56,7 @@ fn a_paused_group_gives_no_tasks_and_others_go_on() {
     let mut s = story();
     s.push_with("a1", None, in_group("a")).push_with("b1", None, in_group("b")).push("none");
     s.holds_group("a", None).is_held_by("a", Some(HeldBy::Pause)).is_held_by("b", None);
+    assert_eq!(s.claim(&Claim { group: Some(b"a"), ..Claim::default() }), [""; 0], "not by its name either");
     s.drains(&["b1", "none"]).claims_nothing();
     s.push_with("a2", None, in_group("a")).claims_nothing();
     s.lets_group_go("a").is_held_by("a", None).drains(&["a1", "a2"]);
@@ -192,6 +193,7 @@ fn old_tasks_are_removed_by_the_time_they_have_been_in_their_state() {
 #[test]
 fn a_search_for_old_tasks_goes_on_where_it_stopped() {
     let mut s = story();
+    s.push("first");
     let push = Push { due: None, options: Options::default(), payloads: &[b"x" as &[u8]; 1000] };
     let delayed = Push { due: Some(taskslot_engine::Due::Clock(s.in_ms(90_000))), ..push };
     for push in [push; 24].into_iter().chain([Push { payloads: &delayed.payloads[..5], ..delayed }]) {
@@ -200,7 +202,11 @@ fn a_search_for_old_tasks_goes_on_where_it_stopped() {
     }
     s.clock_shows(1000);
     s.purges_old(TaskState::Delayed, 1000, 0).purges_old(TaskState::Delayed, 1000, 0);
-    s.purges_old(TaskState::Delayed, 1000, 5).purges_old(TaskState::Delayed, 1000, 0);
+    // One that it has passed by is found too, once it begins again.
+    let later = Set { when: Some(When::After(90_000)), ..Set::default() };
+    let event = s.queue.set(s.now, &[s.id("first")], &later).unwrap().unwrap();
+    s.apply_unchecked(&event);
+    s.purges_old(TaskState::Delayed, 1000, 6).purges_old(TaskState::Delayed, 1000, 0);
     let before = s.queue.count(TaskState::Ready);
     for _ in 0..24 {
         s.purges_old(TaskState::Ready, 1000, 1000);
@@ -243,7 +249,7 @@ fn the_few_dead_of_a_group_among_many_are_found_by_repetition() {
         let event = s.queue.push(s.now, &push(group)).unwrap();
         s.apply_unchecked(&event);
     }
-    let claim = taskslot_engine::Claim { count: 30_000, ..taskslot_engine::Claim::default() };
+    let claim = Claim { count: 30_000, ..Claim::default() };
     while let Some(event) = s.queue.claim(s.now, &mut || 7, &claim).unwrap() {
         s.apply_unchecked(&event);
         let Event::Claimed { leases, .. } = &event else { panic!("{event:?}") };

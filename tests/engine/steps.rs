@@ -64,6 +64,12 @@ fn a_step_finds_the_bytes_of_the_task_before_it() {
     // Of a retained task the bytes stay until a push needs them.
     step(&mut s, &long, Some(60_000), &long, Options::default()).unwrap();
     assert_eq!((s.queue.count(TaskState::Done), s.queue.count(TaskState::Ready)), (0, 1));
+    // What it had reported goes with it.
+    let mut s = story();
+    s.push("a").claims("a").reports("a", &"z".repeat(100));
+    let full = i64::try_from(s.queue.record_bytes()).unwrap();
+    s.config("max-bytes", full);
+    step(&mut s, "a", None, &"y".repeat(101), Options::default()).unwrap();
 }
 
 #[test]

@@ -18,6 +18,7 @@ from ._async.sharded import AsyncShardedQueue
 from ._sync.batch import Batch
 from ._sync.queue import Queue
 from ._sync.sharded import ShardedQueue
+from .app import App, AppTask, Pushed
 from .calls import call
 from .codecs import JSON, MSGPACK, Codec
 from .commands import (
@@ -33,16 +34,20 @@ from .errors import (
     CancelAsked,
     LeaseLost,
     NotDone,
+    NotEnded,
     OutOfMemory,
     Paused,
     QueueBroken,
     QueueFull,
     Refused,
+    TaskDead,
     TaskslotError,
+    TimedOut,
     UnknownTask,
     WrongType,
 )
 from .flows import Flow, chain, chord, group, step
+from .middleware import Middleware
 from .replies import (
     Answer,
     BatchCounts,
@@ -70,6 +75,8 @@ Running = TaskContext
 
 __all__ = [
     "Answer",
+    "App",
+    "AppTask",
     "AsyncBatch",
     "AsyncQueue",
     "AsyncShardedQueue",
@@ -92,11 +99,14 @@ __all__ = [
     "Load",
     "MSGPACK",
     "Meta",
+    "Middleware",
     "Next",
     "NotDone",
+    "NotEnded",
     "OutOfMemory",
     "Paused",
     "PushOptions",
+    "Pushed",
     "Queue",
     "QueueBroken",
     "QueueFull",
@@ -110,11 +120,13 @@ __all__ = [
     "StepOptions",
     "Task",
     "TaskContext",
+    "TaskDead",
     "TaskError",
     "TaskId",
     "TaskOptions",
     "TaskView",
     "TaskslotError",
+    "TimedOut",
     "UnknownTask",
     "Worker",
     "WorkerView",

@@ -45,6 +45,7 @@ class MessagePack:
     """
 
     name = "MessagePack"
+    has_bytes = True
 
     def dumps(self, value: Any, /) -> bytes:
         """Write a value."""

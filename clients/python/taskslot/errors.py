@@ -55,6 +55,26 @@ class NotDone(TaskslotError):
         self.state = state
 
 
+class NotEnded(NotDone, TimeoutError):
+    """The task has not ended within the time that `result` waited."""
+
+
+class TaskDead(NotDone):
+    """The task whose result is needed is dead. `error` says what was raised, `traceback` where, if that is known."""
+
+    def __init__(self, task: str, error: str | None, traceback: str | None = None) -> None:
+        super().__init__(f"task {task} is dead: {error}" if error else f"task {task} is dead", "dead")
+        self.task = task
+        self.error = error
+        self.traceback = traceback
+        if traceback:
+            self.add_note(f"In the worker:\n{traceback}")
+
+
+class TimedOut(TaskslotError, TimeoutError):
+    """The function of the running task has taken longer than its `timeout_ms`."""
+
+
 class Refused(TaskslotError):
     """The server refused the command for another reason, usually a bad argument (`ERR`). Nothing was changed."""
 

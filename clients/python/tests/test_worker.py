@@ -14,6 +14,7 @@ import valkey
 from harness.server import wait_until
 from harness.worker_thread import Gate, WorkerThread
 from taskslot import MSGPACK, Fail, GiveBack, Queue, Refused, ShardedQueue, Worker, WrongType, current
+from taskslot.tracebacks import parted
 
 
 @pytest.fixture(params=["sync", "async under run", "async under serve"])
@@ -137,7 +138,7 @@ def test_what_a_plain_function_returns_to_be_awaited_is_awaited(queue, where):
         assert ended(queue, queue.push(adds.call(1, right=2))).value == b"3"
         assert ended(queue, queue.push(promises.call())).value == b'"kept"'
         failed = queue.push(breaks.call(), attempts=1)
-        assert ended(queue, failed).error == "ValueError: late"
+        assert parted(ended(queue, failed).error)[0] == "ValueError: late"
         waiting = queue.push(waits.call(), lease_ms=300)
         wait_until(lambda: queue.get(waiting).progress == b"here", "it runs")
         queue.cancel(waiting)
@@ -190,7 +191,9 @@ def test_an_exception_is_a_failure_and_the_worker_continues(queue, how, error):
         wait_until(lambda: queue.get(failed).state == "delayed", "it has failed")
         assert ended(queue, queue.push(task.call(False))).state == "done"
     view = queue.get(failed)
-    assert view.error == (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    what, trace = parted(view.error)
+    assert what == (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    assert trace.endswith("raise error")
     assert view.failures == 1
 
 
@@ -259,7 +262,7 @@ def test_an_outcome_that_cannot_be_reported_is_a_failure_and_frees_the_place(que
             log.removeFilter(refuse)
         third = ended(queue, queue.push(work.call()))
     for end in (first, second, third):
-        assert (end.state, end.error) == ("dead", "Mean")
+        assert (end.state, parted(end.error)[0]) == ("dead", "Mean")
     assert queue.info().failed == 3
 
 

@@ -11,7 +11,7 @@ import redis
 import taskslot
 from taskslot import JSON, MSGPACK, AsyncQueue, Queue, Worker
 from taskslot.calls import BadPayload, Call
-from taskslot.worker.outcomes import described
+from taskslot.tracebacks import described
 
 
 @pytest.fixture

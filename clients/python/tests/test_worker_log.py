@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import threading
 
@@ -23,6 +24,13 @@ def heard(caplog):
 def lines_with(caplog, words):
     """The lines that contain a text."""
     return [record.getMessage() for record in caplog.records if words in record.getMessage()]
+
+
+def failures(caplog):
+    """The lines about failures, without the time that the function took, which each of them has."""
+    parts = [line.partition(" after ") for line in lines_with(caplog, "failed after")]
+    assert all(re.match(r"[\d.]+ m?s \(", rest) for _, _, rest in parts)
+    return [before + rest[rest.index(" (") :] for before, _, rest in parts]
 
 
 def test_a_worker_logs_its_queue_places_and_functions_at_the_start(queue, caplog):
@@ -51,11 +59,11 @@ def test_a_failure_says_what_happens_next(queue, caplog):
         assert queue.result(task, block_ms=20_000).state == "dead"
         wait_until(lambda: len(lines_with(caplog, "failed")) == 4, "all four are logged")
     begin, error = f"task {task}, f, failed", "ValueError: no such address"
-    assert lines_with(caplog, "failed") == [
-        f"{begin} (failure 1 of 4), retrying in 0.05 s: {error}",
-        f"{begin} (failure 2 of 4), retrying in 0.1 s: {error}",
-        f"{begin} (failure 3 of 4), retrying in 0.2 s: {error}",
-        f"{begin} (failure 4 of 4), now dead: {error}",
+    assert failures(caplog) == [
+        f"{begin} (attempt 1 of 4, again in 0.05 s): {error}",
+        f"{begin} (attempt 2 of 4, again in 0.1 s): {error}",
+        f"{begin} (attempt 3 of 4, again in 0.2 s): {error}",
+        f"{begin} (attempt 4 of 4, now dead): {error}",
     ]
     traces = [record for record in caplog.records if "failed" in record.getMessage()]
     assert all(record.exc_info[0] is ValueError for record in traces)
@@ -71,11 +79,11 @@ def test_a_failure_is_logged_with_the_limit_of_its_task(queue, caplog):
     gone = queue.push(fails.call(True))
     with WorkerThread(worker):
         wait_until(lambda: len(lines_with(caplog, "failed")) == 3, "all are logged")
-    assert sorted(lines_with(caplog, "failed")) == sorted(
+    assert sorted(failures(caplog)) == sorted(
         [
-            f"task {own}, f, failed (failure 1 of 2), retrying in 3600 s: no",
-            f"task {endless}, f, failed (failure 1), retrying in 3600 s: no",
-            f"task {gone}, f, failed (failure 1 of 25), now dead: no",
+            f"task {own}, f, failed (attempt 1 of 2, again in 3600 s): no",
+            f"task {endless}, f, failed (attempt 1, again in 3600 s): no",
+            f"task {gone}, f, failed (attempt 1 of 25, now dead): no",
         ]
     )
 
@@ -108,7 +116,7 @@ def test_a_payload_that_cannot_be_read_is_one_line(queue, caplog):
     with WorkerThread(Worker(queue)):
         wait_until(lambda: lines_with(caplog, "now dead"), "it is logged")
     why = "BadPayload: the payload can't be read as JSON: JSONDecodeError"
-    assert lines_with(caplog, str(task)) == [f"task {task} failed (failure 1 of 25), now dead: {why}"]
+    assert lines_with(caplog, str(task)) == [f"task {task} failed (attempt 1 of 25, now dead): {why}"]
 
 
 def test_a_stop_logs_the_number_of_running_tasks(queue, caplog):

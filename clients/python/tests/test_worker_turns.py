@@ -14,6 +14,7 @@ from taskslot.replies import Task
 from taskslot.worker.answers import Answers
 from taskslot.worker.context import TaskContext
 from taskslot.worker.executor import Executor
+from taskslot.worker.hooks import Hooks
 from taskslot.worker.leases import Leases
 from taskslot.worker.outcomes import Done
 from taskslot.worker.places import Places
@@ -149,7 +150,7 @@ def test_a_task_whose_answer_is_sent_again_keeps_its_lease(queue, client, held):
     """The lease is extended at once: since the first answer was sent, nothing has extended it."""
     threads, places, stopped = Threads("test"), Places(1, together=True), threading.Event()
     leases = Leases(threads, lease_ms=600_000)
-    answers = Answers(threads, places, leases, stopped, lambda: None)
+    answers = Answers(threads, places, leases, stopped, lambda: None, Hooks([]))
     queue.push("a")
     context = TaskContext(queue.claim()[0], leases.wake, relations=Relations(queue, JSON))
     leases.open()

@@ -71,11 +71,10 @@ pub struct LeaseView<'a> {
     pub cancel_asked: bool,
 }
 
-/// What a worker gets of a task.
+/// What a worker gets of a task beside its id. It is moved for each task that is claimed, so it has at most 128 bytes:
+/// more would be copied by a call.
 #[derive(Debug, Clone, Default)]
 pub struct Given<'a> {
-    /// The task's id.
-    pub id: TaskId,
     /// The current payload.
     pub payload: &'a [u8],
     /// The current headers, encoded.
@@ -99,6 +98,8 @@ pub struct Given<'a> {
     /// What it has to do with other tasks; `None` for nothing, as most tasks.
     pub relations: Option<Box<Relations<'a>>>,
 }
+
+const _: () = assert!(size_of::<Given>() <= 128);
 
 /// Bytes that a shown task takes besides what users gave: names of fields, numbers and instants; approximately.
 const SHOWN_BYTES: usize = 600;
@@ -152,7 +153,6 @@ impl State {
         let Found { order, record, entry, .. } = self.find(id)?;
         let entry = entry.as_ref();
         let mut given = Given {
-            id,
             payload: record.payload,
             deliveries: entry.map_or(0, |entry| entry.deliveries),
             failures: entry.map_or(0, |entry| entry.failures),

@@ -84,7 +84,7 @@ impl Command for Ack {
             }
         }
         ending.check(&handles)?;
-        match (step, &handles) {
+        match (&step, &handles) {
             (Some(step), OneOrMany::One(handle)) => return step.run(ctx, key, handle, &ending),
             (Some(_), OneOrMany::Many(_)) => return Err(Error::Clash("HANDLES", "PUSH")),
             (None, _) => {}

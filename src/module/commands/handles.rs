@@ -108,13 +108,14 @@ where
 
     /// Works on one handle, and returns its integer. STALE and CANCELLED are errors.
     fn on(&mut self, txn: &mut Txn<'_, '_>, handle: &Handle) -> Result<i64, Error> {
-        match (self.decide)(txn.queue(), txn.now, handle) {
+        // Borrowed: an event is too large to be moved for nothing.
+        match &(self.decide)(txn.queue(), txn.now, handle) {
             Ok(event) => {
-                txn.commit(&event)?;
-                Ok((self.answer)(txn.now, &event))
+                txn.commit(event)?;
+                Ok((self.answer)(txn.now, event))
             }
             Err(Refusal::Gone) => Ok(GONE),
-            Err(refusal) => Err(refusal.into()),
+            &Err(refusal) => Err(refusal.into()),
         }
     }
 

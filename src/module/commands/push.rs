@@ -84,7 +84,8 @@ impl Command for Push {
         let mut args = Args::new(args);
         let key = args.next()?;
         let payload = args.take(1)?;
-        let (options, _) = read(&mut args, PUSH)?;
+        let mut options = PushOptions::default();
+        read(&mut args, PUSH, &mut options)?;
         let (id, count) = push_all(ctx, key, &options, payload)?;
         if options.unique.is_some() {
             ctx.reply().array(2);
@@ -154,7 +155,8 @@ impl Command for MPush {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let (options, tasks) = read(&mut args, MPUSH)?;
+        let mut options = PushOptions::default();
+        let tasks = read(&mut args, MPUSH, &mut options)?;
         let (first, count) = push_all(ctx, key, &options, tasks.ok_or(Error::Required("TASKS"))?)?;
         ctx.reply().array(count as usize);
         for nth in 0..u64::from(count) {
@@ -175,12 +177,13 @@ const MPUSH: &[&str] = &[
     "ONDEAD", "REQUEST", "TASKS",
 ];
 
-/// Reads options up to the end. If TASKS is among `known`, reads the payloads after it too.
+/// Reads options up to the end. If TASKS is among `known`, reads the payloads after it too and returns them.
 pub(super) fn read<'a>(
     args: &mut Args<'a>,
     known: &[&'static str],
-) -> Result<(PushOptions<'a>, Option<&'a [Arg<'a>]>), Error> {
-    let (mut options, mut tasks) = (PushOptions::default(), None);
+    options: &mut PushOptions<'a>,
+) -> Result<Option<&'a [Arg<'a>]>, Error> {
+    let mut tasks = None;
     while let Some(option) = args.option(known)? {
         match option {
             "TASKS" => {
@@ -194,7 +197,7 @@ pub(super) fn read<'a>(
     if tasks.map_or(0, <[_]>::len) * options.after.len() > WAITS_MAX {
         return Err(Error::Bad("TASKS times AFTER must be at most 10000"));
     }
-    Ok((options, tasks))
+    Ok(tasks)
 }
 
 /// Adds to the error of `UNTIL ms`, which is no option of its own, where it belongs.
@@ -242,12 +245,18 @@ fn push_all<'a>(
             txn.count_duplicate();
             return Ok(earlier);
         }
-        let event = match decide(txn.queue(), txn.now, options, payloads, None) {
-            Err(Refusal::Held(id)) => return found(txn, id, options, tasks),
-            pushed => pushed.inspect_err(|refusal| txn.count_refused(refusal))?,
+        let decided = decide(txn.queue(), txn.now, options, payloads, None);
+        // Borrowed: an event is too large to be moved for nothing.
+        let event = match &decided {
+            Ok(event) => event,
+            &Err(Refusal::Held(id)) => return found(txn, id, options, tasks),
+            &Err(refusal) => {
+                txn.count_refused(&refusal);
+                return Err(refusal.into());
+            }
         };
-        txn.commit_push(&event, tasks)?;
-        let (Event::Pushed { first, count, .. } | Event::PushedAfter { first, count, .. }) = event else {
+        txn.commit_push(event, tasks)?;
+        let &(Event::Pushed { first, count, .. } | Event::PushedAfter { first, count, .. }) = event else {
             return Err(Refusal::Exhausted.into());
         };
         if let Some(token) = options.request {

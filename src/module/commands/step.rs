@@ -53,14 +53,15 @@ impl<'a> Step<'a> {
     pub fn read(args: &mut Args<'a>) -> Result<Step<'a>, Error> {
         let payload = args.take(1)?;
         args.begin_options();
-        let (options, _) = push::read(args, PUSH).map_err(with_hint)?;
+        let mut options = PushOptions::default();
+        push::read(args, PUSH, &mut options).map_err(with_hint)?;
         payload.iter().try_for_each(|payload| push::check_length(payload.as_bytes()))?;
         Ok(Step { payload, options })
     }
 
     /// Finishes the task and pushes this one, and replies.
     pub fn run(
-        self,
+        &self,
         ctx: Context<'a>,
         key: Arg<'a>,
         handle: &Handle,

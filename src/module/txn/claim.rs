@@ -26,8 +26,8 @@ impl<'c> Turns<'c> {
     /// Copies the tasks that a turn is about to remove from the queue (NOACK).
     fn keep(&mut self, txn: &Txn<'_, '_>, turn: &Event<'_>) {
         if let Event::Taken { ids, .. } = turn {
-            let tasks = ids.iter().filter_map(|&id| txn.queue().given(id));
-            self.taken.extend(tasks.map(|task| OwnedDelivery::of(&Delivery::taken(task))));
+            let tasks = ids.iter().filter_map(|&id| Some((txn.queue().given(id)?, id)));
+            self.taken.extend(tasks.map(|(task, id)| OwnedDelivery::of(&Delivery::taken(task, id))));
         }
     }
 

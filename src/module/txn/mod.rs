@@ -9,6 +9,7 @@ mod serve;
 mod served;
 
 use std::cell::Cell;
+use std::mem;
 
 use taskslot_engine::{Effect, Event, Millis, Now, Queue, Refusal, Stopped, Totals};
 use taskslot_node::{QueueKey, ReadyGroups};
@@ -104,7 +105,10 @@ pub fn write<'a, R>(
         }
         None => (created.insert(TaskQueue::new()), true),
     };
-    let mut txn = Txn::begin(ctx, key, value, now, is_new)?;
+    if !value.health.is_sound() {
+        return Err(Error::Broken);
+    }
+    let mut txn = Txn::begin(ctx, key, value, now, is_new);
     let result = txn.run(body);
     let after = txn.finish();
     // A write that changed nothing creates no key.
@@ -118,17 +122,14 @@ pub fn write<'a, R>(
 }
 
 impl<'a, 'q> Txn<'a, 'q> {
-    /// Begins a write. Errors: the queue is broken.
+    /// Begins a write of a sound queue. It is large, so it is never moved: not even in a `Result`.
     fn begin(
         ctx: Context<'a>,
         key: Arg<'a>,
         value: &'q mut TaskQueue,
         node_now: Now,
         is_new: bool,
-    ) -> Result<Txn<'a, 'q>, Error> {
-        if !value.health.is_sound() {
-            return Err(Error::Broken);
-        }
+    ) -> Txn<'a, 'q> {
         value.keep_clock();
         let now = value.now(node_now);
         value.queue.observe(now.at);
@@ -137,7 +138,7 @@ impl<'a, 'q> Txn<'a, 'q> {
             // Another queue can have been at this key before, for which workers wait.
             ready.is_unknown = true;
         }
-        Ok(Txn {
+        Txn {
             ctx,
             key,
             now,
@@ -149,7 +150,7 @@ impl<'a, 'q> Txn<'a, 'q> {
             notifications: Notifications::default(),
             ready,
             served: Served::default(),
-        })
+        }
     }
 
     /// Does the work of the command, and what comes before and after it.
@@ -166,7 +167,7 @@ impl<'a, 'q> Txn<'a, 'q> {
     }
 
     /// Ends the write: replicates the effect, and notes on the agenda when the queue has work to do.
-    fn finish(mut self) -> After {
+    fn finish(&mut self) -> After {
         let has_changed = !self.effect.is_empty();
         if has_changed || !self.value.health.is_sound() {
             metrics::add(&self.before, &self.value.queue.totals().values());
@@ -179,11 +180,12 @@ impl<'a, 'q> Txn<'a, 'q> {
         if self.ready.is_some() {
             self.put_gathering_on_agenda();
         }
-        let buffer = self.effect.into_buffer();
+        let buffer = mem::take(&mut self.effect).into_buffer();
         if buffer.capacity() <= BUFFER_BYTES {
             BUFFER.set(buffer);
         }
-        After { has_changed, served: self.served.waiters, notifications: self.notifications }
+        let served = mem::take(&mut self.served.waiters);
+        After { has_changed, served, notifications: self.notifications }
     }
 
     /// Notes on the agenda when a worker that gathers takes what is there.
@@ -310,7 +312,7 @@ impl<'a, 'q> Txn<'a, 'q> {
     /// Replicates the offset of the queue's clock, once, if the queue came from another node. Each node that restored
     /// the queue has computed an offset of its own; with this event all of them take the primary's.
     fn replicate_clock(&mut self) -> Result<(), Error> {
-        match std::mem::take(&mut self.value.must_replicate_clock) {
+        match mem::take(&mut self.value.must_replicate_clock) {
             true => self.record(&self.value.queue.clock_event()),
             false => Ok(()),
         }

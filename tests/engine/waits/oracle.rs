@@ -1,10 +1,16 @@
 //! What the contract says about held tasks, as naively as possible: every task that ever was, every batch that ever was,
 //! linear searches, no indexes. It sees each event, believes what events say about claims, limits and time, and knows by
-//! itself who waits for whom, what may be told, and how many tasks of a batch ended how.
+//! itself who waits for whom, what may be told, how many tasks of a batch ended how, what a task looks like after it was
+//! changed, who holds which token, and which groups there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use taskslot_engine::{BatchCounts, Due, Event, Now, OnDead, Options, Refusal, Release, TaskId, Then, When};
+use taskslot_engine::{
+    BatchCounts, Due, Event, Hold, Millis, Now, OnDead, Options, Refusal, Release, TaskId, Then, When,
+};
+
+use super::groups::Groups;
+use super::tokens::Tokens;
 
 /// Where a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,16 +34,33 @@ pub enum End {
     Purged,
 }
 
-#[derive(Debug, Clone)]
+/// What a push gave a task and SET can change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Body {
+    pub priority: i8,
+    pub group: Vec<u8>,
+    pub headers: Vec<u8>,
+    pub payload: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     pub place: Place,
     pub end: Option<End>,
+    pub body: Body,
+    /// When it is due, if it is delayed.
+    pub due: Option<Due>,
+    /// Its token, and how long it holds it.
+    pub unique: Option<(Vec<u8>, Hold)>,
+    /// How often it was claimed, without claims that were undone.
+    deliveries: u32,
     /// The batch it counts in.
     batch: Option<usize>,
     /// All tasks it was pushed to wait for, and whether it still does.
     pub parents: BTreeMap<TaskId, bool>,
     pub on_dead: OnDead,
-    when: When,
+    /// When it becomes ready, from when it waits for nothing any more.
+    pub when: When,
     /// The batch whose callback it is.
     pub callback_of: Option<usize>,
     /// How often it stopped being held, other than by being removed.
@@ -46,8 +69,34 @@ pub struct Task {
 
 impl Task {
     fn new(place: Place, when: When) -> Task {
-        let (parents, on_dead) = (BTreeMap::new(), OnDead::Wait);
-        Task { place, end: None, batch: None, parents, on_dead, when, callback_of: None, releases: 0 }
+        let (parents, on_dead, body) = (BTreeMap::new(), OnDead::Wait, Body::default());
+        let (end, due, unique, batch, callback_of) = (None, None, None, None, None);
+        let (deliveries, releases) = (0, 0);
+        Task {
+            place,
+            end,
+            body,
+            due,
+            unique,
+            deliveries,
+            batch,
+            parents,
+            on_dead,
+            when,
+            callback_of,
+            releases,
+        }
+    }
+
+    /// A task that becomes ready at this instant, or is ready.
+    fn due(due: Option<Due>) -> Task {
+        let place = if due.is_some() { Place::Delayed } else { Place::Ready };
+        Task { due, ..Task::new(place, When::Now) }
+    }
+
+    /// Whether it is ready, delayed or held: only such a task can be changed.
+    pub fn waits(&self) -> bool {
+        matches!(self.place, Place::Ready | Place::Delayed | Place::Held)
     }
 
     /// The tasks it waits for.
@@ -69,6 +118,25 @@ pub struct Batch {
 pub struct Oracle {
     pub tasks: BTreeMap<TaskId, Task>,
     pub batches: Vec<Batch>,
+    pub tokens: Tokens,
+    pub groups: Groups,
+}
+
+/// When a task is due that becomes ready as `when` says, counted from now; `None` for at once.
+pub fn due_from(now: &Now, when: When) -> Option<Due> {
+    match when {
+        When::Now | When::After(0) => None,
+        When::After(ms) => Some(Due::Clock(Millis(now.at.0 + ms))),
+        When::At(at) => Some(Due::Wall(at)).filter(|_| at.0 > now.wall.0),
+    }
+}
+
+/// An instant on the queue's clock.
+pub fn on_clock(now: &Now, due: Due) -> u64 {
+    match due {
+        Due::Clock(at) => at.0,
+        Due::Wall(at) => at.0 + now.at.0 - now.wall.0,
+    }
 }
 
 impl Oracle {
@@ -76,7 +144,7 @@ impl Oracle {
         self.tasks.get(&id).map_or(Place::Gone, |task| task.place)
     }
 
-    fn task(&mut self, id: TaskId) -> &mut Task {
+    pub fn task(&mut self, id: TaskId) -> &mut Task {
         self.tasks.get_mut(&id).unwrap_or_else(|| panic!("{id} was never pushed"))
     }
 
@@ -207,26 +275,29 @@ impl Oracle {
     /// Follows an event. Panics if it must not happen.
     pub fn sees(&mut self, now: &Now, event: &Event) {
         match event {
-            Event::Pushed { first, count, due, options, .. } => {
-                let place = if due.is_some() { Place::Delayed } else { Place::Ready };
-                self.pushed(*first, *count, &Task::new(place, When::Now), options);
+            Event::Pushed { first, count, due, options, payloads } => {
+                self.pushed(now, (*first, *count), Task::due(*due), options, payloads[0]);
             }
-            Event::PushedAfter { first, count, when, parents, on_dead, options, .. } => {
+            Event::PushedAfter { first, count, when, parents, on_dead, options, payloads, .. } => {
                 let open: BTreeMap<TaskId, bool> =
                     parents.iter().map(|parent| (parent.id, self.is_open(parent.id))).collect();
                 assert!(parents.iter().all(|parent| parent.is_open == open[&parent.id]), "{event:?}");
-                let place = match (open.values().any(|is_open| *is_open), when) {
-                    (true, _) => Place::Held,
-                    (false, When::Now) => Place::Ready,
-                    (false, _) => Place::Delayed,
+                let task = match open.values().any(|is_open| *is_open) {
+                    true => Task::new(Place::Held, *when),
+                    // An instant that has passed is for the tick to find out.
+                    false => Task::due(match *when {
+                        When::At(at) => Some(Due::Wall(at)),
+                        when => due_from(now, when),
+                    }),
                 };
-                let task = Task { parents: open, on_dead: *on_dead, ..Task::new(place, *when) };
-                self.pushed(*first, *count, &task, options);
+                let task = Task { parents: open, on_dead: *on_dead, ..task };
+                self.pushed(now, (*first, *count), task, options, payloads[0]);
             }
-            Event::BatchOpened { name, id, when, options, .. } => {
+            Event::BatchOpened { name, id, when, options, payloads, .. } => {
                 assert_eq!(self.batch(name), None, "a name for one batch");
                 let callback_of = Some(self.batches.len());
-                self.pushed(*id, 1, &Task { callback_of, ..Task::new(Place::Held, *when) }, options);
+                let task = Task { callback_of, ..Task::new(Place::Held, *when) };
+                self.pushed(now, (*id, 1), task, options, payloads[0]);
                 let (callback, is_closed) = (*id, false);
                 self.batches.push(Batch { name: name.to_vec(), callback, is_closed, pushed: 0 });
             }
@@ -237,11 +308,12 @@ impl Oracle {
             Event::Told { parent, tasks, .. } => {
                 tasks.iter().for_each(|(id, release)| self.told(now, *parent, *id, *release));
             }
-            Event::Claimed { leases, .. } => leases
-                .iter()
-                .for_each(|lease| self.moves(lease.id, &[Place::Ready], Place::Leased { cancel: false })),
-            Event::Taken { ids, .. } => ids.iter().for_each(|&id| self.ends(id, End::Done, Place::Gone)),
-            Event::Unclaimed { id, .. } => self.task(*id).place = Place::Ready,
+            Event::Claimed { leases, .. } => leases.iter().for_each(|lease| self.claimed(now, lease.id)),
+            Event::Taken { ids, .. } => ids.iter().for_each(|&id| {
+                self.claimed(now, id);
+                self.ends(id, End::Done, Place::Gone);
+            }),
+            Event::Unclaimed { id, .. } => self.unclaimed(now, *id),
             Event::Acked { id, end, .. } => {
                 let is_kept = end.is_some_and(|end| end.retain_ms > 0);
                 self.ends(*id, End::Done, if is_kept { Place::Done } else { Place::Gone });
@@ -252,9 +324,9 @@ impl Oracle {
                 None => self.ends(*id, End::Cancelled, Place::Gone),
             }),
             Event::BecameReady { ids, .. } => {
-                ids.iter().for_each(|&id| self.moves(id, &[Place::Delayed], Place::Ready));
+                ids.iter().for_each(|&id| self.becomes_ready(now, id));
             }
-            Event::Retried { ids, .. } => ids.iter().for_each(|&id| self.retried(id)),
+            Event::Retried { ids, .. } => ids.iter().for_each(|&id| self.retried(now, id)),
             Event::Cancelled { id } => self.ends(*id, End::Cancelled, Place::Gone),
             Event::CancelAsked { id } => self.task(*id).place = Place::Leased { cancel: true },
             Event::Dropped { ids } => ids.iter().for_each(|&id| self.moves(id, &[Place::Dead], Place::Gone)),
@@ -268,16 +340,19 @@ impl Oracle {
             Event::Expired { ids, .. } => {
                 ids.iter().for_each(|&id| self.ends(id, End::Expired, Place::Gone));
             }
+            Event::Freed { tokens, .. } => tokens.iter().for_each(|token| self.tokens.freed(now.at, token)),
+            Event::Grouped { name, .. } => self.groups.limited(name),
+            Event::GroupPaused { name, until } => self.groups.paused(name, *until),
+            Event::GroupResumed { name } => self.groups.resumed(name),
+            Event::Rested { names, .. } => self.groups.rested(now.at, names),
+            // Whoever asked for the change says what it must do: see `set`.
+            Event::Edited { .. } | Event::Replaced { .. } => {}
             Event::Extended { .. }
             | Event::PassedOver { .. }
             | Event::Term { .. }
             | Event::Clock { .. }
             | Event::Answered { .. }
-            | Event::Replaced { .. }
-            | Event::Freed { .. }
             | Event::Configured { .. }
-            | Event::Grouped { .. }
-            | Event::Rested { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. } => {}
             other => panic!("not part of these histories: {other:?}"),
@@ -286,25 +361,41 @@ impl Oracle {
 
     /// Follows a copy: leased tasks are ready in it, or cancelled.
     pub fn is_copied(&mut self) {
-        for task in self.tasks.values_mut() {
-            match task.place {
-                Place::Leased { cancel: false } => task.place = Place::Ready,
-                Place::Leased { cancel: true } => {
-                    (task.place, task.end) = (Place::Gone, Some(End::Cancelled))
-                }
+        let ids: Vec<TaskId> = self.living().map(|(id, _)| id).collect();
+        for id in ids {
+            match self.place(id) {
+                Place::Leased { cancel: false } => self.task(id).place = Place::Ready,
+                Place::Leased { cancel: true } => self.ends(id, End::Cancelled, Place::Gone),
                 _ => {}
             }
         }
     }
 
-    fn pushed(&mut self, first: TaskId, count: u32, task: &Task, options: &Options) {
+    /// Tasks were pushed: the first id, and how many.
+    fn pushed(
+        &mut self,
+        now: &Now,
+        (first, count): (TaskId, u32),
+        task: Task,
+        options: &Options,
+        payload: &[u8],
+    ) {
         let batch = match options.batch {
             b"" => None,
             name => Some(self.batch(name).expect("a batch to push into")),
         };
+        let body = Body {
+            priority: options.priority,
+            group: options.group.to_vec(),
+            headers: options.headers.to_vec(),
+            payload: payload.to_vec(),
+        };
+        let unique = options.unique.map(|unique| (unique.token.to_vec(), unique.hold));
+        let task = Task { batch, body, unique, ..task };
         for n in 0..u64::from(count) {
             let id = TaskId { seq: first.seq + n, ..first };
-            assert!(self.tasks.insert(id, Task { batch, ..task.clone() }).is_none(), "{id} is new");
+            self.tokens.takes(now.at, id, &task);
+            assert!(self.tasks.insert(id, task.clone()).is_none(), "{id} is new");
         }
         if let Some(batch) = batch {
             assert!(!self.is_over(batch), "a push into a batch that is over");
@@ -314,30 +405,82 @@ impl Oracle {
 
     fn moves(&mut self, id: TaskId, from: &[Place], to: Place) {
         assert!(from.contains(&self.place(id)), "{id} is {:?}, not {from:?}", self.place(id));
-        self.task(id).place = to;
+        let task = self.task(id);
+        (task.place, task.due) = (to, None);
+    }
+
+    fn claimed(&mut self, now: &Now, id: TaskId) {
+        self.moves(id, &[Place::Ready], Place::Leased { cancel: false });
+        self.task(id).deliveries += 1;
+        let task = &self.tasks[&id];
+        assert!(!self.groups.is_paused(now.at, &task.body.group), "{id} is claimed from a paused group");
+        self.tokens.is_claimed(id, task);
+    }
+
+    /// A claim did not reach its worker.
+    fn unclaimed(&mut self, now: &Now, id: TaskId) {
+        let task = self.task(id);
+        (task.place, task.deliveries) = (Place::Ready, task.deliveries - 1);
+        if task.deliveries == 0 {
+            self.tokens.was_never_claimed(now.at, id, &self.tasks[&id]);
+        }
+    }
+
+    fn becomes_ready(&mut self, now: &Now, id: TaskId) {
+        let due = self.tasks[&id].due.expect("a delayed task");
+        assert!(on_clock(now, due) <= now.at.0, "{id} is ready early");
+        self.moves(id, &[Place::Delayed], Place::Ready);
     }
 
     fn ends(&mut self, id: TaskId, end: End, place: Place) {
         assert!(!matches!(self.place(id), Place::Gone | Place::Done), "{id} ends once");
         let task = self.task(id);
-        (task.end, task.place) = (Some(end), place);
+        (task.end, task.place, task.due) = (Some(end), place, None);
+        self.tokens.has_ended(id, &self.tasks[&id]);
     }
 
     fn then(&mut self, id: TaskId, then: &Then) {
-        let task = self.task(id);
-        task.place = match then {
-            Then::Ready(_) => Place::Ready,
-            Then::Delayed(_) => Place::Delayed,
-            Then::Dead(_) => Place::Dead,
+        let (place, due) = match then {
+            Then::Ready(_) => (Place::Ready, None),
+            Then::Delayed(due) => (Place::Delayed, Some(*due)),
+            Then::Dead(_) => return self.ends(id, End::Dead, Place::Dead),
         };
-        task.end = matches!(then, Then::Dead(_)).then_some(End::Dead);
+        let task = self.task(id);
+        (task.place, task.due, task.end) = (place, due, None);
     }
 
-    fn retried(&mut self, id: TaskId) {
+    /// Which of these tasks can be retried: those that are dead, delayed or held, but not a dead one whose token is
+    /// taken by another, or by one before it.
+    pub fn may_retry(&self, now: &Now, ids: &[TaskId]) -> Vec<TaskId> {
+        let (mut chosen, mut taken) = (Vec::new(), BTreeSet::new());
+        for &id in ids {
+            let can = match self.place(id) {
+                _ if chosen.contains(&id) => false,
+                Place::Delayed | Place::Held => true,
+                Place::Dead => match self.tokens.wants_again(now.at, &self.tasks[&id]) {
+                    None => true,
+                    Some(token) => {
+                        self.tokens.holder(now.at, token).is_none_or(|holder| holder == id)
+                            && taken.insert(token)
+                    }
+                },
+                Place::Ready | Place::Leased { .. } | Place::Done | Place::Gone => false,
+            };
+            if can {
+                chosen.push(id);
+            }
+        }
+        chosen
+    }
+
+    fn retried(&mut self, now: &Now, id: TaskId) {
+        if self.place(id) == Place::Dead {
+            self.tokens.is_retried(now.at, id, &self.tasks[&id]);
+        }
         let task = self.task(id);
         let was = std::mem::replace(&mut task.place, Place::Ready);
         assert!(matches!(was, Place::Dead | Place::Delayed | Place::Held), "{id} is {was:?}");
-        task.end = None;
+        (task.end, task.due) = (None, None);
         if was == Place::Held {
             task.releases += 1;
             task.parents.values_mut().for_each(|is_open| *is_open = false);
@@ -362,11 +505,7 @@ impl Oracle {
         };
         let task = self.task(id);
         parent.into_iter().for_each(|parent| _ = task.parents.insert(parent, false));
-        let due = match task.when {
-            When::Now => None,
-            When::After(ms) => Some(Due::Clock(now.at.plus(ms))),
-            When::At(at) => Some(Due::Wall(at)).filter(|_| at > now.wall),
-        };
+        let due = due_from(now, task.when);
         let (expected, place) = match (task.waits_for().next(), due) {
             _ if is_dropped => (Release::Cancelled, Place::Gone),
             (Some(_), _) => (Release::Held, Place::Held),
@@ -374,8 +513,10 @@ impl Oracle {
             (None, Some(due)) => (Release::Delayed(due), Place::Delayed),
         };
         assert_eq!(release, expected, "what becomes of {id}");
-        task.place = place;
-        task.end = is_dropped.then_some(End::Cancelled);
+        if is_dropped {
+            return self.ends(id, End::Cancelled, Place::Gone);
+        }
+        (task.place, task.due) = (place, due.filter(|_| place == Place::Delayed));
         task.releases += usize::from(matches!(place, Place::Ready | Place::Delayed));
     }
 }

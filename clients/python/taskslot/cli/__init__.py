@@ -1,6 +1,6 @@
 """The command `taskslot`; `taskslot --help` lists its subcommands.
 
-`import taskslot` loads nothing of this package.
+`import taskslot` loads nothing of this package. It needs the extra `cli`: typer and rich.
 """
 
 from __future__ import annotations
@@ -18,8 +18,14 @@ def main() -> None:
     try:
         # Imported here, because Ctrl-C can come while this loads, which takes a third of a second. After that, typer
         # handles it, and also a closed pipe (`| head`).
-        from . import output
-        from .app import app
+        try:
+            from . import output
+            from .app import app
+        except ModuleNotFoundError as error:
+            package = str(error.name).partition(".")[0]
+            if package not in ("rich", "typer"):
+                raise
+            sys.exit(f"taskslot: the command line needs the package {package}: pip install 'taskslot[cli]'")
 
         output.take_any_text()
         app(prog_name="taskslot")

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import UnknownTask
 from ..replies import BatchInfo, Info, TaskError, TaskView
+from ..tracebacks import parted
 from . import format, output
 from .admin import exactly_one
 from .session import HolderOption, QueueName, Session, assigned, command, refuse
@@ -244,7 +245,7 @@ def result(
     if session.json:
         output.json_line({**({"id": task} if task else {"unique": unique}), **output.plain(ended)})
     elif ended.state != "done":
-        output.note(f"taskslot: {ended.state}" + (f": {cell(ended.error)}" if ended.error else ""))
+        output.note(f"taskslot: {ended.state}" + (f": {cell(parted(ended.error)[0])}" if ended.error else ""))
     elif ended.value is not None:
         # Unchanged bytes if stdout is not a terminal, so that the result can be written to a file.
         sys.stdout.flush()
@@ -331,7 +332,7 @@ def row_of(view: TaskView, state: TaskState) -> tuple[str, ...]:
     at = {"ready": view.enqueued, "delayed": view.due, "leased": view.deadline, "done": view.done_since}.get(
         state
     )
-    own = format.instant(at)[5:19] if at is not None else shortened(cell(view.error or ""), 72)
+    own = format.instant(at)[5:19] if at is not None else shortened(cell(parted(view.error or "")[0]), 72)
     if state is TaskState.held:
         own = shortened(waits_for(view), 72)
     if state is TaskState.leased and view.worker:

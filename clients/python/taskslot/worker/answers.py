@@ -9,16 +9,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
-from .. import commands
 from .._sync.base_queue import BaseQueue
 from ..arguments import parts
-from ..errors import LeaseLost, Refused
+from ..errors import LeaseLost, Refused, TaskslotError
 from ..replies import Answer, Task
+from ..tracebacks import described
 from .context import TaskContext
+from .hooks import Hooks
 from .leases import Leases
-from .outcomes import Done, Failed, Outcome, described
+from .outcomes import Done, Failed, Outcome
 from .places import Ended, Places
 from .retries import log_retry, passes, rests
+from .task_log import log_failure, log_lost
 from .threads import Threads
 
 log = logging.getLogger("taskslot")
@@ -37,7 +39,9 @@ class Answers:
         leases: Leases,
         stopped: threading.Event,
         freed: Callable[[], None],
+        hooks: Hooks,
     ) -> None:
+        self._hooks = hooks
         self._threads = threads
         self._places = places
         self._leases = leases
@@ -129,7 +133,7 @@ class Answers:
             try:
                 next_ms = outcome.send(context.queue, context.task)
             except LeaseLost:
-                return log_lost(outcome, context.task)
+                return log_lost(context, outcome)
             except Exception as error:
                 if passes(context.queue, error):
                     log_retry(error, f"sending the outcome of task {context.task.id} failed")
@@ -140,32 +144,16 @@ class Answers:
             else:
                 if isinstance(outcome, Failed):
                     log_failure(context, outcome, next_ms)
+                    self._tell(context, outcome, next_ms)
                 return
 
-
-def log_failure(context: TaskContext, failed: Failed, next_ms: int) -> None:
-    """Log in one line what went wrong and what happens next."""
-    count = "" if next_ms == 0 else failures_of(context)
-    if next_ms < 0:
-        then = "now dead"
-    else:
-        then = f"retrying in {next_ms / 1000:g} s" if next_ms else "no longer in the queue"
-    failed.log(context.task, f" {count}, {then}" if count else f", {then}")
-
-
-def failures_of(context: TaskContext) -> str:
-    """`(failure 1 of 4)`: the setting `attempts` limits failures. Empty if this user lacks the rights to ask."""
-    queue, task = context.queue, context.task
-    try:
-        view = queue.get(task)
-        if view is None:
-            return ""
-        if (limit := view.attempts) is None:
-            settings = queue.wire.run(commands.settings(task.key))
-            limit = settings.attempts if settings is not None else -1
-        return f"(failure {view.failures} of {limit})" if limit > 0 else f"(failure {view.failures})"
-    except Exception:
-        return ""
+    def _tell(self, context: TaskContext, failed: Failed, next_ms: int) -> None:
+        """Tell the middleware what comes of a failure."""
+        error = failed.cause or TaskslotError(failed.error)
+        if next_ms < 0:
+            self._hooks.call("on_dead", context, error)
+        elif next_ms:
+            self._hooks.call("on_retry", context, error, next_ms)
 
 
 def groups(ended: Iterable[Ended]) -> Iterator[tuple[Done, Sequence[TaskContext]]]:
@@ -186,14 +174,6 @@ def by_answer(
     for context, answer in zip(contexts, answers, strict=True):
         (lost if answer == Answer.LEASE_LOST else ended).append(context)
     return ended, lost
-
-
-def log_lost(outcome: Outcome, task: Task) -> None:
-    """Log an outcome that the server refused because the lease is lost."""
-    if isinstance(outcome, Failed):
-        outcome.log(task, "; its lease had ended, so the failure does not count")
-    else:
-        log.warning("task %s: its lease had ended, so its outcome is dropped", task.id)
 
 
 def instead(outcome: Outcome, error: Exception) -> Outcome | None:

@@ -23,12 +23,13 @@ from typing import Any
 from .. import commands
 from ..arguments import MOST, token
 from ..replies import Task
+from ..tracebacks import described
 from .answers import Answers, by_answer, groups, requeue
 from .context import TaskContext
 from .executor import Executor, Job
 from .leases import Leases
 from .options import WorkerOptions
-from .outcomes import Done, described
+from .outcomes import Done
 from .places import Ended, Places
 from .polling import Polling
 from .relations import Relations

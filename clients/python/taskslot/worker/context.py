@@ -6,15 +6,15 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Unpack
 
 from .._sync.base_queue import BaseQueue
 from .._sync.batch import Batch
 from ..arguments import handle, several, token
-from ..commands import Payload, PushOptions, Step, push_words
-from ..errors import CancelAsked, LeaseLost, TaskslotError, UnknownTask
+from ..commands import Payload, PushOptions, Step, in_meta, push_words
+from ..errors import CancelAsked, LeaseLost, TaskslotError, TimedOut, UnknownTask
 from ..replies import BatchCounts, Meta, Task, TaskView
 from .relations import Relations
 
@@ -64,11 +64,15 @@ class TaskContext:
         self.task = task
         self.cancelled = False  # the task was cancelled: stop working on it
         self.lease_lost = False  # the lease has ended: another worker may have the task
+        self.timed_out = False  # the function has taken longer than its `timeout_ms`
+        self.name = ""  # the name of the function that runs
+        self.timeout_ms: int | None = None
         self.is_kept = (
             is_kept  # whether the push or the queue's setting says how long the finished task is kept
         )
         self.step: Step | None = None  # what to push when the task is finished
         self.begun_at = time.monotonic()
+        self.started_at: float | None = None  # when the function was called
         self.ended_at: float | None = None  # when the function ended; its outcome may not be sent yet
         self.missing: UnknownTask | None = None  # raised by `results`, which can never succeed then
         self._pid = os.getpid()
@@ -89,11 +93,13 @@ class TaskContext:
         return self._related().queue
 
     def check(self) -> None:
-        """Raise `LeaseLost` or `CancelAsked` if the function should stop. The function need not catch them."""
+        """Raise `LeaseLost`, `CancelAsked` or `TimedOut` if the function should stop. It need not catch them."""
         if self.lease_lost:
             raise LeaseLost("the task's lease has ended")
         if self.cancelled:
             raise CancelAsked("the task was cancelled")
+        if self.timed_out:
+            raise TimedOut(f"timed out after {self.timeout_ms} ms")
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but only until the function should stop. Returns True if it should.
@@ -180,6 +186,11 @@ class TaskContext:
         return self._known().counts
 
     @property
+    def headers(self) -> Mapping[str, bytes]:
+        """The task's headers. Like `last_progress`, this asks the server unless the worker's claim had them."""
+        return self._known().headers
+
+    @property
     def after(self) -> tuple[str, ...]:
         """The ids of the tasks that this one waited for, in the order in which they were pushed."""
         return self._known().after
@@ -208,6 +219,14 @@ class TaskContext:
             raise first
         return found
 
+    @property
+    def failures(self) -> int:
+        """How many attempts before this one failed; how many there were, if the claim did not say it."""
+        if isinstance(self._meta, Meta | TaskView):
+            return self._meta.failures
+        failures = None if self._meta is None else in_meta(self._meta, b"failures")
+        return self.task.deliveries - 1 if failures is None else int(failures)
+
     def _known(self) -> Meta | TaskView:
         if not isinstance(self._meta, Meta | TaskView):
             self._meta = self._related().known(self.task, self._meta)
@@ -231,7 +250,14 @@ class TaskContext:
         """Mark the function as begun. Returns False if it must not be called, because it should stop already."""
         with self._lock:
             self._begun = not (self._should_stop or self._abandoned)
+            self.started_at = time.monotonic() if self._begun else None
             return self._begun
+
+    def ran_ms(self) -> float | None:
+        """How long the function has run, until now or until its end; None if it was not called."""
+        if self.started_at is None:
+            return None
+        return round(((self.ended_at or time.monotonic()) - self.started_at) * 1000, 1)
 
     def is_abandoned(self) -> bool:
         """Whether the worker gave the task back, so that the outcome of its function no longer counts."""
@@ -249,11 +275,14 @@ class TaskContext:
         self.ask_to_stop(lease_lost=True)
         return True
 
-    def ask_to_stop(self, *, lease_lost: bool = False, cancelled: bool = False) -> None:
+    def ask_to_stop(
+        self, *, lease_lost: bool = False, cancelled: bool = False, timed_out: bool = False
+    ) -> None:
         """Ask the function to stop, with the reason."""
         with self._lock:
             self.lease_lost |= lease_lost
             self.cancelled |= cancelled
+            self.timed_out |= timed_out
             is_first, on_stop = not self._should_stop, self._on_stop
             self._should_stop = True
             if self._stop is not None:

@@ -13,14 +13,17 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ..calls import BadPayload, Call
+from ..tracebacks import described, sendable
 from . import children
 from .answers import Answers
 from .context import CURRENT, TaskContext
 from .functions import AnyFunction
+from .hooks import Around
 from .loops import Loop
 from .options import WorkerOptions
-from .outcomes import Done, Failed, Outcome, described, of_end, of_error, sendable
+from .outcomes import Done, Failed, Outcome, of_end, of_error
 from .threads import Threads
+from .timeouts import Timeouts
 
 log = logging.getLogger("taskslot")
 
@@ -49,6 +52,7 @@ class Executor:
         threads: Threads,
         loop: Loop,
         answers: Answers,
+        timeouts: Timeouts,
         is_stopping: Callable[[], bool],
         loop_closed: Callable[[], None],
     ) -> None:
@@ -56,6 +60,8 @@ class Executor:
         self._threads = threads
         self._loop = loop
         self._answers = answers
+        self._timeouts = timeouts
+        self._hooks = options.hooks
         self._is_stopping = is_stopping
         self._loop_closed = loop_closed
         self._pid = os.getpid()
@@ -91,10 +97,13 @@ class Executor:
         end = partial(self._answers.end, context, here=claimer is None, claimer=claimer)
         if not context.try_begin():
             return end(of_error(asyncio.CancelledError(), context, True))
-        variables = variables_of(context)
+        variables, around = variables_of(context), self._begun(context, function)
         begun_at = time.monotonic()
         try:
-            value, error = variables.run(function.function, *call.args, **call.kwargs), None
+            if around is None:
+                value, error = variables.run(function.run, *call.args, **call.kwargs), None
+            else:
+                value, error = variables.run(around.run, function.run, call.args, call.kwargs), None
         except BaseException as raised:
             value, error = None, raised
         if os.getpid() != self._pid:
@@ -102,19 +111,31 @@ class Executor:
         function.took(time.monotonic() - begun_at)
         if value is not None and inspect.isawaitable(value):
             # A plain function that returned an awaitable, such as a decorator around an async function.
-            if not self._loop.call(
-                partial(self._await, context, function, partial(returned, value), variables)
-            ):
+            begin = partial(returned, value, around)
+            if not self._loop.call(partial(self._await, context, function, begin, variables)):
                 self._loop_closed()
             return
+        self._over(context, function)
         end(self._outcome(context, function, value, error))
+
+    def _begun(self, context: TaskContext, function: AnyFunction) -> Around | None:
+        """Note that a function begins. Returns the hooks to call around it, if there are any."""
+        context.name = function.name
+        if (timeout_ms := function.policy.timeout_ms) is not None:
+            context.timeout_ms = timeout_ms
+            self._timeouts.add(context, timeout_ms)
+        return self._hooks.around(context)
+
+    def _over(self, context: TaskContext, function: AnyFunction) -> None:
+        if function.policy.timeout_ms is not None:
+            self._timeouts.remove(context)
 
     def _job(self, context: TaskContext) -> Job | None:
         task = context.task
         try:
             call = Call.read(task.payload, self._options.codec)
         except BadPayload as error:
-            self._answers.end(context, Failed(described(error), dead=True), here=False)
+            self._answers.end(context, Failed(described(error), dead=True, cause=error), here=False)
             return None
         function = self._options.functions.get(call.task)
         if function is None:
@@ -134,8 +155,17 @@ class Executor:
 
     def _begin_async(self, jobs: Sequence[Job]) -> None:
         for context, function, call in jobs:
-            begin = partial(called, context, function, call)
+            begin = partial(self._called, context, function, call)
             self._await(context, function, begin, variables_of(context))
+
+    async def _called(self, context: TaskContext, function: AnyFunction, call: Call) -> Any:
+        """Call an async function, unless it should stop already."""
+        if not context.try_begin():
+            raise asyncio.CancelledError
+        around = self._begun(context, function)
+        if around is None:
+            return await function.run(*call.args, **call.kwargs)
+        return await returned(around.run(function.run, call.args, call.kwargs), around)
 
     def _await(
         self, context: TaskContext, function: AnyFunction, begin: Begin, variables: contextvars.Context
@@ -147,6 +177,7 @@ class Executor:
 
     def _ended_async(self, context: TaskContext, function: AnyFunction, task: asyncio.Task[Ended]) -> None:
         """End the task of an async function, even if that was cancelled before its first step."""
+        self._over(context, function)
         value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
         if value is None and error is None:
             done = Done(None, function.retain_of(context.is_kept), context.step)
@@ -167,16 +198,17 @@ def variables_of(context: TaskContext) -> contextvars.Context:
     return variables
 
 
-async def called(context: TaskContext, function: AnyFunction, call: Call) -> Any:
-    """Call an async function, unless it should stop already."""
-    if not context.try_begin():
-        raise asyncio.CancelledError
-    return await function.function(*call.args, **call.kwargs)
-
-
-async def returned(value: Awaitable[Any]) -> Any:
-    """Await the awaitable that a function returned."""
-    return await value
+async def returned(value: Awaitable[Any], around: Around | None) -> Any:
+    """Await the awaitable that a function returned, and call what comes after it."""
+    error: BaseException | None = None
+    try:
+        return await value
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if around is not None:
+            around.end(error)
 
 
 async def awaited(begin: Begin, pid: int) -> Ended:

@@ -7,16 +7,17 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from ..calls import Call
 from ..codecs import Codec
+from ..values import plain
+from .parameters import Parameters
+from .policy import NO_POLICY, Policy, Retain
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# How long finished tasks of a function are kept, in ms. None leaves it to the push and the queue's setting.
-Retain = int | Literal["default"] | None
 # The default, if neither the push nor the queue's setting says how long. Callers usually ask for a result after the
 # task has ended, so it has to be kept for a while.
 RETAIN_MS = 60_000
@@ -28,7 +29,14 @@ LONG_S = 0.01
 class Function(Generic[P, R]):
     """A registered function. It can be called as before. `call` makes the payload that has a worker call it."""
 
-    def __init__(self, function: Callable[P, R], name: str, codec: Codec, retain_ms: Retain) -> None:
+    def __init__(
+        self,
+        function: Callable[P, R],
+        name: str,
+        codec: Codec,
+        retain_ms: Retain = "default",
+        policy: Policy = NO_POLICY,
+    ) -> None:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"{name} is a generator: a task's function must return its result")
         functools.update_wrapper(self, function)
@@ -36,13 +44,11 @@ class Function(Generic[P, R]):
         self.name = name
         self.codec = codec
         self.retain_ms = retain_ms
+        self.policy = policy
+        self.parameters = Parameters(function, name)
         self.usual_s = LONG_S  # how long the last runs took, about
         # The second check is for objects with an async __call__.
         self.is_async = any(inspect.iscoroutinefunction(one) for one in (function, type(function).__call__))
-
-    @functools.cached_property
-    def _signature(self) -> inspect.Signature:
-        return inspect.signature(self.function)
 
     def retain_of(self, is_kept: bool) -> int | None:
         """How long to keep a finished task. `is_kept`: the push or the queue's setting says it, which None leaves."""
@@ -61,13 +67,49 @@ class Function(Generic[P, R]):
     def call(self, *args: P.args, **kwargs: P.kwargs) -> bytes:
         """The payload of a call, to be pushed: `queue.push(send.call("bob"), delay_ms=500)`.
 
-        Raises TypeError if the function doesn't accept these arguments, or if the codec can't write them.
+        Raises TypeError if the function doesn't accept these arguments, and TypeError or ValueError, which names the
+        argument, if the codec can't write them.
         """
-        self._signature.bind(*args, **kwargs)
-        return Call(self.name, args, kwargs).payload(self.codec)
+        self.parameters.bound(args, kwargs)
+        return self.payload(args, kwargs)
+
+    def payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """The payload of a call with arguments that the function accepts."""
+        try:
+            if self.parameters.readers:
+                args, kwargs = self.parameters.written(args, kwargs, self.codec)
+            return Call(self.name, args, kwargs).payload(self.codec)
+        except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
+            raise self.parameters.unwritable(args, kwargs, self.codec, error) from error
+
+    @functools.cached_property
+    def run(self) -> Callable[..., Any]:
+        """What a worker calls with the arguments of a payload: the function, after its annotations have read them."""
+        if not self.parameters.readers:
+            return self.function
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = self.parameters.read(args, kwargs)
+            return self.function(*args, **kwargs)
+
+        return run
+
+    def written_result(self, value: Any, codec: Codec) -> bytes:
+        """What the function returned, as bytes. Raises TypeError or ValueError if the codec can't write it."""
+        if self.parameters.result_reader is not None:
+            value = plain(value, getattr(codec, "has_bytes", False))
+        return codec.dumps(value)
 
 
 AnyFunction = Function[..., Any]
+F = TypeVar("F", bound=Function[..., Any])
+
+
+def registered(made: F, functions: dict[str, AnyFunction]) -> F:
+    """Add a function to others. Raises ValueError if there is one of its name."""
+    if functions.setdefault(made.name, made) is not made:
+        raise ValueError(f"{made.name} is already registered")
+    return made
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -19,6 +19,7 @@ from .._sync.base_queue import BaseQueue
 from ..errors import OutOfMemory, TaskslotError
 from ..replies import Answer
 from .context import TaskContext
+from .task_log import fields
 from .threads import Threads
 
 log = logging.getLogger("taskslot")
@@ -217,7 +218,8 @@ class Leases:
         if lease.context.ended_at is None:
             is_cancelled = answer == Answer.CANCEL_ASKED
             what = "was cancelled" if is_cancelled else f"lost its lease{why_lost(lease.context)}"
-            log.warning("task %s %s: its function is asked to stop", lease.context.task.id, what)
+            extra = fields("cancelled" if is_cancelled else "lost", lease.context)
+            log.warning("task %s %s: its function is asked to stop", lease.context.task.id, what, extra=extra)
 
     def _take(self, lease: Lease) -> bool:
         """Remove a lease. Returns False if it was removed meanwhile, so that the answer no longer matters."""

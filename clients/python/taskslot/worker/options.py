@@ -12,6 +12,7 @@ from functools import cache
 from ..codecs import Codec
 from ..commands import ClaimOptions
 from .functions import AnyFunction
+from .hooks import Hooks
 from .sources import AnyQueue
 
 
@@ -29,11 +30,18 @@ class WorkerOptions:
     group: str | None
     meta: bool
     tied: bool
+    hooks: Hooks
 
     def claim_options(self) -> ClaimOptions:
-        """The options of every claim. The default of `retain_ms` needs `meta`, which has the push's and the queue's."""
-        is_default = any(function.retain_ms == "default" for function in list(self.functions.values()))
-        options: ClaimOptions = {"worker": self.name, "meta": self.meta or is_default}
+        """The options of every claim. The default of `retain_ms` needs `meta`, which has the push's and the queue's.
+
+        So do a backoff that grows with the failures, and middleware, which reads headers.
+        """
+        needs_meta = bool(self.hooks) or any(
+            function.retain_ms == "default" or function.policy.counts_failures
+            for function in list(self.functions.values())
+        )
+        options: ClaimOptions = {"worker": self.name, "meta": self.meta or needs_meta}
         if self.lease_ms is not None:
             options["lease_ms"] = self.lease_ms
         if self.group is not None:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from .._sync.base_queue import BaseQueue
+from ..calls import BadPayload
 from ..codecs import Codec
 from ..commands import Payload, Step
-from ..errors import CancelAsked, OutOfMemory
+from ..errors import CancelAsked, OutOfMemory, TimedOut
 from ..replies import Task
+from ..tracebacks import described, error_text, sendable
 from .context import TaskContext, progress_bytes
 from .functions import AnyFunction
+from .policy import NO_POLICY, Policy
 
 log = logging.getLogger("taskslot")
 
-# The server keeps 4 KiB of an error. The text of an exception can contain a payload of many MiB.
-ERROR_CHARACTERS = 4096
+# The files whose calls a task's error leaves out.
+WORKER = str(Path(__file__).parent)
 
 
 class Fail(Exception):
@@ -94,7 +98,7 @@ class Failed:
     delay_ms: int | None = None
     dead: bool = False
     function: str = ""
-    trace: BaseException | None = field(default=None, compare=False)
+    cause: BaseException | None = field(default=None, compare=False)
     progress: bytes | None = None
 
     def send(self, queue: BaseQueue, task: Task) -> int:
@@ -105,10 +109,12 @@ class Failed:
 
         return with_progress(fail, self.progress, task)
 
-    def log(self, task: Task, next_: str) -> None:
-        """Log the failure and what happens next."""
+    def log(self, task: Task, next_: str, extra: Mapping[str, object]) -> None:
+        """Log the failure and what happens next. `extra` are attributes of the record."""
         name = f", {self.function}," if self.function else ""
-        log.warning("task %s%s failed%s: %s", task.id, name, next_, self.error, exc_info=self.trace)
+        trace = None if isinstance(self.cause, Fail | BadPayload) else self.cause
+        what = self.error if trace is None else described(trace)
+        log.warning("task %s%s failed%s: %s", task.id, name, next_, what, exc_info=trace, extra=extra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +160,8 @@ def of_end(
     try:
         if error is None:
             return of_value(value, context, function, codec)
-        outcome = with_reported(of_error(error, context, is_stopping), context)
-        if isinstance(outcome, Failed):
-            trace = None if isinstance(error, Fail) else error
-            return replace(outcome, function=function.name, trace=trace)
-        return outcome
+        outcome = with_reported(of_error(error, context, is_stopping, function.policy), context)
+        return replace(outcome, function=function.name) if isinstance(outcome, Failed) else outcome
     except BaseException as broken:
         # A log handler can raise, and so can methods of the user's objects.
         why = f"the outcome of {function.name} can't be read: {type(broken).__name__}"
@@ -168,15 +171,17 @@ def of_end(
 def of_value(value: Any, context: TaskContext, function: AnyFunction, codec: Codec) -> Outcome:
     """The outcome of a returned value. If it can't be encoded, the task is dead: a retry would repeat finished work."""
     try:
-        result = None if value is None else codec.dumps(value)
+        result = None if value is None else function.written_result(value, codec)
     except Exception as error:
         why = f"the result of {function.name} can't be written as {codec.name}: {described(error)}"
         log.error("%s", why)
-        return Failed(why, dead=True)
+        return Failed(why, dead=True, function=function.name)
     return Done(result, function.retain_of(context.is_kept), context.step)
 
 
-def of_error(error: BaseException, context: TaskContext, is_stopping: bool) -> Outcome | None:
+def of_error(
+    error: BaseException, context: TaskContext, is_stopping: bool, policy: Policy = NO_POLICY
+) -> Outcome | None:
     """The outcome of an exception; None if the lease is lost, so that nothing can be reported.
 
     SystemExit and KeyboardInterrupt are failures like any other. A library that calls `sys.exit` must not end the
@@ -187,15 +192,24 @@ def of_error(error: BaseException, context: TaskContext, is_stopping: bool) -> O
     if isinstance(error, GiveBack):
         return GivenBack(error.delay_ms, error.progress)
     if isinstance(error, Fail):
-        return Failed(sendable(error.why), error.delay_ms, error.dead, progress=error.progress)
+        delay_ms = error.delay_ms
+        if delay_ms is None and not error.dead:
+            delay_ms = policy.delay_ms(context.failures + 1)
+        return Failed(sendable(error.why), delay_ms, error.dead, cause=error, progress=error.progress)
     # A requeue ends a cancelled task, like a fail, but without an error: the function stopped as it was asked to.
     if context.cancelled and isinstance(error, (CancelAsked, asyncio.CancelledError)):
         return GivenBack()
+    if context.timed_out and isinstance(error, asyncio.CancelledError):
+        error = TimedOut(f"timed out after {policy.timeout_ms} ms").with_traceback(error.__traceback__)
     # A program that ends its event loop cancels the tasks on it.
-    if is_stopping and isinstance(error, asyncio.CancelledError):
+    elif is_stopping and isinstance(error, asyncio.CancelledError):
         return GivenBack()
+    if isinstance(error, BadPayload):
+        return Failed(described(error), dead=True, cause=error)
     # A result that is gone does not come back.
-    return Failed(described(error), dead=error is context.missing)
+    dead = error is context.missing or policy.is_dead(error)
+    delay_ms = None if dead else policy.delay_ms(context.failures + 1)
+    return Failed(error_text(error, WORKER), delay_ms, dead, cause=error)
 
 
 def with_reported(outcome: Outcome | None, context: TaskContext) -> Outcome | None:
@@ -203,17 +217,3 @@ def with_reported(outcome: Outcome | None, context: TaskContext) -> Outcome | No
     if isinstance(outcome, Failed | GivenBack) and outcome.progress is None and context.has_progress():
         return replace(outcome, progress=context.take_progress())
     return outcome
-
-
-def described(error: BaseException) -> str:
-    """An exception as the task's error: `ValueError: no such address`."""
-    try:
-        text = str(error)
-    except BaseException:
-        text = ""
-    return sendable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
-
-
-def sendable(text: str) -> str:
-    """The text in a form that can be sent. Parts that are not valid Unicode, as in file names, are escaped."""
-    return text[:ERROR_CHARACTERS].encode("utf-8", "backslashreplace").decode()

@@ -15,6 +15,7 @@ from ..codecs import Codec
 from ..commands import Command
 from ..errors import NotDone, TaskslotError, UnknownTask
 from ..replies import Meta, Result, Task, TaskView
+from ..tracebacks import parted
 
 # How many results one round trip asks for. Each can be as long as a payload.
 RESULTS_AT_ONCE = 100
@@ -70,7 +71,7 @@ class Relations:
         if ended is None:
             return NotDone(f"task {task} has not ended")
         if ended.state != "done":
-            why = f": {ended.error}" if ended.error else ""
+            why = f": {parted(ended.error)[0]}" if ended.error else ""
             return NotDone(f"task {task} is {ended.state}{why}", ended.state)
         return None if ended.value is None else self._decoded(task, ended.value)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from .._sync.base_queue import BaseQueue
 from ..errors import OutOfMemory, Paused, QueueFull, Refused, TaskslotError
-from .outcomes import described
+from ..tracebacks import described
 
 log = logging.getLogger("taskslot")
 

@@ -35,6 +35,7 @@ from .places import Places
 from .polling import Polling
 from .sources import Source, sources_of
 from .threads import Threads
+from .timeouts import Timeouts
 
 log = logging.getLogger("taskslot")
 
@@ -53,8 +54,11 @@ Ask = Literal["stop", "stop now", "look"]
 class Runner:
     """One run of a worker. `run` blocks until the worker has stopped. `ask` can be called from anywhere."""
 
-    def __init__(self, options: WorkerOptions, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(
+        self, options: WorkerOptions, loop: asyncio.AbstractEventLoop | None, worker: object = None
+    ) -> None:
         self.options = options
+        self._worker = worker  # for the hooks
         self.interrupted = False  # whether Ctrl-C asked for the stop
         # A SimpleQueue, because signal handlers use it too, and its `put` is reentrant.
         self._asked: SimpleQueue[Ask] = SimpleQueue()
@@ -69,12 +73,16 @@ class Runner:
         else:
             self._claims = sources[0].apart(sources[0].queue.wire.patience_ms) if options.tied else sources[0]
         self._leases = Leases(self._threads, options.lease_ms)
-        self._answers = Answers(self._threads, self._places, self._leases, self._stopped, self._freed)
+        self._answers = Answers(
+            self._threads, self._places, self._leases, self._stopped, self._freed, options.hooks
+        )
+        self._timeouts = Timeouts(self._threads)
         self._executor = Executor(
             options,
             self._threads,
             self._loop,
             self._answers,
+            self._timeouts,
             self._places.is_stopping,
             partial(self.ask, "stop now"),
         )
@@ -95,6 +103,13 @@ class Runner:
 
     def run(self) -> int:
         """Work until a stop is asked for. Returns 0 if all tasks ended in time, and 1 if some were given back."""
+        self.options.hooks.call("on_worker_start", self._worker)
+        try:
+            return self._work()
+        finally:
+            self.options.hooks.call("on_worker_stop", self._worker)
+
+    def _work(self) -> int:
         options = self.options
         log_outages([wire for some in self._wires() for wire in some])
         self._leases.open()
@@ -147,10 +162,12 @@ class Runner:
         self._stopped.set()
         self._claimer.close()
         self._leases.close()
+        self._timeouts.close()
         self._loop.close()
         self._threads.close()
         for wire in self._wires()[1]:
             wire.close()
+        log.info("worker %s has stopped", self.options.name)
         return status
 
     def _log_stop(self, grace_s: float) -> None:

@@ -7,14 +7,17 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from .._sync.queue import Queue
 from .._sync.sharded import ShardedQueue
 from ..codecs import JSON, Codec
+from ..middleware import Middleware
 from . import children
-from .functions import AnyFunction, Function, Retain, name_of
+from .functions import AnyFunction, Function, name_of, registered
+from .hooks import Hooks
 from .options import WorkerOptions, own_name
+from .policy import Policy, PolicyOptions, Retain
 from .runner import WAKE_S, Runner
 from .sources import sources_of
 
@@ -63,6 +66,8 @@ class Worker:
     - `tied`: leases also end when the worker's connection for claims closes, so that the tasks of a killed process are
       ready again within milliseconds. See "Tied leases" in docs/guarantees.md for the limits. Raises ValueError for
       queues that one command can't claim from.
+    - `functions`: functions by their names, to which `task` adds more. An app gives its own.
+    - `middleware`: what is called around each task, see `Middleware`.
     """
 
     def __init__(
@@ -77,6 +82,8 @@ class Worker:
         group: str | None = None,
         meta: bool = False,
         tied: bool = False,
+        functions: dict[str, AnyFunction] | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         queues = [queue] if isinstance(queue, Queue | ShardedQueue) else list(several_queues(queue))
         must_fit(queues, tied)
@@ -92,7 +99,9 @@ class Worker:
         self.lease_ms = lease_ms
         self.codec = codec
         self.grace_ms = grace_ms
-        self.functions: dict[str, AnyFunction] = {}
+        self.functions: dict[str, AnyFunction] = {} if functions is None else functions
+        self.middleware = middleware
+        Hooks(middleware)  # raises here for what is none
         self.group = group
         self.meta = meta
         self.tied = tied
@@ -107,10 +116,12 @@ class Worker:
 
     @overload
     def task(
-        self, name: str | None = None, /, *, retain_ms: Retain = "default"
+        self, name: str | None = None, /, *, retain_ms: Retain = "default", **policy: Unpack[PolicyOptions]
     ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
 
-    def task(self, name: Any = None, /, *, retain_ms: Retain = "default") -> Any:
+    def task(
+        self, name: Any = None, /, *, retain_ms: Retain = "default", **policy: Unpack[PolicyOptions]
+    ) -> Any:
         """Register a function, sync or async: `@worker.task`, or `@worker.task("mail.send", retain_ms=3_600_000)`.
 
         The default name is `module.function`, which changes if the function moves. The function can be called as
@@ -118,21 +129,19 @@ class Worker:
 
         `retain_ms` is how long a finished task and its result are kept; 0 keeps nothing. It takes precedence over the
         push and the queue's setting. None leaves it to them. By default it is left to them too, but is a minute if
-        neither says anything. Raises ValueError if the name is already registered.
+        neither says anything. `backoff`, `retry_for`, `dead_for` and `timeout_ms` are those of `App.task`. Raises
+        ValueError if the name is already registered.
         """
-        if callable(name):
-            return self._register(name, name_of(name), retain_ms)
+        checked = Policy.of(**policy)
 
         def register(function: Callable[P, R]) -> Function[P, R]:
-            return self._register(function, name or name_of(function), retain_ms)
+            made = Function(function, name or name_of(function), self.codec, retain_ms, checked)
+            return registered(made, self.functions)
 
+        if callable(name):
+            function, name = name, None
+            return register(function)
         return register
-
-    def _register(self, function: Callable[P, R], name: str, retain_ms: Retain) -> Function[P, R]:
-        if name in self.functions:
-            raise ValueError(f"{name} is already registered")
-        self.functions[name] = made = Function(function, name, self.codec, retain_ms)
-        return made
 
     # ---- running
 
@@ -210,11 +219,12 @@ class Worker:
             group=self.group,
             meta=self.meta,
             tied=self.tied,
+            hooks=Hooks(self.middleware),
         )
         with self._lock:
             if self._runner is not None:
                 raise RuntimeError("this worker is already running")
-            self._runner = Runner(options, loop)
+            self._runner = Runner(options, loop, self)
             self._began = True
             if self._stops_early:
                 self._runner.ask("stop")

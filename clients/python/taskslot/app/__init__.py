@@ -1,0 +1,7 @@
+"""An app: functions with their policy, the queues that they are pushed into, and their schedules."""
+
+from .app import App
+from .pushed import Pushed
+from .task import AppTask, Pusher
+
+__all__ = ["App", "AppTask", "Pushed", "Pusher"]

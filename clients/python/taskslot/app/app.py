@@ -1,0 +1,212 @@
+"""The class `App`: registers functions with their policy, and makes queues, workers and schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
+
+from .._async.queue import AsyncQueue
+from .._async.sharded import AsyncShardedQueue
+from .._sync.queue import Queue
+from .._sync.sharded import ShardedQueue
+from ..codecs import JSON, Codec
+from ..middleware import Middleware
+from ..worker.functions import AnyFunction, name_of, registered
+from ..worker.hooks import Hooks
+from ..worker.policy import Policy, PolicyOptions
+from ..worker.worker import Worker
+from .connections import Connections, Shards
+from .task import AppTask, PushPolicy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskPolicy(PushPolicy, PolicyOptions, total=False):
+    """All that a function of an app can say about its tasks."""
+
+
+class App:
+    """Functions with their policy, the queues they are pushed into, and the workers that run them.
+
+        app = taskslot.App("redis://127.0.0.1:6379")
+
+        @app.task(queue="mail", attempts=5)
+        def send(to: str) -> str: ...
+
+        send.push("bob")        # in a web server; `await send.apush("bob")` in asyncio
+        app.worker().run()      # in a worker process
+
+    The parameters:
+
+    - `client`: a sync client of redis-py or valkey-py (a single server, Sentinel, a cluster), or a URL. Asyncio clients
+      are made from it, one for each event loop. Nothing connects before it is used.
+    - `name`: the name in front of the app's schedules. Apps that share a queue need different names.
+    - `prefix`: what the keys of all queues begin with.
+    - `codec`: writes and reads payloads and results.
+    - `shards`: the number of shards of all queues, or of those that a map names.
+    - `middleware`: what is called around each task and at each push, see `Middleware`.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        name: str = "app",
+        prefix: str = "",
+        codec: Codec = JSON,
+        shards: Shards = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        codec.dumps(None)  # raises here if the codec's package is missing
+        self.name = name
+        self.codec = codec
+        self.middleware: list[Middleware] = list(middleware)
+        self.tasks: dict[str, AppTask[..., Any]] = {}
+        self._hooks = Hooks(self.middleware)
+        self._connections = Connections(client, prefix, shards)
+
+    # ---- functions
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> AppTask[P, R]: ...
+
+    @overload
+    def task(
+        self,
+        function: None = None,
+        /,
+        *,
+        queue: str = ...,
+        name: str | None = ...,
+        **policy: Unpack[TaskPolicy],
+    ) -> Callable[[Callable[P, R]], AppTask[P, R]]: ...
+
+    def task(
+        self,
+        function: Any = None,
+        /,
+        *,
+        queue: str = "default",
+        name: str | None = None,
+        **policy: Unpack[TaskPolicy],
+    ) -> Any:
+        """Register a function, sync or async: `@app.task`, or `@app.task(queue="mail", attempts=5)`.
+
+        - `queue`: the queue that its tasks are pushed into.
+        - `name`: its name in payloads. The default is `module.function`, which changes if the function moves.
+        - `attempts`: how many failures make the task dead, instead of the queue's setting; -1 for no limit.
+        - `backoff`: ms until the next attempt, `(first, most)` for one that doubles, or a function that gets the number
+          of the failure (1 for the first) and returns ms. Without it, the queue's backoff applies.
+        - `retry_for`: exceptions that are tried again. All others make the task dead.
+        - `dead_for`: exceptions that make the task dead, also if `retry_for` has them.
+        - `timeout_ms`: how long the function may run. An async function is cancelled then. A sync one is asked to stop
+          (`taskslot.current()`). Either way the attempt fails with "timed out after … ms".
+        - `unique`: a token, or a function that makes it from arguments: `unique=lambda user: f"digest:{user}"`. While a
+          task holds the token, pushes with it add nothing.
+        - `group`: the group (tenant), or a function that makes it from arguments.
+        - `priority`: -128 to 127, higher is claimed first.
+        - `retain_ms`: how long a finished task and its result are kept; a minute if neither this nor the queue says it.
+
+        Options of a push take precedence: `send.options(attempts=1).push(…)`. Raises ValueError if the name is already
+        registered, and TypeError for unknown options.
+        """
+        if isinstance(function, str):
+            raise TypeError(f"write @app.task(name={function!r})")
+        push, of_worker = parted(policy)
+
+        def register(function: Callable[P, R]) -> AppTask[P, R]:
+            made = AppTask(
+                *(function, name or name_of(function), queue, self._connections, self.codec, self._hooks),
+                *(of_worker, push),
+            )
+            return registered(made, self.tasks)  # type: ignore[arg-type]
+
+        return register if function is None else register(function)
+
+    # ---- queues
+
+    def queue(self, name: str = "default") -> Queue | ShardedQueue:
+        """The sync queue of this name, always the same object. The app closes it."""
+        return self._connections.queue(name)
+
+    def aqueue(self, name: str = "default") -> AsyncQueue | AsyncShardedQueue:
+        """The asyncio queue of this name for the running event loop. Raises RuntimeError if there is none."""
+        return self._connections.aqueue(name)
+
+    @property
+    def queues(self) -> list[str]:
+        """The names of the queues that the app's functions are pushed into, in the order of the functions."""
+        return list(dict.fromkeys(task.queue for task in self.tasks.values()))
+
+    # ---- workers
+
+    def worker(
+        self,
+        queues: Sequence[str] | None = None,
+        *,
+        concurrency: int = 8,
+        name: str | None = None,
+        lease_ms: int | None = None,
+        grace_ms: int = 25_000,
+        tied: bool = False,
+    ) -> Worker:
+        """A worker for the app's functions, see `Worker`.
+
+        `queues` are the names of queues in the order of preference; without it, all that the app's functions name.
+        Raises ValueError if there are none.
+        """
+        names = [queues] if isinstance(queues, str) else self.queues if queues is None else list(queues)
+        if not names:
+            raise ValueError("no function of the app is registered, so there is no queue to work on")
+        functions: dict[str, AnyFunction] = self.tasks  # type: ignore[assignment]
+        return Worker(
+            [self.queue(one) for one in names],
+            concurrency=concurrency,
+            name=name,
+            lease_ms=lease_ms,
+            codec=self.codec,
+            grace_ms=grace_ms,
+            functions=functions,
+            middleware=self.middleware,
+            tied=tied,
+        )
+
+    # ---- the end
+
+    def close(self) -> None:
+        """Close what the app opened, except for asyncio. A client that it was given stays open."""
+        self._connections.close()
+
+    async def aclose(self) -> None:
+        """Close what the app opened for the running event loop. A worker that runs here is not affected."""
+        await self._connections.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def parted(policy: TaskPolicy) -> tuple[PushPolicy, Policy]:
+    """The options of a function's pushes, and its policy in the worker. Raises TypeError for unknown options."""
+    known = PushPolicy.__optional_keys__ | PolicyOptions.__optional_keys__
+    if unknown := policy.keys() - known:
+        raise TypeError(
+            f"unknown option {min(unknown)}: the options are queue, name, {', '.join(sorted(known))}"
+        )
+    push = {key: of for key, of in policy.items() if key in PushPolicy.__optional_keys__ and of is not None}
+    of_worker = {key: of for key, of in policy.items() if key in PolicyOptions.__optional_keys__}
+    return push, Policy.of(**of_worker)  # type: ignore[return-value, arg-type]

@@ -1,0 +1,301 @@
+"""A function of an app: how it is pushed, with which options, and how its results are read."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import cached_property
+from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
+
+from ..commands import PushOptions, TaskOptions, refuse_unknown
+from ..flows import Step
+from ..worker.functions import Function
+from ..worker.hooks import Hooks
+from ..worker.policy import Policy
+from .connections import Connections
+from .pushed import How, Pushed
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+# A value, or a function that makes it from the arguments of the call that have its parameters' names.
+OfCall = str | Callable[..., str]
+
+
+class PushPolicy(TypedDict, total=False):
+    """What a function says about the push of its tasks."""
+
+    attempts: int  # failures until the task is dead, instead of the queue's setting
+    priority: int  # -128 to 127, higher is claimed first
+    retain_ms: int  # how long the task is kept with its result once it is done
+    unique: OfCall  # the token: while a task holds it, pushes add nothing
+    group: OfCall  # the group (tenant), for fairness and limits
+
+
+class AppTask(Function[P, R]):
+    """A function of an app. Called directly, it is just the function; `push` has a worker call it.
+
+    @app.task(queue="mail", attempts=5)
+    def send(to: str, subject: str = "hello") -> str: ...
+
+    send("bob")                             # here
+    send.push("bob").result()               # in a worker
+    await send.apush("bob", subject="hi")   # from asyncio
+    send.delay(60_000).push("bob")          # in a minute
+    send.options(priority=5).push("bob")    # any options of a push
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        name: str,
+        queue: str,
+        connections: Connections,
+        codec: Any,
+        hooks: Hooks,
+        policy: Policy,
+        options: PushPolicy,
+    ) -> None:
+        super().__init__(function, name, codec, policy=policy)
+        self.queue = queue
+        self._connections = connections
+        self._hooks = hooks
+        self._fixed = cast(PushOptions, {key: of for key, of in options.items() if not callable(of)})
+        self._of_call: dict[str, Callable[..., Any]] = {
+            key: of for key, of in options.items() if callable(of)
+        }
+        for option, of in self._of_call.items():
+            self._check(option, of)
+
+    def _check(self, option: str, of: Callable[..., Any]) -> None:
+        """Raise TypeError if a function that makes an option has parameters that this function doesn't."""
+        for one in parameters_of(of):
+            if one not in self.parameters.signature.parameters:
+                raise TypeError(f"{option} of {self.name} takes {one!r}, which is no argument of {self.name}")
+
+    # ---- pushing
+
+    @overload
+    def push(self: AppTask[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Pushed[T]: ...
+
+    @overload
+    def push(self, *args: P.args, **kwargs: P.kwargs) -> Pushed[R]: ...
+
+    def push(self, *args: P.args, **kwargs: P.kwargs) -> Pushed[Any]:
+        """Push a call of the function. Returns its id, with `result`.
+
+        Raises TypeError if the function doesn't take these arguments, and TypeError or ValueError if one of them can't
+        be written; and the errors of `Queue.push`.
+        """
+        return self._pusher.push(*args, **kwargs)
+
+    @overload
+    async def apush(
+        self: AppTask[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Pushed[T]: ...
+
+    @overload
+    async def apush(self, *args: P.args, **kwargs: P.kwargs) -> Pushed[R]: ...
+
+    async def apush(self, *args: P.args, **kwargs: P.kwargs) -> Pushed[Any]:
+        """`push` for asyncio."""
+        return await self._pusher.apush(*args, **kwargs)
+
+    def push_many(self, calls: Iterable[Any], **options: Unpack[TaskOptions]) -> list[Pushed[Any]]:
+        """Push many calls, a thousand in one command: `send.push_many([("bob",), ("eve", "hi")])`.
+
+        Each call is a tuple of arguments, or a dict of arguments by their names. Functions with `unique` are pushed one
+        by one.
+        """
+        return self.options(**options).push_many(calls)
+
+    async def apush_many(self, calls: Iterable[Any], **options: Unpack[TaskOptions]) -> list[Pushed[Any]]:
+        """`push_many` for asyncio."""
+        return await self.options(**options).apush_many(calls)
+
+    def options(self, **options: Unpack[PushOptions]) -> Pusher[P, R]:
+        """The same function with options of a push: `send.options(delay_ms=2000, priority=5).push("bob")`."""
+        refuse_unknown(options, PushOptions)
+        return Pusher(self, options)
+
+    def delay(self, ms: int, *args: Any, **kwargs: Any) -> Pusher[P, R]:
+        """The same function, whose tasks are ready this many ms after the push: `send.delay(60_000).push("bob")`."""
+        if args or kwargs or isinstance(ms, bool) or not isinstance(ms, int | float):
+            short = self.name.rpartition(".")[2]
+            raise TypeError(
+                f"delay takes the ms to wait: write {short}.push(…) to push now, or {short}.delay(ms).push(…)"
+            )
+        return Pusher(self, {"delay_ms": round(ms)}, f"{self.name}.delay({ms})")
+
+    def step(self, *args: P.args, **kwargs: P.kwargs) -> AppStep:
+        """A call with the function's options, for flows, batches and `current().then(…)`."""
+        return self._pusher.step(*args, **kwargs)
+
+    def pushed(self, task: str) -> Pushed[Any]:
+        """A task of this function by its id: `send.pushed(id).result()`."""
+        return Pushed.of(task, self.queue, self._how)
+
+    @cached_property
+    def _pusher(self) -> Pusher[P, R]:
+        return Pusher(self, {})
+
+    @cached_property
+    def _how(self) -> How:
+        return How(self._connections, self.codec, self.name, self.parameters.result_reader)
+
+    def prepared(self, args: Any, kwargs: Any, given: PushOptions) -> tuple[bytes, PushOptions]:
+        """The payload and the options of a push with these arguments."""
+        bound = self.parameters.bound(args, kwargs)
+        options: PushOptions = {**self._fixed, **given}
+        for option, of in self._of_call.items():
+            if option not in given:
+                options[option] = self._made(option, of, bound)  # type: ignore[literal-required]
+        if self._hooks:
+            headers = dict(options.get("headers", {}))
+            self._hooks.call("on_push", self.name, headers)
+            if headers:
+                options["headers"] = headers
+        return self.payload(args, kwargs), options
+
+    def _made(self, option: str, of: Callable[..., Any], bound: inspect.BoundArguments) -> str:
+        """What a function makes of the arguments."""
+        bound.apply_defaults()
+        try:
+            value = of(**{name: bound.arguments[name] for name in parameters_of(of)})
+        except Exception as error:
+            error.add_note(f"This was raised by {option} of {self.name}. Nothing was pushed.")
+            raise
+        if not isinstance(value, str):
+            raise TypeError(f"{option} of {self.name} must return a str, not {type(value).__name__}")
+        return value
+
+    def of(self, made: str) -> Pushed[Any]:
+        """What a push of this function returned."""
+        return Pushed.of(made, self.queue, self._how)
+
+
+class AppStep(Step):
+    """A step of a flow that is a call of an app's function."""
+
+    task: AppTask[..., Any]
+
+
+class Pusher(Generic[P, R]):
+    """A function of an app with options of a push, from `options` and `delay`. It can be used any number of times."""
+
+    def __init__(self, task: AppTask[P, R], options: PushOptions, made_by: str | None = None) -> None:
+        self._task = task
+        self._options = options
+        self._made_by = made_by  # what to warn of if nothing is pushed
+
+    def __del__(self) -> None:
+        if getattr(self, "_made_by", None):
+            warnings.warn(
+                f"{self._made_by} pushes nothing by itself: its push was never called",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def options(self, **options: Unpack[PushOptions]) -> Pusher[P, R]:
+        """The same with more options."""
+        refuse_unknown(options, PushOptions)
+        made, self._made_by = self._made_by, None
+        return Pusher(self._task, {**self._options, **options}, made)
+
+    def delay(self, ms: int) -> Pusher[P, R]:
+        """The same with a delay."""
+        return self.options(delay_ms=ms)
+
+    @overload
+    def push(self: Pusher[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Pushed[T]: ...
+
+    @overload
+    def push(self, *args: P.args, **kwargs: P.kwargs) -> Pushed[R]: ...
+
+    def push(self, *args: P.args, **kwargs: P.kwargs) -> Pushed[Any]:
+        """Push a call with these options, see `AppTask.push`."""
+        payload, options = self._prepared(args, kwargs)
+        return self._task.of(self._task._connections.queue(self._task.queue).push(payload, **options))
+
+    @overload
+    async def apush(
+        self: Pusher[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Pushed[T]: ...
+
+    @overload
+    async def apush(self, *args: P.args, **kwargs: P.kwargs) -> Pushed[R]: ...
+
+    async def apush(self, *args: P.args, **kwargs: P.kwargs) -> Pushed[Any]:
+        """`push` for asyncio."""
+        payload, options = self._prepared(args, kwargs)
+        queue = self._task._connections.aqueue(self._task.queue)
+        return self._task.of(await queue.push(payload, **options))
+
+    def push_many(self, calls: Iterable[Any]) -> list[Pushed[Any]]:
+        """Push many calls with these options, see `AppTask.push_many`."""
+        queue, made = self._task._connections.queue(self._task.queue), dict[int, str]()
+        for places, payloads, options in together(self._all_prepared(calls)):
+            if "unique" in options:
+                ids = [queue.push(payload, **options) for payload in payloads]
+            else:
+                ids = queue.push_many(payloads, **cast(TaskOptions, options))  # type: ignore[assignment]
+            made.update(zip(places, ids, strict=True))
+        return [self._task.of(made[place]) for place in sorted(made)]
+
+    async def apush_many(self, calls: Iterable[Any]) -> list[Pushed[Any]]:
+        """`push_many` for asyncio."""
+        queue, made = self._task._connections.aqueue(self._task.queue), dict[int, str]()
+        for places, payloads, options in together(self._all_prepared(calls)):
+            if "unique" in options:
+                ids = [await queue.push(payload, **options) for payload in payloads]
+            else:
+                ids = await queue.push_many(payloads, **cast(TaskOptions, options))  # type: ignore[assignment]
+            made.update(zip(places, ids, strict=True))
+        return [self._task.of(made[place]) for place in sorted(made)]
+
+    def step(self, *args: P.args, **kwargs: P.kwargs) -> AppStep:
+        """A call with these options as a step, see `AppTask.step`."""
+        payload, options = self._prepared(args, kwargs)
+        made = AppStep(payload, options)
+        object.__setattr__(made, "task", self._task)
+        return made
+
+    def _prepared(self, args: Any, kwargs: Any) -> tuple[bytes, PushOptions]:
+        self._made_by = None
+        return self._task.prepared(args, kwargs, self._options)
+
+    def _all_prepared(self, calls: Iterable[Any]) -> list[tuple[bytes, PushOptions]]:
+        return [self._prepared(*arguments_of(call)) for call in calls]
+
+
+Prepared = tuple[list[int], list[bytes], PushOptions]
+
+
+def together(prepared: Iterable[tuple[bytes, PushOptions]]) -> list[Prepared]:
+    """Calls with equal options together: their places, their payloads, and the options."""
+    found: list[Prepared] = []
+    for place, (payload, options) in enumerate(prepared):
+        of = next((one for one in found if one[2] == options), None)
+        if of is None:
+            found.append(of := ([], [], options))
+        of[0].append(place)
+        of[1].append(payload)
+    return found
+
+
+def arguments_of(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of one call of `push_many`. Raises TypeError for a bare value."""
+    if isinstance(call, tuple):
+        return call, {}
+    if isinstance(call, Mapping):
+        return (), dict(call)
+    raise TypeError(
+        f"each call is a tuple of arguments, such as ({call!r},), or a dict, not {type(call).__name__}"
+    )
+
+
+def parameters_of(of: Callable[..., Any]) -> list[str]:
+    """The names of the parameters of a function that makes an option."""
+    return [one.name for one in inspect.signature(of).parameters.values()]

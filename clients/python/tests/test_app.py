@@ -1,0 +1,148 @@
+"""An app: functions with their policy, pushed from sync and asyncio code, and their results."""
+
+import asyncio
+
+import pytest
+import taskslot
+from harness.server import wait_until
+from harness.worker_thread import WorkerThread
+from taskslot import App, NotEnded, Pushed, TaskDead, UnknownTask
+
+
+@pytest.fixture(params=["one key", "shards"])
+def app(request, client):
+    """An app on a new server, whose queues are in one key or in shards."""
+    with App(client, shards=4 if request.param == "shards" else None) as app:
+        yield app
+
+
+def test_a_push_has_a_worker_call_the_function_and_returns_the_way_to_its_result(app):
+    """A function called directly is just a function."""
+
+    @app.task
+    def add(left, right=1):
+        return left + right
+
+    assert add(1) == 2
+    with WorkerThread(app.worker()):
+        pushed = add.push(1, right=4)
+        assert pushed.result(timeout_ms=20_000) == 5
+    assert isinstance(pushed, Pushed) and isinstance(pushed, str)
+    assert app.queue().get(pushed).state == "done"
+
+
+def test_asyncio_producers_share_the_app(app):
+    """Each event loop has a client of its own, made like the sync one."""
+
+    @app.task
+    async def add(left, right):
+        return left + right
+
+    async def produce():
+        async with app:
+            one, two = await add.apush(1, 2), await add.delay(1).apush(3, 4)
+            return [await one.aresult(20_000), await two.aresult(20_000)]
+
+    with WorkerThread(app.worker()):
+        assert [asyncio.run(produce()) for _ in range(2)] == [[3, 7]] * 2
+
+
+def test_a_dead_task_raises_with_the_error_and_the_traceback_of_the_worker(app):
+    """The traceback ends where the exception was raised, and does not show the worker's own code."""
+
+    @app.task(attempts=1)
+    def breaks():
+        raise ValueError("no such address")
+
+    with WorkerThread(app.worker()):
+        with pytest.raises(TaskDead, match="ValueError: no such address") as dead:
+            breaks.push().result(timeout_ms=20_000)
+    assert dead.value.error == "ValueError: no such address"
+    assert dead.value.traceback.startswith("Traceback (most recent call last):\n")
+    assert dead.value.traceback.endswith('raise ValueError("no such address")')
+    assert "taskslot/worker" not in dead.value.traceback and dead.value.state == "dead"
+
+
+def test_a_result_that_is_not_there_says_why(app):
+    """Not ended in time, or not kept."""
+
+    @app.task(retain_ms=0)
+    def work():
+        pass
+
+    pushed = work.push()
+    with pytest.raises(NotEnded, match="within 10 ms"):
+        pushed.result(timeout_ms=10)
+    with pytest.raises(TimeoutError):
+        pushed.result(timeout_ms=0)
+    with WorkerThread(app.worker()):
+        wait_until(lambda: app.queue().len() == 0, "it is done")
+    with pytest.raises(UnknownTask):
+        work.pushed(str(pushed)).result()
+
+
+def test_options_of_the_function_are_those_of_its_pushes(app):
+    """Values, or functions of the arguments. Options of a push take precedence."""
+
+    @app.task(queue="mail", attempts=3, priority=2, unique=lambda user: f"u:{user}", group=lambda kind: kind)
+    def send(user, kind="news"):
+        pass
+
+    first, again = send.push("bob"), send.options(attempts=7).push("bob")
+    other = send.options(attempts=7, unique="mine", priority=0).push("eve", kind="alert")
+    assert (first.is_new, again.is_new, again) == (True, False, first)
+    views = [app.queue("mail").get(one) for one in (first, other)]
+    assert [(one.attempts, one.priority, one.unique, one.group) for one in views] == [
+        (3, 2, "u:bob", "news"),
+        (7, 0, "mine", "alert"),
+    ]
+
+
+def test_delay_of_celery_is_a_clear_error(app):
+    """Neither a text nor several arguments are a number of ms."""
+
+    @app.task
+    def send(*args):
+        pass
+
+    for wrong in (lambda: send.delay("bob"), lambda: send.delay(1, 2), lambda: send.delay()):
+        with pytest.raises(TypeError):
+            wrong()
+    with pytest.warns(RuntimeWarning, match="its push was never called"):
+        send.delay(5)
+    assert app.queue().len() == 0
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_function_that_takes_too_long_is_asked_to_stop(app, how):
+    """An async function is cancelled; a sync one looks."""
+    if how == "async":
+
+        @app.task(timeout_ms=20, attempts=1)
+        async def work():
+            await asyncio.sleep(600)
+    else:
+
+        @app.task(timeout_ms=20, attempts=1)
+        def work():
+            assert taskslot.current().wait(600)
+            taskslot.current().check()
+
+    with WorkerThread(app.worker()), pytest.raises(TaskDead, match="TimedOut: timed out after 20 ms"):
+        work.push().result(timeout_ms=20_000)
+
+
+def test_a_worker_works_on_all_queues_of_the_app(app):
+    """Without names, on those that its functions are pushed into."""
+
+    @app.task(queue="mail")
+    def send():
+        return "sent"
+
+    @app.task
+    def resize():
+        return "resized"
+
+    assert app.queues == ["mail", "default"]
+    with WorkerThread(app.worker()):
+        assert [one.push().result(timeout_ms=20_000) for one in (send, resize)] == ["sent", "resized"]

@@ -1,0 +1,66 @@
+"""What the library needs: redis-py alone. Everything else is an extra."""
+
+import os
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from harness.programs import OF_THIS_TREE
+from harness.server import ROOT
+
+PYPROJECT = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())["project"]
+# The packages of the extras, by the names under which they are imported.
+EXTRAS = {
+    "cli": ["rich", "typer"],
+    "celery": ["celery", "kombu"],
+    "django": ["django"],
+    "dramatiq": ["dramatiq"],
+    "msgpack": ["msgpack"],
+    "otel": ["opentelemetry"],
+    "sentry": ["sentry_sdk"],
+    "valkey": ["valkey"],
+}
+HIDE = "import sys; sys.modules.update(dict.fromkeys({names!r})); "
+
+
+def run(hidden, code, *words):
+    """Run Python code in which these packages can't be imported."""
+    command = [sys.executable, "-c", HIDE.format(names=hidden) + code, *words]
+    env = {**os.environ, **OF_THIS_TREE}
+    return subprocess.run(command, env=env, capture_output=True, text=True)
+
+
+def test_the_only_dependency_is_redis_py():
+    """The extras that this file knows are those that are declared."""
+    assert [one.partition(">")[0] for one in PYPROJECT["dependencies"]] == ["redis"]
+    assert PYPROJECT["optional-dependencies"].keys() == EXTRAS.keys()
+
+
+def test_the_library_is_imported_without_any_extra():
+    """All of its modules are, apart from the command line and the parts that are named after an extra."""
+    code = """
+import importlib, pkgutil, taskslot
+for one in pkgutil.walk_packages(taskslot.__path__, "taskslot."):
+    if not one.name.startswith(("taskslot.cli", "taskslot.integrations", "taskslot.__main__", "taskslot.testing")):
+        importlib.import_module(one.name)
+print(taskslot.Worker.__name__)
+"""
+    done = run([name for names in EXTRAS.values() for name in names], code)
+    assert (done.returncode, done.stdout) == (0, "Worker\n"), done.stderr
+
+
+@pytest.mark.parametrize("missing", EXTRAS["cli"])
+def test_the_command_says_which_extra_it_needs(missing):
+    """That is one line, not a traceback."""
+    done = run([missing], "from taskslot.cli import main; main()", "info")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == (
+        f"taskslot: the command line needs the package {missing}: pip install 'taskslot[cli]'\n"
+    )
+
+
+def test_the_package_is_typed():
+    """Type checkers read the annotations of an installed package only if it has this file."""
+    assert (ROOT / "clients/python/taskslot/py.typed").exists()
+    assert "Typing :: Typed" in PYPROJECT["classifiers"]
