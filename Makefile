@@ -34,7 +34,7 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example pipeline build quick libclang test test-engine test-server test-python test-node test-docs test-all \
+.PHONY: help run cli example pipeline build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all \
 	test-frameworks lint \
 	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
@@ -87,6 +87,9 @@ test-node: quick $(TEST) ## Run only the tests of the library for Node, which ne
 
 test-docs: quick $(TEST) ## Run only the tests of the documents: samples and links (ARGS=docs/results.md)
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" .venv/bin/python tests/docs $(ARGS)
+
+conformance: ## Play the server's part of hard cases for a worker (WORKER='node worker.mjs'; ARGS=--list)
+	@PYTHONPATH=clients$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m conformance $(ARGS) $(if $(WORKER),-- $(WORKER))
 
 test-all: build $(ALL) ## Run all tests, including the long ones, on every installed server: also Redis 6.2, 7.0 and 8.2
 	@.venv/bin/python tests/run.py --all -- $(ARGS)
