@@ -46,6 +46,8 @@ async function working<T>(
   }
 }
 
+class SmtpError extends Error {}
+
 const add = task("add", async (a: number, b: number) => a + b);
 
 /** A promise, and the function that fulfils it. */
@@ -93,6 +95,9 @@ describe("a worker", { concurrency: 8 }, () => {
       task("long", () => {
         throw new Error("ä".repeat(5000));
       }),
+      task("own", () => {
+        throw new SmtpError("550");
+      }),
       task("string", () => {
         throw "a string";
       }),
@@ -128,6 +133,7 @@ describe("a worker", { concurrency: 8 }, () => {
       const long = await end(call("long"));
       assert.ok(Buffer.byteLength(long.error ?? "") <= 4096 && long.error?.endsWith("ä"));
       assert.equal((await end(call("string"))).error, "Error: a string");
+      assert.equal((await end(call("own"))).error?.split("\n")[0], "SmtpError: 550");
       assert.deepEqual(
         [(await end(call("who?"))).state, (await end(call("who?"))).error],
         ["delayed", "UnknownTask: no function 'who?'"],

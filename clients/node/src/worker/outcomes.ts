@@ -157,7 +157,9 @@ async function inFullServer<T>(send: () => Promise<T>, less: () => Promise<T>): 
 export function described(error: unknown): string {
   try {
     if (!(error instanceof Error)) return `Error: ${typeof error === "string" ? error : inspect(error, { depth: 2 })}`;
-    const head = `${error.name}: ${error.message}`;
+    // A class that sets no name has that of Error.
+    const name = error.name === "Error" ? error.constructor.name || "Error" : error.name;
+    const head = error.message ? `${name}: ${error.message}` : name;
     const stack = typeof error.stack === "string" ? error.stack : "";
     const frames = stack.split("\n").filter((line) => /^\s+at /.test(line) && !OURS.test(line));
     return [head, ...frames].join("\n");
