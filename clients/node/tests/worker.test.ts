@@ -351,6 +351,7 @@ describe("a worker", { concurrency: 8 }, () => {
     `;
     const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
       stdio: ["ignore", "pipe", "inherit"],
+      cwd: new URL("..", import.meta.url), // where the package is found
     });
     const { id } = await queue.push(call("slow"));
     await once(child.stdout, "data");
