@@ -34,7 +34,7 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example pipeline build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all \
+.PHONY: help run cli example pipeline studio build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all \
 	test-frameworks lint \
 	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
@@ -64,6 +64,9 @@ example: $(RUN) ## Push 100,000 tasks to that server and kill two of eight worke
 
 pipeline: build $(TEST) ## Run a batch in which a worker, a task and the primary die: its callback runs once
 	@.venv/bin/python examples/pipeline.py
+
+studio: build $(TEST) ## Run one application in five forms, each with a killed worker and a killed server (ARGS=--help)
+	@.venv/bin/python examples/studio $(ARGS)
 
 build: $(LIBCLANG) ## Build the module, target/release/libtaskslot.so
 	cargo build --release --locked -p taskslot
