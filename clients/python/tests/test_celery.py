@@ -365,6 +365,39 @@ def test_a_redelivered_message_says_so(connection):
     assert second.headers["redelivered"]
 
 
+@pytest.mark.parametrize("no_ack", [False, True])
+def test_a_message_for_a_cancelled_consumer_goes_back(connection, client, no_ack):
+    """It was cancelled while its claim waited in the server. Another channel of the connection is older."""
+    view = taskslot.Queue(client, "{celery}:mail")
+    with connection.channel(), connection.channel() as channel, connection.clone() as other:
+        consumer = Consumer(channel, [Queue("mail")], callbacks=[pytest.fail], no_ack=no_ack)
+        consumer.consume()
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.1)
+        consumer.cancel()
+        other.SimpleQueue("mail").put("a")
+        connection.drain_events(timeout=5)
+        assert (view.len("ready"), view.len("leased")) == (1, 0)
+
+
+def test_a_reply_that_lay_until_its_lease_ended_is_not_delivered(server, client):
+    """The program was busy, and another one has claimed the message meanwhile."""
+    url, options = f"taskslot://127.0.0.1:{server.port}/0", {"lease_ms": 200}
+    view = taskslot.Queue(client, "{celery}:mail")
+    with Connection(url, transport_options=options) as connection, connection.clone() as other:
+        mail = other.SimpleQueue("mail")
+        with connection.channel() as channel, Consumer(channel, [Queue("mail")], callbacks=[pytest.fail]):
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=0.05)
+            mail.put("a")
+            wait_until(lambda: (info := view.info()) and info.stalled == 1, "the lease has ended")
+            message = mail.get(timeout=5)
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=0.05)
+        message.ack()
+        assert (view.len(), view.info().acked) == (0, 1)
+
+
 def test_a_payload_that_is_no_message_is_dead(connection, client):
     """It is kept with the reason, and the next message is delivered."""
     view = taskslot.Queue(client, "{celery}:mail")
@@ -374,6 +407,10 @@ def test_a_payload_that_is_no_message_is_dead(connection, client):
     mail.put("a")
     assert mail.get(timeout=5).payload == "a"
     assert view.len("dead") == 2
+    view.push("nor this")
+    with pytest.raises(mail.Empty):
+        mail.get_nowait()
+    assert view.len("dead") == 3
     assert all(task.error.startswith("no message of Kombu") for task in view.tasks("dead"))
 
 

@@ -167,20 +167,20 @@ class Channel(kombu_redis.Channel):
 
     def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
         """Get a message now; None if there is none."""
+        try:
+            message = self.Message(self._get(queue, no_ack), channel=self)
+        except Empty:
+            return None
+        if not no_ack:
+            self.qos.append(message, message.delivery_tag)
+        return message
+
+    def _get(self, queue: str, no_ack: bool = False) -> dict[str, Any]:
         options = self._claim_options(no_ack)
         options.pop("tied", None)  # the connection is one of a pool
-        for task in self.taskslot_queue(queue).claim(1, **options):
+        while tasks := self.taskslot_queue(queue).claim(1, **options):
             self._keep_alive([queue])
-            if (raw := self._received(queue, task, is_held=not no_ack)) is not None:
-                message = self.Message(raw, channel=self)
-                if not no_ack:
-                    self.qos.append(message, message.delivery_tag)
-                return message
-        return None
-
-    def _get(self, queue: str, timeout: float | None = None) -> Any:
-        for task in self.taskslot_queue(queue).claim(1, **self._claim_options(no_ack=False)):
-            if (raw := self._received(queue, task, is_held=True)) is not None:
+            if (raw := self._received(queue, tasks[0], is_held=not no_ack)) is not None:
                 return raw
         raise Empty
 
@@ -219,7 +219,7 @@ class Channel(kombu_redis.Channel):
 
     def _brpop_read(self, **options: Any) -> bool:
         """Read the reply of the claim, and deliver what came."""
-        claim = self._claim
+        claim, waited_s = self._claim, time.monotonic() - (self._brpop_sent_at or 0.0)
         assert claim is not None
         try:
             reply = self._reply(claim, options)
@@ -227,10 +227,11 @@ class Channel(kombu_redis.Channel):
             self._in_poll = None
             self._flush_brpop_reauth()
         self._claim = None
-        tasks = claim.read(reply)
+        tasks, is_held = claim.read(reply), "NOACK" not in claim.words
+        if is_held and waited_s > self.lease_ms / 2000:
+            tasks = self._still_leased(tasks)
         if not tasks:
             raise Empty
-        is_held = "NOACK" not in claim.words
         if self._closing:
             self._give_back(tasks if is_held else [])
             raise Empty
@@ -261,14 +262,30 @@ class Channel(kombu_redis.Channel):
         self._keep_alive([queue])
         for number, task in enumerate(tasks):
             try:
-                raw = self._received(queue, task, is_held)
-                if raw is not None:
-                    if is_held and queue in self._no_ack:
-                        self.held.ack(raw["properties"]["delivery_tag"])
-                    self.connection._deliver(raw, queue)
+                if (raw := self._received(queue, task, is_held)) is not None:
+                    self._hand_over(queue, raw, is_held)
             except BaseException:
                 self._give_back(tasks[number + 1 :] if is_held else [])
                 raise
+
+    def _hand_over(self, queue: str, raw: dict[str, Any], is_held: bool) -> None:
+        """Call the consumer of a message. If it was cancelled while the claim waited, the message goes back."""
+        tag = raw["properties"]["delivery_tag"]
+        if queue in self.connection._callbacks:
+            if is_held and queue in self._no_ack:
+                self.held.ack(tag)
+            self.connection._deliver(raw, queue)
+        elif is_held:
+            self.held.requeue(tag)
+        else:
+            self._put(queue, raw)
+
+    def _still_leased(self, tasks: Sequence[Task]) -> list[Task]:
+        """Which tasks of a reply that may have lain for long are still leased: the program was busy meanwhile."""
+        if not tasks:
+            return []
+        answers = self.taskslot_queue(self.name_of(tasks[0].key)).extend_many(tasks)
+        return [task for task, answer in zip(tasks, answers, strict=True) if answer > 0]
 
     def _give_back(self, tasks: Sequence[Task]) -> None:
         if tasks:
