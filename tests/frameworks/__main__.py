@@ -15,42 +15,10 @@ import sys
 
 from harness.server import SERVERS
 
-from frameworks.suite import HERE, Suite, check
+from frameworks import celery, dramatiq, kombu
+from frameworks.suite import Suite, check
 
-SUITES: dict[str, Suite] = {
-    # Their tests of Redis, with our transport in the place of Kombu's.
-    "kombu": Suite(
-        "kombu",
-        tests=[
-            "t/integration/test_redis.py",
-            "t/integration/test_redis_brpop_qos.py",
-            "t/integration/test_failover.py",
-        ],
-        packages=["pytest-freezer==0.4.9"],
-        ours=HERE / "kombu",
-        into="t/integration",
-        least=130,
-        limit_s=900,
-        arguments=["-p", "no:cacheprovider"],
-    ),
-    "celery": Suite(
-        "celery",
-        tests=[f"t/integration/test_{name}.py" for name in ("tasks", "inspect", "canvas")],
-        packages=[
-            "pytest-celery>=1.3",
-            "pytest-rerunfailures==16.7",
-            "pytest-order==1.5.0",
-            "pytest-click==1.1.0",
-            "pydantic",
-        ],
-        ours=HERE / "celery",
-        into="t",
-        least=300,
-        limit_s=3600,
-        arguments=["-p", "no:cacheprovider"],
-        variables={"TEST_BROKER": "taskslot://", "TEST_BACKEND": "redis://"},
-    ),
-}
+SUITES: dict[str, Suite] = {one.SUITE.name: one.SUITE for one in (dramatiq, kombu, celery)}
 
 
 def main() -> int:

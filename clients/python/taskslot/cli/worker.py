@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from ..app import App
+from ..errors import TaskslotError
 from ..worker import Worker
 from ..worker.options import own_name
 from ..worker.worker import must_fit
 from . import logs, target
 from .logs import JsonLines
-from .session import refuse
+from .session import is_of_client, refuse
 from .supervisor import UNUSABLE, Parent, Supervisor, command_of_this_process
 from .task_log import TaskLog
 from .watch import Watch
@@ -116,7 +117,13 @@ def worker(
         made.middleware = [*made.middleware, TaskLog()]
     if parent is not None:
         parent.obey(made)
-    raise typer.Exit(made.run())
+    try:
+        status = made.run()
+    except Exception as error:
+        if not isinstance(error, TaskslotError | OSError) and not is_of_client(error):
+            raise
+        status = 1  # the worker has logged why it stops
+    raise typer.Exit(status)
 
 
 def made_from(found: App | Worker, queues: str | None, given: dict[str, Any]) -> Worker:

@@ -1,1 +1,1 @@
-"""Adapters for other frameworks: their brokers, on taskslot."""
+"""taskslot in other frameworks. Each module needs its framework, which the extra of the same name installs."""
