@@ -43,6 +43,7 @@ from .errors import (
     TaskDead,
     TaskslotError,
     TimedOut,
+    TokensFull,
     UnknownTask,
     WrongType,
 )
@@ -127,6 +128,7 @@ __all__ = [
     "TaskView",
     "TaskslotError",
     "TimedOut",
+    "TokensFull",
     "UnknownTask",
     "Worker",
     "WorkerView",
