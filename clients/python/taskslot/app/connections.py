@@ -124,8 +124,10 @@ def async_client(client: Any) -> Any:
     of = importlib.import_module(f"{kind.library}.asyncio")
     connection = importlib.import_module(f"{kind.library}.asyncio.connection")
     options = settings(kind, pool.connection_kwargs)
-    name = next(base.__name__ for base in pool.connection_class.__mro__ if hasattr(connection, base.__name__))
-    made = getattr(connection, name)
+    classes = [
+        base for base in pool.connection_class.__mro__ if base.__module__ == f"{kind.library}.connection"
+    ]
+    made = next(getattr(connection, base.__name__) for base in classes if hasattr(connection, base.__name__))
     limit = {"max_connections": pool.max_connections} if hasattr(pool, "max_connections") else {}
     new_pool = of.ConnectionPool(connection_class=made, **limit, **taken(made, options))
     name = "Redis" if kind.library == "redis" else "Valkey"
