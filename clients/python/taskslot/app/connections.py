@@ -6,7 +6,8 @@ import asyncio
 import importlib
 import inspect
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -65,6 +66,18 @@ class Connections:
                 )
                 of.queues[name] = queue
             return queue
+
+    @contextmanager
+    def instead(self, client: Any) -> Iterator[None]:
+        """Use another client or URL for a while, for tests. What was opened meanwhile is closed at the end."""
+        other, before = Connections(client, self._prefix, self._shards), dict(vars(self))
+        vars(self).update(vars(other))
+        try:
+            yield
+        finally:
+            vars(other).update(vars(self))
+            vars(self).update(before)
+            other.close()
 
     def close(self) -> None:
         """Close the sync queues, and the client if it was made from a URL."""
