@@ -164,13 +164,17 @@ class Run:
             raise ran.error
 
     def _claim(self) -> tuple[AnyQueue, Task] | None:
+        while (claimed := self._claim_ready()) is None and self._delayed:
+            if not self._make_ready():
+                return self._claim_ready()  # one may have become ready in between
+        return claimed
+
+    def _claim_ready(self) -> tuple[AnyQueue, Task] | None:
         options: ClaimOptions = {"lease_ms": LEASE_MS, "worker": "run_all", "meta": True}
-        while True:
-            for queue in self._queues:
-                if tasks := queue.claim(1, **options):
-                    return queue, tasks[0]
-            if not (self._delayed and self._make_ready()):
-                return None
+        for queue in self._queues:
+            if tasks := queue.claim(1, **options):
+                return queue, tasks[0]
+        return None
 
     def _make_ready(self) -> bool:
         """Make the earliest delayed task ready. Returns False if there is none."""

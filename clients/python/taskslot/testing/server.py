@@ -126,4 +126,5 @@ def existing(path: str, variable: str) -> str:
     """A path that an environment variable names. Raises FileNotFoundError."""
     if not (found := shutil.which(path) or (path if Path(path).exists() else None)):
         raise FileNotFoundError(f"{variable} names {path}, which does not exist")
-    return str(Path(found).resolve())
+    # Not resolved: a server that is a symbolic link to another program goes by its own name.
+    return os.path.abspath(found)
