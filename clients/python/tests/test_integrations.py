@@ -2,8 +2,11 @@
 
 import asyncio
 
+import django
 import pytest
 import sentry_sdk
+from django.conf import settings
+from django.db import connection
 from harness.server import wait_until
 from harness.worker_thread import WorkerThread
 from opentelemetry.sdk.trace import TracerProvider
@@ -263,6 +266,29 @@ def test_sentry_refuses_a_word_that_it_does_not_know():
 
 
 # ---- Django
+
+
+def test_a_task_leaves_no_connection_of_django_open(client, tmp_path):
+    """With the settings of Django's default: a connection is open for one task."""
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "db"}
+    if not settings.configured:
+        settings.configure(DATABASES={"default": database})
+        django.setup()
+    app = App(client, middleware=[DatabaseConnections()])
+
+    @app.task(name="f", attempts=1)
+    def query(fails):
+        with connection.cursor() as cursor:
+            cursor.execute("select 7")
+            assert connection.connection is not None
+            if fails:
+                raise ValueError
+            return cursor.fetchone()[0]
+
+    query.push(False)
+    assert [one.value for one in run_all(app)] == [7] and connection.connection is None
+    query.push(True)
+    assert [one.state for one in run_all(app, raises=False)] == ["dead"] and connection.connection is None
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])

@@ -9,15 +9,39 @@ import traceback
 import pytest
 import taskslot
 from harness.programs import OF_THIS_TREE
-from taskslot import App, BatchCounts, CancelAsked, Fail, GiveBack, Middleware, TaskDead, TaskslotError, chain
-from taskslot.testing import Server, arun_all, connected, current, run_all
+from taskslot import (
+    App,
+    BatchCounts,
+    CancelAsked,
+    Fail,
+    GiveBack,
+    Middleware,
+    NotDone,
+    NotEnded,
+    TaskDead,
+    TaskslotError,
+    chain,
+)
+from taskslot.testing import Server, arun_all, connected, current, in_memory, run_all
+from taskslot.testing.server import found_server
 
 
 @pytest.fixture(params=["one key", "shards"])
-def app(request, client):
+def app_on_server(request, client):
     """An app on a new server, whose queues are in one key or in shards."""
     with App(client, shards=4 if request.param == "shards" else None) as app:
         yield app
+
+
+@pytest.fixture(params=["one key", "shards", "memory"])
+def app(request, client):
+    """An app on a new server, or in memory only: the tests are the same."""
+    if request.param == "memory":
+        with in_memory(App("redis://127.0.0.1:1")) as app:
+            yield app
+    else:
+        with App(client, shards=4 if request.param == "shards" else None) as app:
+            yield app
 
 
 def states(ran):
@@ -170,8 +194,9 @@ def test_arun_all_runs_async_functions_on_the_running_loop(app):
     assert [one.value for one in ran] == [None, 5] and loops == [loop]
 
 
-def test_flows_batches_and_progress_work_in_run_all(app):
+def test_flows_batches_and_progress_work_in_run_all(app_on_server):
     """They are the server's, so nothing of them is imitated."""
+    app = app_on_server
 
     @app.task
     def one(n):
@@ -219,6 +244,54 @@ def test_middleware_is_called_in_run_all(app):
     assert heard == [*both, ("retry", "bad", 7), *both, ("dead", "bad")]
 
 
+# ---- in memory
+
+
+def test_an_app_in_memory_has_the_options_of_pushes():
+    """Tokens, priorities, headers, attempts; sync and async."""
+    app = App("redis://127.0.0.1:1")
+
+    @app.task(name="f", unique=lambda n: f"u{n}", attempts=7)
+    def work(n):
+        return list(taskslot.current().headers)
+
+    async def push():
+        return await work.options(priority=5, headers={"a": "b"}).apush(2)
+
+    with in_memory(app):
+        first, again, second = work.push(1), work.push(1), asyncio.run(push())
+        assert (again, again.is_new, second.is_new) == (first, False, True)
+        with pytest.raises(NotEnded):
+            first.result()
+        assert [view.id for view in app.queue().tasks("ready")] == [second, first]
+        assert app.queue().get(second).headers == {"a": b"b"} and app.queue().get(second).attempts == 7
+        later = work.options(delay_ms=5, unique="other").push(3)
+        assert app.queue().cancel(later) == "removed" and app.queue().cancel(later) is None
+        with pytest.raises(NotDone, match="is cancelled"):
+            later.result()
+        assert [one.task for one in run_all(app)] == [second, first]
+        assert work.push(1).is_new and app.queue().len() == 1
+
+
+def test_what_needs_a_server_says_so():
+    """Instead of doing something else."""
+    app = App("redis://127.0.0.1:1")
+    work = app.every("1s")(lambda: None)
+    with in_memory(app):
+        for needs in (
+            lambda: work.options(batch="b").push(),
+            lambda: work.options(unique="u", replace=True).push(),
+            lambda: app.push_flow(chain(work.step(), work.step())),
+            lambda: app.queue().info(),
+            app.deploy,
+        ):
+            with pytest.raises(RuntimeError, match="needs a server: this app is in memory only"):
+                needs()
+        with pytest.raises(TypeError, match="unknown option"):
+            app.queue().push("x", colour="red")
+        assert app.queue().len() == 0
+
+
 # ---- a task that no worker runs
 
 
@@ -263,8 +336,9 @@ def test_an_imitated_task_can_be_asked_to_stop():
 # ---- servers and fixtures
 
 
-def test_an_app_uses_another_server_for_a_while(app, start):
+def test_an_app_uses_another_server_for_a_while(app_on_server, start):
     """With all that was made of it before, and is its own again afterwards."""
+    app = app_on_server
 
     @app.task
     def work():
@@ -273,7 +347,7 @@ def test_an_app_uses_another_server_for_a_while(app, start):
     before = work.push()
     other = start(port=True)
     with connected(app, f"redis://127.0.0.1:{other.port}") as same:
-        assert same is app and run_all(app) == []
+        assert same is app and run_all(app_on_server) == []
         inside = work.push()
         assert [one.task for one in run_all(app)] == [inside]
     assert [one.task for one in run_all(app)] == [before]
@@ -296,6 +370,13 @@ def test_what_is_missing_is_said(monkeypatch, installed, module, tmp_path):
     monkeypatch.setenv("TASKSLOT_MODULE", "/nowhere.so")
     with pytest.raises(FileNotFoundError, match="TASKSLOT_MODULE names /nowhere.so"):
         Server(installed.path)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/valkey-server").symlink_to(installed.path)
+    monkeypatch.setenv("TASKSLOT_SERVER", str(tmp_path / "links/valkey-server"))
+    assert found_server() == str(
+        tmp_path / "links/valkey-server"
+    )  # some programs go by the name of their link
+    monkeypatch.delenv("TASKSLOT_SERVER")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("taskslot.testing.server.WHEEL", "no_such_wheel")
     with pytest.raises(FileNotFoundError, match="no valkey-server or redis-server on the PATH"):

@@ -10,7 +10,8 @@
 
 from .connected import connected
 from .context import FakeContext, current
+from .memory import in_memory
 from .run import Ran, arun_all, run_all
 from .server import Server
 
-__all__ = ["FakeContext", "Ran", "Server", "arun_all", "connected", "current", "run_all"]
+__all__ = ["FakeContext", "Ran", "Server", "arun_all", "connected", "current", "in_memory", "run_all"]

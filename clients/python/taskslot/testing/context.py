@@ -11,6 +11,7 @@ from .._sync.base_queue import BaseQueue
 from ..commands import Payload
 from ..replies import BatchCounts, Meta, Task
 from ..worker.context import CURRENT, TaskContext, progress_bytes
+from .memory import encoded
 
 
 class FakeContext(TaskContext):
@@ -113,8 +114,3 @@ def current(
         yield context
     finally:
         CURRENT.reset(before)
-
-
-def encoded(value: Payload) -> bytes:
-    """A text as bytes."""
-    return value.encode() if isinstance(value, str) else value
