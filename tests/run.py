@@ -32,6 +32,7 @@ FOLDERS = [
     "tests/server",
     "tests/cluster",
     "tests/dist",
+    "tests/conformance",
     "clients/python/tests",
 ]
 

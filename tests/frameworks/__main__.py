@@ -15,9 +15,10 @@ import sys
 
 from harness.server import SERVERS
 
+from frameworks import celery, dramatiq, kombu
 from frameworks.suite import Suite, check
 
-SUITES: dict[str, Suite] = {}
+SUITES: dict[str, Suite] = {one.SUITE.name: one.SUITE for one in (dramatiq, kombu, celery)}
 
 
 def main() -> int:

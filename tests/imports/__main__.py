@@ -23,8 +23,16 @@ from graph import Graph, arrows_within, circles
 MAY_DEPEND_ON = {"engine": set(), "api": set(), "node": {"engine"}, "module": {"node", "engine", "api"}}
 
 # The Python folders that are checked, and the folders in which packages are found by name.
-PYTHON = ("clients/python/taskslot", "clients/python/tests", "tests", "examples", "bench", "docs")
-PACKAGES = ("clients/python", "tests")
+PYTHON = (
+    "clients/python/taskslot",
+    "clients/python/tests",
+    "clients/conformance",
+    "tests",
+    "examples",
+    "bench",
+    "docs",
+)
+PACKAGES = ("clients/python", "clients", "tests")
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 import taskslot
 from harness.server import wait_until
 from harness.worker_thread import WorkerThread
-from taskslot import App, Fail, Middleware, TaskDead, Worker, current
+from taskslot import App, Fail, GiveBack, Middleware, TaskDead, Worker, current
 from taskslot.tracebacks import MOST_BYTES, error_text, parted
 
 
@@ -61,6 +61,21 @@ def test_the_backoff_of_a_function_is_the_delay_of_its_failures(queue, backoff, 
             wait_until(lambda number=number: len(told) == number, "it has failed")
             queue.retry(task)
     assert [round(one, -5) for one in told[:3]] == pytest.approx(delays, rel=0.15)
+
+
+def test_attempts_that_were_given_back_are_no_failures(queue):
+    """The backoff gets the number of the failure, which is not that of the delivery."""
+    numbers = []
+    worker = Worker(queue)
+
+    @worker.task("f", backoff=lambda failure: numbers.append(failure) or 3_600_000, retain_ms=60_000)
+    def work():
+        raise GiveBack if current().task.deliveries < 3 else ValueError
+
+    task = queue.push(work.call())
+    with WorkerThread(worker):
+        wait_until(lambda: queue.get(task).state == "delayed", "it has failed")
+    assert numbers == [1]
 
 
 def test_a_backoff_that_raises_leaves_it_to_the_queue(queue, caplog):
@@ -290,10 +305,13 @@ def test_middleware_is_called_around_each_task(client, how):
         fails()
 
     function = {"sync": fails, "async": fails_later, "returns an awaitable": lambda: fails_later()}[how]
-    work = app.task(name="f", backoff=1)(function)
+    work = app.task(name="f", backoff=3_600_000)(function)
     with WorkerThread(app.worker(concurrency=2)):
+        pushed = work.push()
+        wait_until(lambda: ("b", "retry", "ValueError", 3_600_000) in notes, "the first attempt has failed")
+        app.queue().retry(pushed)
         with pytest.raises(TaskDead, match="enough"):
-            work.push().result(timeout_ms=20_000)
+            pushed.result(timeout_ms=20_000)
         wait_until(lambda: ("b", "dead", "Fail") in notes, "the last hook was called")
     of_first, of_last = (
         [one[1:] for one in notes if one[0] == "a"],
@@ -302,7 +320,7 @@ def test_middleware_is_called_around_each_task(client, how):
     assert of_first == [
         ("start", 2),
         ("around", True, b"f"), ("before", "f"), ("after", "ValueError"), ("raised",), ("left",),
-        ("retry", "ValueError", 1),
+        ("retry", "ValueError", 3_600_000),
         ("around", True, b"f"), ("before", "f"), ("after", "Fail"), ("left",), ("dead", "Fail"),
         ("stop", 2),
     ]  # fmt: skip

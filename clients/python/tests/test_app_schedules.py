@@ -87,8 +87,11 @@ def test_a_worker_deploys_when_its_server_is_back(server):
         assert tick.push().result(timeout_ms=20_000) == 1
     assert names(app.queue()) == []
     app.queue().wire.patience_ms = 10
+    tries, deploy = [], app.deploy
+    app.deploy = lambda: tries.append(1) or deploy()
     server.stop()
     with WorkerThread(app.worker()):
+        wait_until(lambda: len(tries) > 1, "it has tried again")
         server.start()
         wait_until(lambda: names(app.queue()) == [f"app:{tick.name}"], "it is deployed")
 
@@ -104,6 +107,7 @@ def test_a_worker_deploys_when_its_server_is_back(server):
         lambda app: [
             app.every(n)(app.tasks.get("f") or app.task(name="f")(lambda: None)) for n in (1000, 2000)
         ],
+        lambda app: app.task(name="g")(app.every(1000)(lambda: None)),
         lambda app: App("redis://localhost", name="a:b"),
     ],
 )

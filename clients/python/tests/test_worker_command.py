@@ -16,7 +16,7 @@ import taskslot
 from harness.programs import OF_THIS_TREE, with_ctrl_c
 from harness.server import PATIENCE_S, wait_until
 from taskslot import Queue
-from taskslot.cli.supervisor import RESTS_S, Child
+from taskslot.cli.supervisor import RESTS_S, Child, Supervisor
 from taskslot.cli.watch import Watch
 
 # A project as users have it. A task tells who it is, and waits until the test lets it go on.
@@ -39,6 +39,7 @@ def waits():
     taskslot.current().check()
 
 
+@app.every("1h")
 @app.task(name="tells", queue="critical", retain_ms=60_000)
 def tells():
     return [os.getpid(), os.getppid(), VERSION]
@@ -168,6 +169,17 @@ def test_one_process_runs_the_app_and_ends_with_sigterm(run, critical):
     assert "worker w1 has stopped" in command.log("has stopped")
 
 
+def test_schedules_are_deployed_unless_told_not_to(run, critical):
+    """At its start the worker makes them as in the code; with --no-deploy it leaves the server as it is."""
+    command = run("--no-deploy")
+    tell(critical)
+    command.process.send_signal(signal.SIGTERM)
+    assert command.ended() == 0
+    assert critical.schedules() == []
+    run()
+    wait_until(critical.schedules, "the schedule is on the server")
+
+
 def test_a_worker_can_be_run_too(run, critical):
     """It has its own queues. Options that are given take precedence over its own."""
     command = run("--name", "w2", "--concurrency", "3", target="shop.tasks:other")
@@ -218,6 +230,15 @@ def test_options_that_do_not_fit_are_refused(run, words, says):
     command = run(*options, target=target)
     assert command.ended() == 2
     assert says in command.lines[-1]
+
+
+def test_a_worker_that_the_server_refuses_ends_with_one_line(run, client):
+    """An error that does not pass is no reason for a traceback. The status is 1."""
+    client.set("default", "no queue")
+    command = run("--queues", "default", "--name", "w1")
+    assert command.ended() == 1
+    assert re.search(r"error: worker w1 stops: WrongType: .*", command.log("w1 stops"))
+    assert not any("Traceback" in line for line in command.lines)
 
 
 # ---- the stop
@@ -321,6 +342,23 @@ def test_a_child_that_dies_again_and_again_rests_longer():
     assert child.starts_at == 0.0 and child.rest() == 0.5
 
 
+def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch, caplog):
+    """If the system has no room for another process, the parent and the others go on."""
+    starts = []
+
+    def refuse(*_, **__):
+        starts.append(True)
+        raise BlockingIOError("no room")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    supervisor = Supervisor(["true"], 1, None)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        supervisor._look()
+    assert len(starts) == 1 and len(os.listdir("/proc/self/fd")) == before
+    assert "process 1 can't be started, trying again in 0.5 s: no room" in caplog.text
+
+
 def test_a_target_that_cannot_be_loaded_ends_the_parent(run):
     """To start it again would help only if the code changed."""
     command = run("--processes", "2", target="shop.tasks:ap")
@@ -347,7 +385,7 @@ def test_programs_that_a_task_starts_are_no_children(run, project, critical):
 
 def test_a_change_of_the_code_starts_the_processes_again(run, project, critical, client, default):
     """A task that runs on is given back and runs again with the new code. An error in the code waits for a change."""
-    command = run("--watch", "--processes", "2", "--concurrency", "2")
+    command = run("--watch", "--concurrency", "2")
     file = project / "shop/tasks.py"
     assert tell(critical)[2] == 1
     default.push(taskslot.call("waits"))
@@ -358,7 +396,7 @@ def test_a_change_of_the_code_starts_the_processes_again(run, project, critical,
     assert tell(critical)[2] == 22
     client.set("go", 1)
     file.write_text(file.read_text().replace("VERSION = 22", "VERSION ="))
-    command.log("can't be started; waiting for a change of the code", times=2)
+    command.log("can't be started; waiting for a change of the code")
     file.write_text(file.read_text().replace("VERSION =", "VERSION = 333"))
     assert tell(critical)[2] == 333
     command.press_ctrl_c()

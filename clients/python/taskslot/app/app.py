@@ -125,6 +125,10 @@ class App:
         push, of_worker = parted(policy)
 
         def register(function: Callable[P, R]) -> AppTask[P, R]:
+            if isinstance(function, AppTask):
+                raise TypeError(
+                    f"{function.name} is a task already: write @app.cron and @app.every above @app.task"
+                )
             made = AppTask(
                 *(function, name or name_of(function), queue, self._connections, self.codec, self._hooks),
                 *(of_worker, push),

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 from .._async.queue import AsyncQueue
 from .._async.sharded import AsyncShardedQueue
@@ -35,7 +34,7 @@ class Connections:
         self._shards = shards
         self._lock = threading.Lock()
         self._queues: dict[str, Queue | ShardedQueue] = {}
-        self._of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, OfLoop] = WeakKeyDictionary()
+        self._of_loops: dict[asyncio.AbstractEventLoop, OfLoop] = {}
 
     def queue(self, name: str) -> Queue | ShardedQueue:
         """The sync queue of this name."""
@@ -56,6 +55,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         with self._lock:
             if (of := self._of_loops.get(loop)) is None:
+                self._forget_closed_loops()
                 of = self._of_loops[loop] = OfLoop(async_client(self.client))
             if (queue := of.queues.get(name)) is None:
                 shards = self._shards_of(name)
@@ -78,6 +78,11 @@ class Connections:
             vars(other).update(vars(self))
             vars(self).update(before)
             other.close()
+
+    def _forget_closed_loops(self) -> None:
+        """A program that ends its loops without `aclose`, as with `asyncio.run` in a loop, must not gather clients."""
+        for loop in [one for one in self._of_loops if one.is_closed()]:
+            del self._of_loops[loop]
 
     def close(self) -> None:
         """Close the sync queues, and the client if it was made from a URL."""
@@ -118,7 +123,7 @@ def of_url(url: str) -> Any:
     library: Literal["redis", "valkey"] = "valkey" if scheme.startswith("valkey") else "redis"
     if scheme not in ("redis", "rediss", "valkey", "valkeys", "unix"):
         raise ValueError(
-            "the URL of an app begins with redis://, rediss://, valkey://, valkeys:// or unix://"
+            "a URL of a server begins with redis://, rediss://, valkey://, valkeys:// or unix://"
         )
     return importlib.import_module(library).from_url(url)
 

@@ -65,6 +65,9 @@ class Child:
             self._process = subprocess.Popen(
                 self._command, env=env, pass_fds=[its_end], stdin=subprocess.DEVNULL
             )
+        except OSError:
+            os.close(self._pipe)
+            raise
         finally:
             os.close(its_end)
         self._began_at = time.monotonic()
@@ -129,12 +132,19 @@ class Supervisor:
             if (status := child.ended()) is not None:
                 self._died(child, status)
             elif not child.runs and child.starts_at <= time.monotonic():
-                child.start()
+                self._start(child)
         now = time.monotonic()
         if self._watch is not None and now - self._watched_at > WATCH_S:
             self._watched_at = now
             if changes := self._watch.changes():
                 self._reload(changes)
+
+    def _start(self, child: Child) -> None:
+        try:
+            child.start()
+        except OSError as error:  # the system has no room for another process
+            rest_s = child.rest()
+            log.error("process %d can't be started, trying again in %g s: %s", child.number, rest_s, error)
 
     def _died(self, child: Child, status: int) -> None:
         if status == UNUSABLE:

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from ..app import App
+from ..errors import TaskslotError
 from ..worker import Worker
 from ..worker.options import own_name
 from ..worker.worker import must_fit
 from . import logs, target
 from .logs import JsonLines
-from .session import refuse
+from .session import is_of_client, refuse
 from .supervisor import UNUSABLE, Parent, Supervisor, command_of_this_process
 from .task_log import TaskLog
 from .watch import Watch
@@ -81,6 +82,10 @@ def worker(
     tied: Annotated[
         bool, typer.Option("--tied", help="End the leases when the process dies. Not behind a proxy.")
     ] = False,
+    deploy: Annotated[
+        bool,
+        typer.Option(help="Whether to make the schedules on the server as in the code at the start."),
+    ] = True,
     log: Annotated[
         LogKind, typer.Option(help="Lines for people, or a line of JSON for each event.")
     ] = LogKind.text,
@@ -105,7 +110,10 @@ def worker(
     given |= {"tied": tied or None}
     try:
         made = made_from(
-            target.load(named), queues, {one: value for one, value in given.items() if value is not None}
+            target.load(named),
+            queues,
+            {one: value for one, value in given.items() if value is not None},
+            deploy=deploy,
         )
     except ValueError as error:
         refuse(str(error), UNUSABLE)
@@ -116,14 +124,22 @@ def worker(
         made.middleware = [*made.middleware, TaskLog()]
     if parent is not None:
         parent.obey(made)
-    raise typer.Exit(made.run())
+    try:
+        status = made.run()
+    except Exception as error:
+        if not isinstance(error, TaskslotError | OSError) and not is_of_client(error):
+            raise
+        status = 1  # the worker has logged why it stops
+    raise typer.Exit(status)
 
 
-def made_from(found: App | Worker, queues: str | None, given: dict[str, Any]) -> Worker:
+def made_from(
+    found: App | Worker, queues: str | None, given: dict[str, Any], *, deploy: bool = True
+) -> Worker:
     """The worker to run, with the options that were given. Raises ValueError."""
     if isinstance(found, App):
         names = None if queues is None else [name for name in queues.split(",") if name]
-        return found.worker(names, **given)
+        return found.worker(names, deploy=deploy, **given)
     if queues is not None:
         raise ValueError("--queues is for an App: a Worker has its queues already")
     for name, value in given.items():
