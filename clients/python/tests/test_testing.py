@@ -23,6 +23,7 @@ from taskslot import (
     chain,
 )
 from taskslot.testing import Server, arun_all, connected, current, in_memory, run_all
+from taskslot.testing.run import Run
 from taskslot.testing.server import found_server
 
 
@@ -119,6 +120,15 @@ def test_delayed_tasks_and_retries_can_run_at_once(app, how):
     ran = run_all(app, delayed=True, raises=False)
     assert [one.state for one in ran] == ["retry", "done", "retry", "retry", "done"]
     assert order == [("soon", 1), ("soon", 2), ("soon", 3), ("late", 1), ("late", 2), ("late", 3)]
+
+
+def test_a_task_that_becomes_ready_between_two_looks_is_run(app, monkeypatch):
+    """The claim came too early for it, and the list of delayed tasks too late."""
+    look = Run._make_ready
+    monkeypatch.setattr(Run, "_make_ready", lambda run: bool(look(run)) and False)
+    work = app.task(name="f")(lambda: 7)
+    work.delay(3_600_000).push()
+    assert [one.value for one in run_all(app, delayed=True)] == [7]
 
 
 def test_a_task_that_never_ends_is_an_error(app):

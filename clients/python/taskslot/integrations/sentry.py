@@ -59,7 +59,6 @@ class Sentry(Middleware):
     def around(self, context: TaskContext) -> Iterator[None]:
         """Run the function in a scope and a transaction."""
         with sentry_sdk.isolation_scope() as scope:
-            scope.clear_breadcrumbs()
             describe(scope, context)
             self._scopes[context] = scope, sentry_sdk.get_current_scope()
             headers = {name: context.headers[name].decode() for name in HEADERS if name in context.headers}
