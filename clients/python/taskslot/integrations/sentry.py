@@ -60,7 +60,7 @@ class Sentry(Middleware):
         """Run the function in a scope and a transaction."""
         with sentry_sdk.isolation_scope() as scope:
             describe(scope, context)
-            self._scopes[context] = scope, sentry_sdk.get_current_scope()
+            self._scopes[context] = scope, Scope.get_current_scope()
             headers = {name: context.headers[name].decode() for name in HEADERS if name in context.headers}
             transaction = sentry_sdk.continue_trace(
                 headers, op="queue.process", name=context.name, source="task", origin=ORIGIN
@@ -99,7 +99,7 @@ def describe(scope: Scope, context: TaskContext) -> None:
 
     The name is also set in the current scope, which takes precedence, and may have one of the thread's past.
     """
-    for one in (scope, sentry_sdk.get_current_scope()):
+    for one in (scope, Scope.get_current_scope()):
         one.set_transaction_name(context.name, source="task")
     scope.set_tag("taskslot.queue", context.queue.name)
     scope.set_tag("taskslot.task", context.name)
