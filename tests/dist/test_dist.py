@@ -71,10 +71,10 @@ def test_the_module_is_stripped(unpacked):
 
 
 def test_the_checksums_are_those_of_the_files(dist):
-    """SHA256SUMS lists the tarball, the wheel and the source package."""
+    """SHA256SUMS lists the tarball, and a wheel and a source package each of the library and of the module."""
     sums = dict(reversed(line.split("  ")) for line in (dist / "SHA256SUMS").read_text().splitlines())
     assert {name.split("-")[1] for name in sums} == {VERSION, f"{VERSION}.tar.gz"}
-    assert sorted(sums) == sorted(file.name for file in dist.glob("taskslot-*")) and len(sums) == 3
+    assert sorted(sums) == sorted(file.name for file in dist.glob("taskslot*")) and len(sums) == 5
     for name, digest in sums.items():
         assert hashlib.sha256((dist / name).read_bytes()).hexdigest() == digest
 

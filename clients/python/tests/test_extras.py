@@ -16,6 +16,7 @@ EXTRAS = {
     "celery": ["celery", "kombu"],
     "django": ["django"],
     "dramatiq": ["dramatiq"],
+    "module": ["taskslot_module"],
     "msgpack": ["msgpack"],
     "otel": ["opentelemetry"],
     "sentry": ["sentry_sdk"],
