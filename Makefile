@@ -34,7 +34,7 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example pipeline build quick libclang test test-engine test-server test-python test-docs conformance test-all \
+.PHONY: help run cli example pipeline studio build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all \
 	test-frameworks lint \
 	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
@@ -65,6 +65,9 @@ example: $(RUN) ## Push 100,000 tasks to that server and kill two of eight worke
 pipeline: build $(TEST) ## Run a batch in which a worker, a task and the primary die: its callback runs once
 	@.venv/bin/python examples/pipeline.py
 
+studio: build $(TEST) ## Run one application in five forms, each with a killed worker and a killed server (ARGS=--help)
+	@.venv/bin/python examples/studio $(ARGS)
+
 build: $(LIBCLANG) ## Build the module, target/release/libtaskslot.so
 	cargo build --release --locked -p taskslot
 
@@ -81,6 +84,9 @@ test-server: quick $(TEST) ## Run only the tests of the server, with a module th
 test-python: quick $(TEST) ## Run only the tests of the Python library, with that module (ARGS='-k worker')
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" $(PYTEST) --server=$(or $(SERVER),valkey-9.1) \
 		$(if $(filter clients/%,$(ARGS)),,clients/python/tests) $(ARGS)
+
+test-node: quick $(TEST) ## Run only the tests of the library for Node, which needs node and npm (SERVER=redis-6.2)
+	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" $(PYTEST) --server=$(or $(SERVER),valkey-9.1) tests/server/test_node_client.py $(ARGS)
 
 test-docs: quick $(TEST) ## Run only the tests of the documents: samples and links (ARGS=docs/results.md)
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" .venv/bin/python tests/docs $(ARGS)
@@ -102,6 +108,7 @@ lint: $(LIBCLANG) $(LINT) ## Check format, lints and types, and that imports hav
 	.venv/bin/ruff format --check .
 	.venv/bin/python clients/python/make_sync.py --check
 	cd clients/python && ../../.venv/bin/mypy --cache-dir ../../target/mypy
+	.venv/bin/python -m harness.node_client check
 	.venv/bin/python tests/imports
 	.venv/bin/python docs/pictures/draw --check
 	.venv/bin/python bench/document.py --check
@@ -111,6 +118,7 @@ fmt: $(LINT) ## Format all code; generate the sync half of the Python library
 	cargo fmt --all
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
+	.venv/bin/python -m harness.node_client fmt
 
 site: $(SITE) ## Build the site of the documents, target/site/index.html
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build

@@ -16,7 +16,7 @@ import valkey.asyncio.sentinel
 import valkey.sentinel
 from harness.sentinel import NAME
 from harness.server import wait_synced, wait_until
-from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
+from taskslot import App, AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
 
 LIBRARIES = {
     "redis-py": redis, "valkey-py": valkey, "redis-py asyncio": redis.asyncio, "valkey-py asyncio": valkey.asyncio,
@@ -120,6 +120,42 @@ def test_each_way_to_make_a_client_of_a_cluster_is_a_way_to_wait(start_cluster, 
             asyncio.run(use(lambda make=make: make(way), library.endswith("asyncio")))
         except Exception as error:
             raise AssertionError(f"{library}, {how}") from error
+
+
+async def use_app(make, **options):
+    """Use the asyncio client that an app makes from a sync one."""
+    client = make()
+    app = App(client, **options)
+    async with app:
+        task = await app.aqueue("app").push("a", retain_ms=60_000)
+        (claimed,) = app.queue("app").claim(block_ms=5000)
+        app.queue("app").ack(claimed, result="done")
+        assert (await app.aqueue("app").result(task, block_ms=5000)).value == b"done"
+    app.close()
+    client.close()
+
+
+@pytest.mark.parametrize("library", [one for one in EACH if "asyncio" not in str(one)])
+def test_an_app_makes_an_asyncio_client_of_a_cluster(start_cluster, library):
+    """Like each sync one."""
+    cluster = start_cluster(3, 0)
+    way = Way(library, cluster.nodes[1].port)
+    for node in cluster.nodes:
+        node.say("CONFIG", "SET", "requirepass", PASSWORD)
+    for how, make in WAYS.items():
+        try:
+            asyncio.run(use_app(lambda make=make: make(way), shards=3))
+        except Exception as error:
+            raise AssertionError(f"{library}, {how}") from error
+
+
+@pytest.mark.parametrize("library", [one for one in EACH if "asyncio" not in str(one)])
+def test_an_app_makes_an_asyncio_client_of_sentinel(start_sentinel, library):
+    """The primary is that which the Sentinels name."""
+    watched = start_sentinel()
+    module = LIBRARIES[library]
+    at = [("127.0.0.1", one.port) for one in watched.watchers]
+    asyncio.run(use_app(lambda: module.sentinel.Sentinel(at, socket_timeout=2).master_for(NAME)))
 
 
 def test_a_client_of_sentinel_is_a_way_to_wait(start_sentinel, library):

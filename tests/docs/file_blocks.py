@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import recipes
+from harness import node_client, recipes
 from harness.server import MODULE, Server, ServerDied
 
 from docs.page import Block
@@ -34,15 +34,36 @@ def do_settings(place: Workplace, block: Block) -> None:
 
 def do_module_of_node(place: Workplace, block: Block) -> None:
     """Run a Node program with the clients of the recipes."""
-    modules = place.folder / "node_modules"
-    if not modules.exists():
-        modules.symlink_to(_found(recipes.node_modules))
+    _link_modules(place, block)
     if block.file:
         place.write(block)
         return
     program = place.folder / f"block-{block.line}.mjs"
     program.write_text(place.in_place(f"{block.one('before')}\n{block.text}"))
     place.succeed(block.line, _found(lambda: recipes.need("node")), program)
+
+
+def check_types(place: Workplace, block: Block) -> None:
+    """Check the types of a TypeScript program against the library of clients/node."""
+    _link_modules(place, block)
+    modules, installed = place.folder / "node_modules", _found(node_client.built) / "node_modules"
+    if not (modules / "@types").exists():
+        (modules / "@types").symlink_to(installed / "@types")
+    program = place.folder / f"block-{block.line}.mts"
+    program.write_text(block.text)
+    strict = ["--strict", "--noEmit", "--module", "nodenext", "--skipLibCheck", "--types", "node"]
+    place.succeed(block.line, installed / ".bin/tsc", *strict, program)
+
+
+def _link_modules(place: Workplace, block: Block) -> None:
+    """Let the programs of a page find the clients of the recipes, and the library of clients/node if they use it."""
+    modules = place.folder / "node_modules"
+    if not modules.exists():
+        modules.mkdir()
+        for package in _found(recipes.node_modules).iterdir():
+            (modules / package.name).symlink_to(package)
+    if re.search(r"""from ["']taskslot["']""", block.text) and not (modules / "taskslot").exists():
+        (modules / "taskslot").symlink_to(_found(node_client.built))
 
 
 def _found(look: Callable[[], Path | str]) -> Path | str:

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 
 # The languages of code blocks. README.md describes what the test does with each.
 RUN = {"redis", "python", "js", "console", "sh", "conf"}
-PARSED = {"json", "toml", "yaml"}
+PARSED = {"json", "toml", "yaml", "ts"}
 LANGUAGES = RUN | PARSED | {"text"}
 
 # The directives, and whether each needs a text.

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.cluster import Cluster
 from harness.server import Installed, Server, ServerDied
 
-from docs.file_blocks import check_syntax, do_module_of_node, do_settings
+from docs.file_blocks import check_syntax, check_types, do_module_of_node, do_settings
 from docs.page import Block, Page
 from docs.python_blocks import PythonBlocks
 from docs.sessions import Sessions
@@ -118,6 +118,8 @@ class Reader:
                 self._shell.do(block)
             case "js":
                 do_module_of_node(self._place, block)
+            case "ts":
+                check_types(self._place, block)
             case "conf":
                 do_settings(self._place, block)
             case _:

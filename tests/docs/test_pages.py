@@ -21,6 +21,8 @@ SKIPPED = {
     "clients/recipes/README.md": 5,
     "docs/benchmarks.md": 1,
     "docs/migrating.md": 1,
+    "docs/node.md": 1,
+    "examples/bull-board/README.md": 1,
     "tests/docs/README.md": 1,
 }
 

@@ -15,9 +15,10 @@ import sys
 
 from harness.server import SERVERS
 
+from frameworks import dramatiq
 from frameworks.suite import Suite, check
 
-SUITES: dict[str, Suite] = {}
+SUITES: dict[str, Suite] = {"dramatiq": dramatiq.SUITE}
 
 
 def main() -> int:

@@ -76,7 +76,9 @@ def run(suite: Suite, installed: Installed, rest: Sequence[str]) -> tuple[Path, 
         ports = Ports(Path(folder)).environment()
         server = Server(installed, port=6379, env=ports)
         try:
-            ours = {"PYTHONPATH": str(ROOT / "clients/python"), **ports, **suite.variables}
+            # Programs that begin themselves anew look for `python` on the path.
+            path = f"{python.parent}:{os.environ['PATH']}"
+            ours = {"PYTHONPATH": str(ROOT / "clients/python"), "PATH": path, **ports, **suite.variables}
             code = within(suite.limit_s, command, sources, {**os.environ, **ours})
             server.check()
         finally:

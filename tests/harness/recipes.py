@@ -47,11 +47,11 @@ def node(name: str, folder: Path) -> list[object]:
     return [need("node"), folder / name]
 
 
-def node_modules() -> Path:
-    """Install the packages of package-lock.json, once for each version of that file."""
-    files = [RECIPES / "node" / name for name in ("package.json", "package-lock.json")]
+def node_modules(project: Path = RECIPES / "node") -> Path:
+    """Install the packages of a project's package-lock.json, once for each version of that file."""
+    files = [project / name for name in ("package.json", "package-lock.json")]
     version = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    place = BUILT / f"node-{version}"
+    place = BUILT / f"{project.name}-{version}"
     with alone("npm"):
         if not (place / "ready").exists():
             place.mkdir(parents=True, exist_ok=True)

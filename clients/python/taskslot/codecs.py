@@ -24,6 +24,10 @@ class Codec(Protocol):
         """Read a value; raises an exception if the bytes are not in this format."""
 
 
+# Made once: `json.dumps` makes one for each call that has options.
+WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 class Json:
     """JSON as UTF-8 without spaces. Tuples become lists and keys strings; NaN and infinity are refused."""
 
@@ -31,7 +35,7 @@ class Json:
 
     def dumps(self, value: Any, /) -> bytes:
         """Write a value."""
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return WRITER.encode(value).encode()
 
     def loads(self, data: bytes, /) -> Any:
         """Read a value."""

@@ -29,6 +29,9 @@ class Step:
     payload: Payload
     options: StepOptions = field(default_factory=StepOptions)
 
+    def check_key(self, key: str) -> None:
+        """Raise ValueError if the task can't be in this key, because it belongs to another queue."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:

@@ -31,7 +31,8 @@ def error_text(error: BaseException, within: str = "") -> str:
     """
     what = described(error)
     try:
-        trace = "".join(trace_lines(error, within))
+        lines = "".join(full_trace(error, within)).splitlines(keepends=True)
+        trace = "".join(line for line in lines if is_telling(line))
     except BaseException:  # methods of the user's exceptions can raise anything
         return what
     if not trace:
@@ -46,8 +47,13 @@ def parted(error: str) -> tuple[str, str | None]:
     return what, (header + trace).lstrip("\n") if header else None
 
 
-def trace_lines(error: BaseException, within: str) -> Iterator[str]:
-    """The lines of a traceback, without the last ones, which say what was raised."""
+def is_telling(line: str) -> bool:
+    """Whether a line of a traceback is no row of marks under the one above, for which there is no room."""
+    return not line.strip() or bool(line.strip(" ^~\n"))
+
+
+def full_trace(error: BaseException, within: str) -> Iterator[str]:
+    """A traceback in parts, without what was raised at its end."""
     trace = error.__traceback__
     while within and trace is not None and trace.tb_frame.f_code.co_filename.startswith(within):
         trace = trace.tb_next

@@ -47,6 +47,18 @@ def test_asyncio_producers_share_the_app(app):
         assert [asyncio.run(produce()) for _ in range(2)] == [[3, 7]] * 2
 
 
+def test_loops_that_ended_leave_nothing_behind(app):
+    """Also without `aclose`."""
+    work = app.task(lambda: None)
+
+    async def produce():
+        await work.apush()
+
+    for _ in range(3):
+        asyncio.run(produce())
+    assert app.queue().len() == 3 and len(app._connections._of_loops) == 1
+
+
 def test_a_dead_task_raises_with_the_error_and_the_traceback_of_the_worker(app):
     """The traceback ends where the exception was raised, and does not show the worker's own code."""
 

@@ -281,6 +281,23 @@ def test_the_callback_of_a_batch_has_the_options_of_a_task(run, queue):
     assert queue.get(inner).state == "dead"
 
 
+def test_get_shows_the_traceback_of_an_error_below(run, queue):
+    """In lists there is only what was raised."""
+    trace = [
+        "Traceback (most recent call last):",
+        '  File "jobs.py", line 7, in send',
+        "    raise \x1b[31mValueError",
+    ]
+    error = "\n".join(["ValueError: no address", *trace])
+    task = queue.push("a", attempts=1)
+    queue.fail(queue.claim()[0], error)
+    shown = run("get", "mail", task).lines
+    assert [line for line in shown if line.startswith("error")] == ["error       ValueError: no address"]
+    assert [line.rstrip() for line in shown[-3:-1]] == trace[:2] and "\x1b" not in shown[-1]
+    assert any(" ValueError: no address " in line for line in run("list", "mail", "dead").lines)
+    assert not any("Traceback" in line for line in run("list", "mail", "dead").lines)
+
+
 def test_scripts_get_json_lines_of_batches(run):
     """With and without shards."""
     for shards in ([], ["--shards", "4"]):

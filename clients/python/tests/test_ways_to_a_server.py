@@ -14,7 +14,7 @@ from harness.blocking import Blocking
 from harness.command_line import run
 from harness.proxy import Proxy
 from harness.worker_thread import WorkerThread
-from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue, Worker
+from taskslot import App, AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue, Worker
 from taskslot.clients import Client
 
 PASSWORD = "s/e#c?r@t:"
@@ -180,6 +180,40 @@ def test_waits_work_with_every_way_to_make_a_client(how, library, guarded, lone,
     for one in (queue, sharded):
         one.close()
     client.aclose() if way.is_async else client.close()
+
+
+@pytest.mark.parametrize("library", ["redis-py", pytest.param("valkey-py", marks=pytest.mark.slow)])
+def test_an_app_makes_an_asyncio_client_like_each_sync_one(library, guarded, lone):
+    """With its address, password, database and kind of connection. The classes are those of the library."""
+    way = Way(library, guarded, lone)
+
+    async def use(app, how):
+        async with app:
+            task = await app.aqueue("mail").push(how, retain_ms=60_000)
+            queue = app.queue("mail")
+            (claimed,) = queue.claim()
+            queue.ack(claimed, result=claimed.payload)
+            ended = await app.aqueue("mail").result(task, block_ms=20_000)
+            assert ended.value == how.encode()
+            await app.aqueue("more").push("a")
+            assert await app.aqueue("more").claim(block_ms=1000)
+
+    for how, make in WAYS.items():
+        with App(make(way)) as app:
+            try:
+                asyncio.run(use(app, how))
+            except Exception as error:
+                raise AssertionError(how) from error
+    url = way.url(f"127.0.0.1:{guarded.port}")
+    with App(url) as app:
+        asyncio.run(use(app, "URL"))
+        assert app.queue("mail").get("1-0") is None
+    for wrong in ("http://127.0.0.1", PASSWORD):
+        with pytest.raises(ValueError, match="begins with redis://") as refused:
+            App(wrong)
+        assert PASSWORD not in str(refused.value)
+    with pytest.raises(TypeError, match="asyncio client needs"):
+        App(way.root.asyncio.from_url(url))
 
 
 async def made(how, way):

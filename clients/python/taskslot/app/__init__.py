@@ -2,6 +2,7 @@
 
 from .app import App
 from .pushed import Pushed
+from .schedules import Deployed
 from .task import AppTask, Pusher
 
-__all__ = ["App", "AppTask", "Pushed", "Pusher"]
+__all__ = ["App", "AppTask", "Deployed", "Pushed", "Pusher"]

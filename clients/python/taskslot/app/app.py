@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
@@ -11,13 +11,18 @@ from .._async.sharded import AsyncShardedQueue
 from .._sync.queue import Queue
 from .._sync.sharded import ShardedQueue
 from ..codecs import JSON, Codec
+from ..commands import CallbackOptions, FlowOptions, refuse_unknown
+from ..flows import Flow
 from ..middleware import Middleware
 from ..worker.functions import AnyFunction, name_of, registered
 from ..worker.hooks import Hooks
 from ..worker.policy import Policy, PolicyOptions
 from ..worker.worker import Worker
 from .connections import Connections, Shards
-from .task import AppTask, PushPolicy
+from .deployment import DeploysAtStart
+from .flows import AppBatch, apush_flow, push_flow
+from .schedules import AppSchedule, Catchup, Deployed, by_queue, check_cron, reconcile, span_ms
+from .task import AppStep, AppTask, PushPolicy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,11 +64,14 @@ class App:
         shards: Shards = None,
         middleware: Sequence[Middleware] = (),
     ) -> None:
+        if not name or ":" in name:
+            raise ValueError("the name of an app must not be empty, and has no colon")
         codec.dumps(None)  # raises here if the codec's package is missing
         self.name = name
         self.codec = codec
         self.middleware: list[Middleware] = list(middleware)
         self.tasks: dict[str, AppTask[..., Any]] = {}
+        self.schedules: dict[str, AppSchedule] = {}
         self._hooks = Hooks(self.middleware)
         self._connections = Connections(client, prefix, shards)
 
@@ -117,6 +125,10 @@ class App:
         push, of_worker = parted(policy)
 
         def register(function: Callable[P, R]) -> AppTask[P, R]:
+            if isinstance(function, AppTask):
+                raise TypeError(
+                    f"{function.name} is a task already: write @app.cron and @app.every above @app.task"
+                )
             made = AppTask(
                 *(function, name or name_of(function), queue, self._connections, self.codec, self._hooks),
                 *(of_worker, push),
@@ -140,6 +152,79 @@ class App:
         """The names of the queues that the app's functions are pushed into, in the order of the functions."""
         return list(dict.fromkeys(task.queue for task in self.tasks.values()))
 
+    # ---- flows and batches
+
+    def push_flow(self, flow: Flow, **options: Unpack[FlowOptions]) -> Any:
+        """Push a flow of the app's functions: `app.push_flow(chain(fetch.step(url), resize.step()))`.
+
+        All must be in one queue. Returns the tasks in the shape of the flow, each with its `result`. See
+        `Queue.push_flow`.
+        """
+        return push_flow(self._connections, flow, options)
+
+    async def apush_flow(self, flow: Flow, **options: Unpack[FlowOptions]) -> Any:
+        """`push_flow` for asyncio."""
+        return await apush_flow(self._connections, flow, options)
+
+    def batch(self, name: str, callback: AppStep, **options: Unpack[CallbackOptions]) -> AppBatch:
+        """A batch of the app's functions, as a context manager: `with app.batch("import-7", report.step()) as batch:`.
+
+        It is opened with this callback, in whose queue it is, and closed at the end of the block; see `Queue.batch`.
+        With `async with`, the batch's methods are `apush`, `apush_many` and `apush_flow`.
+        """
+        refuse_unknown(options, CallbackOptions)
+        return AppBatch(self._connections, name, callback, options)
+
+    # ---- schedules
+
+    def cron(
+        self, expression: str, *, tz: str | None = None, name: str | None = None, catchup: Catchup = "one"
+    ) -> Callable[[Callable[P, R]], AppTask[P, R]]:
+        """Run a function at the times of a cron expression: `@app.cron("30 2 * * *", tz="Europe/Berlin")`.
+
+        Write it above `@app.task`, or above a function, which it registers. The function must not need arguments.
+        `tz` is an IANA name, UTC by default. `catchup="none"` skips runs that were missed in an outage; by default
+        one run stands for all of them. The schedule's name is the app's and the function's, `app:shop.report`; with
+        `name`, it is that instead of the function's, which a function with two schedules needs.
+
+        The schedule is on the server after `deploy`, which a worker calls at its start.
+        """
+        check_cron(expression)
+        return self._scheduled(name, {"cron": expression, "tz": tz, "catchup": catchup})
+
+    def every(
+        self, span: int | str, *, name: str | None = None, catchup: Catchup = "one"
+    ) -> Callable[[Callable[P, R]], AppTask[P, R]]:
+        """Run a function at an interval, in ms or as "10s", "5m", "2h" or "1d". The rest is as in `cron`."""
+        return self._scheduled(name, {"every_ms": span_ms(span), "catchup": catchup})
+
+    def _scheduled(self, name: str | None, when: dict[str, Any]) -> Callable[[Callable[P, R]], AppTask[P, R]]:
+        def register(function: Callable[P, R]) -> AppTask[P, R]:
+            made = function if isinstance(function, AppTask) else self.task(function)
+            try:
+                made.parameters.bound((), {})
+            except TypeError:
+                raise ValueError(f"{made.name} needs arguments, and a schedule gives it none") from None
+            full = f"{self.name}:{name or made.name}"
+            if full in self.schedules:
+                raise ValueError(f"there is a schedule {full} already: give this one a name of its own")
+            self.schedules[full] = AppSchedule(full, made, **when)
+            return made
+
+        return register
+
+    def deploy(self, *, also: Iterable[str] = ()) -> Deployed:
+        """Make the app's schedules on the server as they are in the code. Returns the names of what changed.
+
+        New ones are added, changed ones changed, and those that are no longer in the code removed; equal ones keep
+        their next time and their counts. Only schedules whose names begin with the app's name and a colon are touched,
+        in the queues that the app's functions name and in those of `also`, such as one that has no function any more.
+        """
+        done = Deployed()
+        for queue, schedules in by_queue(self.schedules.values(), [*self.queues, *also]).items():
+            reconcile(self.queue(queue), f"{self.name}:", schedules, done)
+        return done
+
     # ---- workers
 
     def worker(
@@ -151,11 +236,13 @@ class App:
         lease_ms: int | None = None,
         grace_ms: int = 25_000,
         tied: bool = False,
+        deploy: bool = True,
     ) -> Worker:
         """A worker for the app's functions, see `Worker`.
 
         `queues` are the names of queues in the order of preference; without it, all that the app's functions name.
-        Raises ValueError if there are none.
+        Raises ValueError if there are none. At its start, the worker deploys the app's schedules, unless `deploy` is
+        False.
         """
         names = [queues] if isinstance(queues, str) else self.queues if queues is None else list(queues)
         if not names:
@@ -169,7 +256,7 @@ class App:
             codec=self.codec,
             grace_ms=grace_ms,
             functions=functions,
-            middleware=self.middleware,
+            middleware=[*self.middleware, *([DeploysAtStart(self.deploy)] if deploy else [])],
             tied=tied,
         )
 

@@ -8,7 +8,6 @@ import inspect
 import threading
 from collections.abc import Mapping
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 from .._async.queue import AsyncQueue
 from .._async.sharded import AsyncShardedQueue
@@ -34,7 +33,7 @@ class Connections:
         self._shards = shards
         self._lock = threading.Lock()
         self._queues: dict[str, Queue | ShardedQueue] = {}
-        self._of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, OfLoop] = WeakKeyDictionary()
+        self._of_loops: dict[asyncio.AbstractEventLoop, OfLoop] = {}
 
     def queue(self, name: str) -> Queue | ShardedQueue:
         """The sync queue of this name."""
@@ -55,6 +54,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         with self._lock:
             if (of := self._of_loops.get(loop)) is None:
+                self._forget_closed_loops()
                 of = self._of_loops[loop] = OfLoop(async_client(self.client))
             if (queue := of.queues.get(name)) is None:
                 shards = self._shards_of(name)
@@ -65,6 +65,11 @@ class Connections:
                 )
                 of.queues[name] = queue
             return queue
+
+    def _forget_closed_loops(self) -> None:
+        """A program that ends its loops without `aclose`, as with `asyncio.run` in a loop, must not gather clients."""
+        for loop in [one for one in self._of_loops if one.is_closed()]:
+            del self._of_loops[loop]
 
     def close(self) -> None:
         """Close the sync queues, and the client if it was made from a URL."""
@@ -105,7 +110,7 @@ def of_url(url: str) -> Any:
     library: Literal["redis", "valkey"] = "valkey" if scheme.startswith("valkey") else "redis"
     if scheme not in ("redis", "rediss", "valkey", "valkeys", "unix"):
         raise ValueError(
-            "the URL of an app begins with redis://, rediss://, valkey://, valkeys:// or unix://"
+            "a URL of a server begins with redis://, rediss://, valkey://, valkeys:// or unix://"
         )
     return importlib.import_module(library).from_url(url)
 
@@ -124,8 +129,10 @@ def async_client(client: Any) -> Any:
     of = importlib.import_module(f"{kind.library}.asyncio")
     connection = importlib.import_module(f"{kind.library}.asyncio.connection")
     options = settings(kind, pool.connection_kwargs)
-    name = next(base.__name__ for base in pool.connection_class.__mro__ if hasattr(connection, base.__name__))
-    made = getattr(connection, name)
+    classes = [
+        base for base in pool.connection_class.__mro__ if base.__module__ == f"{kind.library}.connection"
+    ]
+    made = next(getattr(connection, base.__name__) for base in classes if hasattr(connection, base.__name__))
     limit = {"max_connections": pool.max_connections} if hasattr(pool, "max_connections") else {}
     new_pool = of.ConnectionPool(connection_class=made, **limit, **taken(made, options))
     name = "Redis" if kind.library == "redis" else "Valkey"

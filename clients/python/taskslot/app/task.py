@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
-from ..commands import PushOptions, TaskOptions, refuse_unknown
+from ..commands import PushOptions, ScheduleOptions, TaskOptions, refuse_unknown
 from ..flows import Step
 from ..worker.functions import Function
 from ..worker.hooks import Hooks
@@ -152,11 +152,8 @@ class AppTask(Function[P, R]):
         for option, of in self._of_call.items():
             if option not in given:
                 options[option] = self._made(option, of, bound)  # type: ignore[literal-required]
-        if self._hooks:
-            headers = dict(options.get("headers", {}))
-            self._hooks.call("on_push", self.name, headers)
-            if headers:
-                options["headers"] = headers
+        if headers := self._hooks.on_push(self.name, options.get("headers", {})):
+            options["headers"] = headers
         return self.payload(args, kwargs), options
 
     def _made(self, option: str, of: Callable[..., Any], bound: inspect.BoundArguments) -> str:
@@ -171,6 +168,17 @@ class AppTask(Function[P, R]):
             raise TypeError(f"{option} of {self.name} must return a str, not {type(value).__name__}")
         return value
 
+    def scheduled(self) -> tuple[bytes, ScheduleOptions]:
+        """The payload and the options of a schedule's tasks."""
+        bound = self.parameters.bound((), {})
+        made = {option: self._made(option, of, bound) for option, of in self._of_call.items()}
+        return self.payload((), {}), cast(ScheduleOptions, {**self._fixed, **made})
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of its queue."""
+        return self._connections.queue(self.queue).keys
+
     def of(self, made: str) -> Pushed[Any]:
         """What a push of this function returned."""
         return Pushed.of(made, self.queue, self._how)
@@ -180,6 +188,13 @@ class AppStep(Step):
     """A step of a flow that is a call of an app's function."""
 
     task: AppTask[..., Any]
+
+    def check_key(self, key: str) -> None:
+        """Raise ValueError if the function's queue is not in this key."""
+        if key not in self.task.keys:
+            raise ValueError(
+                f"{self.task.name} is in queue {self.task.queue}, but the next step of a task goes into its own queue"
+            )
 
 
 class Pusher(Generic[P, R]):

@@ -194,6 +194,8 @@ def get(session: Session, queue: QueueName, task: TaskName = None, unique: Holde
         return
     for line in format.columns(rows_of(view)):
         output.line(line)
+    for line in (parted(view.error or "")[1] or "").splitlines():
+        output.line(cell(line))
 
 
 def rows_of(view: TaskView | BatchInfo) -> list[tuple[str, ...]]:
@@ -207,7 +209,7 @@ def rows_of(view: TaskView | BatchInfo) -> list[tuple[str, ...]]:
         if isinstance(value, bytes):
             rows.append((name, format.payload(value)))
         else:
-            rows.append((name, cell_of(item.name, value)))
+            rows.append((name, cell(parted(value)[0]) if name == "error" else cell_of(item.name, value)))
     if isinstance(view, TaskView):
         if len(view.errors) > 1:
             rows += [(f"error of attempt {error.attempt}", cell(in_words(error))) for error in view.errors]
@@ -219,7 +221,7 @@ def in_words(error: TaskError) -> str:
     """Where and when an attempt failed, and the error."""
     worker = f" at {error.worker}" if error.worker else ""
     at = format.instant(error.at) if error.at is not None else format.UNKNOWN
-    return f"{at}{worker}: {error.error or 'no text'}"
+    return f"{at}{worker}: {parted(error.error or 'no text')[0]}"
 
 
 def result(

@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from .._sync.base_queue import BaseQueue
 from .._sync.batch import Batch
 from ..arguments import handle, several, token
 from ..commands import Payload, PushOptions, Step, in_meta, push_words
 from ..errors import CancelAsked, LeaseLost, TaskslotError, TimedOut, UnknownTask
+from ..flows import Step as FlowStep
 from ..replies import BatchCounts, Meta, Task, TaskView
 from .relations import Relations
 
@@ -147,8 +148,10 @@ class TaskContext:
             self._progress, self._has_said = encoded, True
         self._on_progress()
 
-    def then(self, payload: Payload, **options: Unpack[PushOptions]) -> None:
+    def then(self, payload: Payload | FlowStep, **options: Unpack[PushOptions]) -> None:
         """Push the next step together with the end of this task: `current().then(resize.call(url), group="images")`.
+
+        With a function of an app, that is `current().then(resize.step(url))`, which has the function's options.
 
         It is pushed only if the function returns and its task counts as finished; not if it raises, or if another
         worker has the task by then. While the queue accepts no pushes, the worker keeps the task, and tries again. One
@@ -157,6 +160,10 @@ class TaskContext:
         """
         if os.getpid() != self._pid:
             raise RuntimeError("a forked process can't name the next step: the worker runs in its parent")
+        if isinstance(payload, FlowStep):
+            payload.check_key(self.task.key)
+            options = cast(PushOptions, {**payload.options, **options})
+            payload = payload.payload
         if "after" in options:
             options["after"] = several(options["after"])
             if not all(is_beside(one, self.task) for one in options["after"]):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ..commands import Payload
 from ..middleware import Middleware
 from .context import TaskContext
 
@@ -25,12 +26,20 @@ class Hooks:
         self._middleware = middleware
         self._around = [one for one in middleware if any(defines(one, name) for name in AROUND)]
 
-    def __bool__(self) -> bool:
-        return bool(self._middleware)
+    @property
+    def read_tasks(self) -> bool:
+        """Whether a hook gets to see tasks, of which it may want to know more than their payload."""
+        return any(defines(one, name) for one in self._middleware for name in OF_TASKS)
 
     def around(self, context: TaskContext) -> Around | None:
         """What to call around the function of a task; None if no middleware has a hook for that."""
         return Around(self._around, context) if self._around else None
+
+    def on_push(self, task: str, headers: Mapping[str, Payload]) -> dict[str, Payload]:
+        """The headers of a push, with those that middleware adds."""
+        made = dict(headers)
+        self.call("on_push", task, made)
+        return made
 
     def call(self, hook: str, *args: Any) -> None:
         """Call a hook of all middleware."""
@@ -40,6 +49,7 @@ class Hooks:
 
 
 AROUND = ("around", "before", "after")
+OF_TASKS = (*AROUND, "on_retry", "on_dead")
 
 
 class Around:

@@ -37,7 +37,7 @@ class WorkerOptions:
 
         So do a backoff that grows with the failures, and middleware, which reads headers.
         """
-        needs_meta = bool(self.hooks) or any(
+        needs_meta = self.hooks.read_tasks or any(
             function.retain_ms == "default" or function.policy.counts_failures
             for function in list(self.functions.values())
         )

@@ -31,8 +31,7 @@ class Timeouts:
         with self._changed:
             self._over_at[context] = over_at
             if not self._next_at:
-                self._threads.start(self._live)
-                self._next_at = over_at
+                self._start(over_at)
             elif over_at < self._next_at:
                 self._changed.notify()
 
@@ -46,6 +45,13 @@ class Timeouts:
         with self._changed:
             self._closed = True
             self._changed.notify()
+
+    def _start(self, over_at: float) -> None:
+        try:
+            self._threads.start(self._live)
+            self._next_at = over_at
+        except RuntimeError:  # the process can't start another thread now; the next task tries again
+            log.warning("no thread can be started, so no task is asked to stop when its time is over")
 
     def _live(self) -> None:
         while (over := self._next()) is not None:

@@ -1,0 +1,117 @@
+"""Schedules of an app: what the code says is on the server after a deploy."""
+
+import json
+
+import pytest
+import redis
+from harness.server import wait_until
+from harness.worker_thread import WorkerThread
+from taskslot import App
+
+
+def names(queue):
+    """The names of a queue's schedules."""
+    return [one.name for one in queue.schedules()]
+
+
+def test_a_deploy_adds_changes_removes_and_leaves_alone(client):
+    """What is not the app's stays. Equal schedules keep their next time and their counts."""
+    app = App(client)
+
+    @app.cron("30 2 * * *", tz="Europe/Berlin", name="nightly")
+    @app.every("10s")
+    @app.task(queue="reports", name="report", attempts=3, priority=1, unique=lambda day: f"report:{day}")
+    def report(day="today"):
+        pass
+
+    @app.every(60_000, catchup="none")
+    def sweep():
+        pass
+
+    reports, default = app.queue("reports"), app.queue()
+    reports.schedule("other:x", b"by hand", every_ms=1000)
+    reports.schedule("app:gone", b"from before", every_ms=1000)
+    done = app.deploy()
+    assert (done.added, done.changed, done.unchanged) == (
+        ["app:report", "app:nightly", f"app:{sweep.name}"], [], [],
+    )  # fmt: skip
+    assert done.removed == ["app:gone"]
+    assert (names(reports), names(default)) == (
+        ["app:nightly", "app:report", "other:x"],
+        [f"app:{sweep.name}"],
+    )
+    nightly = reports.schedules()[0]
+    assert (nightly.cron, nightly.tz, nightly.attempts, nightly.priority) == (
+        "30 2 * * *",
+        "Europe/Berlin",
+        3,
+        1,
+    )
+    assert (nightly.unique, json.loads(nightly.payload)["task"]) == ("report:today", "report")
+
+    again = app.deploy()
+    assert (again.added, again.changed, again.removed, len(again.unchanged)) == ([], [], [], 3)
+    assert reports.schedules()[0].next == nightly.next
+
+    reports.schedule("app:report", report.call(), every_ms=10_000)  # without the function's options
+    assert app.deploy().changed == ["app:report"]
+
+    without = App(client)
+    without.task(queue="reports", name="report")(lambda: None)
+    removed = without.deploy(also=["default"]).removed
+    assert set(removed) == {"app:nightly", "app:report", f"app:{sweep.name}"}
+    assert (names(reports), names(default)) == (["other:x"], [])
+
+
+def test_a_schedule_runs_the_function(client):
+    """The worker deploys at its start, and runs what the schedule pushes; in shards too."""
+    app, ran = App(client, shards=4), []
+
+    @app.every("100ms")
+    async def tick():
+        ran.append(1)
+
+    with WorkerThread(app.worker()):
+        wait_until(lambda: len(ran) > 1, "it has run twice")
+
+
+def test_a_worker_deploys_when_its_server_is_back(server):
+    """It tries again, as it does with claims. With `deploy=False` it does not deploy."""
+    app = App(redis.Redis(port=server.port))
+
+    @app.every(100_000)
+    def tick():
+        return 1
+
+    with WorkerThread(app.worker(deploy=False)):
+        assert tick.push().result(timeout_ms=20_000) == 1
+    assert names(app.queue()) == []
+    app.queue().wire.patience_ms = 10
+    tries, deploy = [], app.deploy
+    app.deploy = lambda: tries.append(1) or deploy()
+    server.stop()
+    with WorkerThread(app.worker()):
+        wait_until(lambda: len(tries) > 1, "it has tried again")
+        server.start()
+        wait_until(lambda: names(app.queue()) == [f"app:{tick.name}"], "it is deployed")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda app: app.cron("* * * *"),
+        lambda app: app.every("10 minutes"),
+        lambda app: app.every(10),
+        lambda app: app.every(1.5),
+        lambda app: app.every(1000)(lambda needed: None),
+        lambda app: [
+            app.every(n)(app.tasks.get("f") or app.task(name="f")(lambda: None)) for n in (1000, 2000)
+        ],
+        lambda app: app.task(name="g")(app.every(1000)(lambda: None)),
+        lambda app: App("redis://localhost", name="a:b"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused_in_the_code(wrong):
+    """Before anything is deployed."""
+    with pytest.raises((TypeError, ValueError)):
+        wrong(App("redis://127.0.0.1:1"))
