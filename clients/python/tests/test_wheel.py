@@ -7,7 +7,6 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,14 +30,6 @@ def built(kind: str, package: Path, target: Path) -> Path:
     done = build(kind, package, target)
     assert done.returncode == 0, done.stderr
     return target / done.stdout.splitlines()[-1]
-
-
-def test_the_version_is_that_of_the_module():
-    """Cargo.toml, the library, and the module that the library's extra asks for have the same number."""
-    version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
-    extras = tomllib.loads((LIBRARY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert taskslot.__version__ == version
-    assert extras["module"] == [f"taskslot-module=={version}"]
 
 
 @pytest.mark.parametrize("name", ["LICENSE-MIT", "LICENSE-APACHE"])
