@@ -124,6 +124,7 @@ def programs(folder: Path, installed: Installed) -> None:
         "python": PYTHON.format(python=python),
         "python3": PYTHON.format(python=python),
         "taskslot": f'exec {python} -m taskslot "$@"',
+        "celery": f'exec {python} -m celery "$@"',
         "make": MAKE.format(make=shutil.which("make")),
         "pip": PIP.format(python=python),
     }

@@ -15,10 +15,10 @@ import sys
 
 from harness.server import SERVERS
 
-from frameworks import dramatiq
+from frameworks import celery, dramatiq, kombu
 from frameworks.suite import Suite, check
 
-SUITES: dict[str, Suite] = {"dramatiq": dramatiq.SUITE}
+SUITES: dict[str, Suite] = {one.SUITE.name: one.SUITE for one in (dramatiq, kombu, celery)}
 
 
 def main() -> int:

@@ -351,6 +351,7 @@ describe("a worker", { concurrency: 8 }, () => {
     `;
     const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
       stdio: ["ignore", "pipe", "inherit"],
+      cwd: new URL("..", import.meta.url), // where the package is found
     });
     const { id } = await queue.push(call("slow"));
     await once(child.stdout, "data");
@@ -430,6 +431,15 @@ describe("a worker", { concurrency: 8 }, () => {
       );
     };
     await working(queue, [add], use, { leaseMs: 1000 });
+  });
+
+  test("a worker that is closed before it runs claims nothing", async () => {
+    const queue = await newQueue();
+    const { id } = await queue.push(add.with(1, 2));
+    const worker = new Worker(queue, [add]);
+    assert.equal(await worker.close(), 0);
+    assert.equal(await worker.run({ signals: false }), 0);
+    assert.equal((await queue.get(id))?.state, "ready");
   });
 
   test("what a worker cannot be made with is refused", async () => {

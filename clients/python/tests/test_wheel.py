@@ -86,6 +86,16 @@ def test_a_server_loads_the_module_of_the_wheel(start, wheels, tmp_path):
     url = ("--url", f"redis://127.0.0.1:{server.port}")
     task = run(*url, "push", "mail", "hello")
     assert run(*url, "claim", "mail").startswith(f"{task}@")
+    # The entry point makes Celery know taskslot:// without an import.
+    says = "from celery import Celery; print(Celery(broker='taskslot://').connection().transport.driver_name)"
+    found = subprocess.run(
+        [sys.executable, "-c", says],
+        env={**os.environ, "PYTHONPATH": str(target)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout == "taskslot\n"
 
 
 def test_the_sdist_contains_the_files_that_cargo_needs(tmp_path):

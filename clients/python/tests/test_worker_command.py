@@ -39,6 +39,7 @@ def waits():
     taskslot.current().check()
 
 
+@app.every("1h")
 @app.task(name="tells", queue="critical", retain_ms=60_000)
 def tells():
     return [os.getpid(), os.getppid(), VERSION]
@@ -166,6 +167,17 @@ def test_one_process_runs_the_app_and_ends_with_sigterm(run, critical):
     assert command.ended() == 0
     assert "worker w1 is stopping; " in command.log("is stopping")
     assert "worker w1 has stopped" in command.log("has stopped")
+
+
+def test_schedules_are_deployed_unless_told_not_to(run, critical):
+    """At its start the worker makes them as in the code; with --no-deploy it leaves the server as it is."""
+    command = run("--no-deploy")
+    tell(critical)
+    command.process.send_signal(signal.SIGTERM)
+    assert command.ended() == 0
+    assert critical.schedules() == []
+    run()
+    wait_until(critical.schedules, "the schedule is on the server")
 
 
 def test_a_worker_can_be_run_too(run, critical):

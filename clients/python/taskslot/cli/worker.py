@@ -82,6 +82,10 @@ def worker(
     tied: Annotated[
         bool, typer.Option("--tied", help="End the leases when the process dies. Not behind a proxy.")
     ] = False,
+    deploy: Annotated[
+        bool,
+        typer.Option(help="Whether to make the schedules on the server as in the code at the start."),
+    ] = True,
     log: Annotated[
         LogKind, typer.Option(help="Lines for people, or a line of JSON for each event.")
     ] = LogKind.text,
@@ -106,7 +110,10 @@ def worker(
     given |= {"tied": tied or None}
     try:
         made = made_from(
-            target.load(named), queues, {one: value for one, value in given.items() if value is not None}
+            target.load(named),
+            queues,
+            {one: value for one, value in given.items() if value is not None},
+            deploy=deploy,
         )
     except ValueError as error:
         refuse(str(error), UNUSABLE)
@@ -126,11 +133,13 @@ def worker(
     raise typer.Exit(status)
 
 
-def made_from(found: App | Worker, queues: str | None, given: dict[str, Any]) -> Worker:
+def made_from(
+    found: App | Worker, queues: str | None, given: dict[str, Any], *, deploy: bool = True
+) -> Worker:
     """The worker to run, with the options that were given. Raises ValueError."""
     if isinstance(found, App):
         names = None if queues is None else [name for name in queues.split(",") if name]
-        return found.worker(names, **given)
+        return found.worker(names, deploy=deploy, **given)
     if queues is not None:
         raise ValueError("--queues is for an App: a Worker has its queues already")
     for name, value in given.items():
