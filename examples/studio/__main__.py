@@ -194,9 +194,9 @@ def main() -> int:
             place = Workplace(form, server, Path(folder))
             try:
                 trials.append(try_out(place, size, chosen.gone, console.print))
-            except BaseException:
-                console.print(place.log.read_text(errors="replace")[-4000:], markup=False)
-                raise
+            finally:
+                if not trials or trials[-1].name != name or not trials[-1].is_sound():
+                    console.print(place.log.read_text(errors="replace")[-4000:], markup=False)
         for line in trials[-1].remarks():
             console.print(f"{name}: {line}", highlight=False)
     console.print(table_of(trials))

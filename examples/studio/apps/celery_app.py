@@ -5,8 +5,10 @@ import sys
 import time
 
 import ledger
+import redis
 from celery import Celery, chord
 from celery.schedules import schedule
+from kombu.exceptions import OperationalError
 
 URL = os.environ["STUDIO_URL"]
 
@@ -16,6 +18,8 @@ app.conf.update(
     task_default_queue="studio",
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
+    # Otherwise a task that ends while the server is away can't store its result, and its chord fails.
+    result_backend_always_retry=True,
     broker_transport_options={"lease_ms": 3000},
     # A studio would say crontab(hour=2, minute=30).
     beat_schedule={"nightly": {"task": "celery_app.nightly", "schedule": schedule(2.0)}},
@@ -73,7 +77,7 @@ def trying(send):
     while True:
         try:
             return send()
-        except (app.connection().connection_errors, OSError):
+        except (OperationalError, redis.RedisError):
             time.sleep(0.5)
 
 
