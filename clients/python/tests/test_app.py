@@ -158,3 +158,14 @@ def test_a_worker_works_on_all_queues_of_the_app(app):
     assert app.queues == ["mail", "default"]
     with WorkerThread(app.worker()):
         assert [one.push().result(timeout_ms=20_000) for one in (send, resize)] == ["sent", "resized"]
+
+
+def test_the_patience_of_the_app_is_that_of_its_queues():
+    """Sync and asyncio, with shards and without. Nothing connects."""
+    for shards in (None, 4):
+        app = App("redis://127.0.0.1:1", shards=shards, patience_ms=1234)
+
+        async def patience(app=app):
+            return app.aqueue("mail").wire.patience_ms
+
+        assert app.queue("mail").wire.patience_ms == asyncio.run(patience()) == 1234

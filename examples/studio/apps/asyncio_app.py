@@ -7,7 +7,7 @@ import sys
 import ledger
 import taskslot
 
-app = taskslot.App(os.environ["STUDIO_URL"], name="studio")
+app = taskslot.App(os.environ["STUDIO_URL"], name="studio", patience_ms=60_000)
 
 
 @app.task(queue="pictures", attempts=10)

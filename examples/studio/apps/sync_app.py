@@ -7,7 +7,7 @@ import time
 import ledger
 import taskslot
 
-app = taskslot.App(os.environ["STUDIO_URL"], name="studio")
+app = taskslot.App(os.environ["STUDIO_URL"], name="studio", patience_ms=60_000)
 
 
 @app.task(queue="pictures", attempts=10)

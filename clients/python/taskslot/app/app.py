@@ -51,6 +51,7 @@ class App:
     - `prefix`: what the keys of all queues begin with.
     - `codec`: writes and reads payloads and results.
     - `shards`: the number of shards of all queues, or of those that a map names.
+    - `patience_ms`: how long a call keeps trying while the server is away. Then it raises the client's own error.
     - `middleware`: what is called around each task and at each push, see `Middleware`.
     """
 
@@ -62,6 +63,7 @@ class App:
         prefix: str = "",
         codec: Codec = JSON,
         shards: Shards = None,
+        patience_ms: int = 10_000,
         middleware: Sequence[Middleware] = (),
     ) -> None:
         if not name or ":" in name:
@@ -73,7 +75,7 @@ class App:
         self.tasks: dict[str, AppTask[..., Any]] = {}
         self.schedules: dict[str, AppSchedule] = {}
         self._hooks = Hooks(self.middleware)
-        self._connections = Connections(client, prefix, shards)
+        self._connections = Connections(client, prefix, shards, patience_ms)
 
     # ---- functions
 

@@ -25,12 +25,13 @@ class Connections:
     user, password, TLS and time-outs.
     """
 
-    def __init__(self, client: Any, prefix: str, shards: Shards) -> None:
+    def __init__(self, client: Any, prefix: str, shards: Shards, patience_ms: int) -> None:
         self._is_own = isinstance(client, str)
         self.client = of_url(client) if isinstance(client, str) else client
         Client(self.client).must_be(is_async=False)
         self._prefix = prefix
         self._shards = shards
+        self._patience_ms = patience_ms
         self._lock = threading.Lock()
         self._queues: dict[str, Queue | ShardedQueue] = {}
         self._of_loops: dict[asyncio.AbstractEventLoop, OfLoop] = {}
@@ -40,11 +41,11 @@ class Connections:
         if (queue := self._queues.get(name)) is None:
             with self._lock:
                 if (queue := self._queues.get(name)) is None:
-                    shards = self._shards_of(name)
+                    key, shards, patience = self._prefix + name, self._shards_of(name), self._patience_ms
                     queue = (
-                        ShardedQueue(self.client, self._prefix + name, shards=shards)
+                        ShardedQueue(self.client, key, shards=shards, patience_ms=patience)
                         if shards
-                        else Queue(self.client, self._prefix + name)
+                        else Queue(self.client, key, patience_ms=patience)
                     )
                     self._queues[name] = queue
         return queue
@@ -57,11 +58,11 @@ class Connections:
                 self._forget_closed_loops()
                 of = self._of_loops[loop] = OfLoop(async_client(self.client))
             if (queue := of.queues.get(name)) is None:
-                shards = self._shards_of(name)
+                key, shards, patience = self._prefix + name, self._shards_of(name), self._patience_ms
                 queue = (
-                    AsyncShardedQueue(of.client, self._prefix + name, shards=shards)
+                    AsyncShardedQueue(of.client, key, shards=shards, patience_ms=patience)
                     if shards
-                    else AsyncQueue(of.client, self._prefix + name)
+                    else AsyncQueue(of.client, key, patience_ms=patience)
                 )
                 of.queues[name] = queue
             return queue
