@@ -16,6 +16,7 @@ EXTRAS = {
     "celery": ["celery", "kombu"],
     "django": ["django"],
     "dramatiq": ["dramatiq"],
+    "module": ["taskslot_module"],
     "msgpack": ["msgpack"],
     "otel": ["opentelemetry"],
     "sentry": ["sentry_sdk"],
@@ -73,6 +74,17 @@ def test_an_integration_says_which_extra_it_needs(extra, package):
         f"ModuleNotFoundError: this integration needs the package {package}: pip install 'taskslot[{extra}]'"
     )
     assert done.stderr.count("Traceback") == 1
+
+
+@pytest.mark.parametrize("hidden", [[], EXTRAS["cli"]], ids=["with-cli", "without"])
+def test_the_path_of_the_module_needs_no_extra(hidden, tmp_path):
+    """It is printed, or the error says how to get a module, with the extra `cli` and without."""
+    main = "from taskslot import cli, module; module.{}; cli.main()"
+    done = run(hidden, main.format(f"path = lambda: {str(tmp_path)!r}"), "path")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}\n"), done.stderr
+    done = run(hidden, main.format("FILE = 'none.so'"), "path")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("taskslot: the module is not installed: pip install 'taskslot[module]'")
 
 
 def test_the_package_is_typed():
