@@ -118,6 +118,34 @@ def test_schedules_are_printed_as_commands_that_work(add, run, tasks, client):
     assert often.every == 10000
 
 
+DAMAGED = [
+    {"data": "[" * 200_000},
+    {"data": "{"},
+    {"data": b"\xff"},
+    {"data": "1", "opts": "[" * 200_000},
+    {"data": "1", "opts": "[]"},
+    {"data": "1", "priority": "x"},
+    {"data": "1", "opts": '{"priority": 1e999}'},
+]
+
+
+def test_damaged_jobs_stay_and_the_others_move(run, client):
+    """Whatever a hash holds, the tool reports it and goes on. Also that of a schedule."""
+    client.hset("bull:mail:meta", "version", "bullmq:5")
+    for number, fields in enumerate([*DAMAGED, {"data": "1", "name": "good"}]):
+        client.hset(f"bull:mail:{number}", mapping=fields)
+        client.lpush("bull:mail:wait", number)
+    client.hset("bull:mail:far", mapping={"data": "1"})
+    client.zadd("bull:mail:delayed", {"far": "inf"})
+    for name, fields in {"deep": {"opts": "[" * 200_000}, "list": {"opts": "[]"}}.items():
+        client.hset(f"bull:mail:repeat:{name}", mapping={"every": "1000", **fields})
+        client.zadd("bull:mail:repeat", {name: 1})
+    text = "\n".join(run("mail", "tasks").lines)
+    assert f"moved 1 to tasks\n  1 from bull:mail:wait\nleft {len(DAMAGED) + 1} in BullMQ" in text
+    assert "  2: its JSON is too deep" in text
+    assert text.count("whose hash can't be read") == 2
+
+
 def test_a_queue_that_does_not_exist_is_an_error(add, run):
     """The text names the option for another prefix, which works."""
     (error,) = run("nail", "tasks", status=2).errors

@@ -1,5 +1,6 @@
 """Moving from Celery on Redis: messages that Celery itself has sent become tasks."""
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -87,6 +88,56 @@ def test_what_needs_celerys_workers_stays(app, run, client):
     ):
         assert reason in text
     assert client.llen("mail") == 9
+
+
+def message(task_id, body=b"[[], {}, {}]", **fields):
+    """A message of Celery as text, with other fields."""
+    properties = {"body_encoding": "base64", "delivery_tag": "x"} | fields.pop("properties", {})
+    headers = {"task": "shop.send", "id": task_id} | fields.pop("headers", {})
+    fields = {"headers": headers, "properties": properties, "content-type": "application/json"} | fields
+    return json.dumps({"body": base64.b64encode(body).decode(), **fields})
+
+
+DAMAGED = [
+    "[" * 200_000,
+    "null",
+    message("a", b"[" * 200_000),
+    message("b", b"[" + b"[" * 900 + b"]" * 900 + b", {}, {}]"),
+    message("c", b"[[], {}, 5]"),
+    message("d", properties={"body_encoding": []}),
+    message("e", headers={"eta": 5}),
+    message("f", headers={"expires": "0001-01-01T00:00:00+23:59"}),
+    message("g", b"[[NaN], {}, {}]"),
+    message("h", b'[["\\ud800"], {}, {}]'),
+    message("i", headers={"task": "\ud800"}),
+]
+ODD = [
+    message("ok", properties={"priority": "far"}).replace('"far"', "1e999"),
+    message("ok", properties={"priority": "9" * 5000}),
+    message("ok", headers={"eta": "9999-12-31T23:59:59+00:00"}),
+    message("\ud800"),
+]
+
+
+@pytest.mark.parametrize("kept", ["envelope", "kombu"])
+def test_damaged_messages_stay_and_the_others_move(run, client, kept):
+    """Whatever the list holds, the tool reports it and goes on. With `kombu`, bodies are not read."""
+    client.lpush("mail", *DAMAGED, *ODD)
+    text = "\n".join(run("mail", "tasks", "--format", kept).lines)
+    if kept == "envelope":
+        assert f"moved {len(ODD)} to tasks\n  {len(ODD)} from mail\nleft {len(DAMAGED)} in Celery" in text
+    else:
+        assert "left 2 in Celery" in text
+    assert "  1: it is not a message of Celery (?)" in text
+
+
+def test_damaged_entries_of_unacked_stay(run, client):
+    """Also those that are nested too deep."""
+    held = json.dumps([json.loads(message("ok")), "", "mail"])
+    client.hset("unacked", mapping={"deep": "[" * 200_000, "ok": held, "short": "[]"})
+    client.zadd("unacked_index", {"deep": 1, "ok": 2, "short": 3})
+    lines = run("mail", "tasks", "--unacked", "--yes").lines
+    assert lines[:3] == ["moved 1 to tasks", "  1 from unacked", "left 2 in Celery"]
 
 
 def test_what_dead_workers_hold_moves_only_if_asked(app, run, client, tasks):

@@ -142,7 +142,7 @@ def test_a_short_pickle_can_not_fill_the_memory(monkeypatch):
 
 DAMAGED = (
     b"", b"\x80", b"\x80\x05.", b"(lp0\n.", b"cos\nsystem\n(S'id'\ntR.",
-    b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f", b"[1]", b'["upper", "text", [], {}]', b'{"a":1}',
+    b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f", b"[1]", b"[" * 100_000, b'["upper", "text", [], {}]', b'{"a":1}',
 )  # fmt: skip
 
 
@@ -155,6 +155,14 @@ def test_damaged_data_stays(client, old, run, data):
     output = run("mail", "tasks")
     assert output.lines[0] == "moved 1 to tasks" and "left 1 in RQ" in output.lines
     assert client.lrange("rq:queue:mail", 0, -1) == [b"bad"]
+
+
+def test_a_time_that_is_no_number_of_ms_stays(client, old, run):
+    """A sorted set can hold infinity."""
+    old.enqueue_in(timedelta(hours=1), "shop.send", "good")
+    (name,) = client.zrange("rq:scheduled:mail", 0, -1)
+    client.zadd("rq:scheduled:mail", {name: "inf"})
+    assert "1: its hash can't be read" in "\n".join(run("mail", "tasks").lines)
 
 
 def test_what_needs_more_of_rq_stays(old, run, client):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .job import Entry, Job, Left, Place, origin, renamed
+from .plain import NotPlain, from_json
 from .source import hashes
 
 PER_MS = 4096
@@ -79,10 +80,12 @@ class BullmqSource:
             return Left(job_id, "it has the results of its children in a flow")
         try:
             payload, options = self._payload(job), options_of(job)
-        except (ValueError, TypeError, AttributeError):
+            if score is not None:
+                options["at"] = int(score) // PER_MS
+        except NotPlain as error:
+            return Left(job_id, str(error))
+        except (ValueError, TypeError, AttributeError, ArithmeticError):
             return Left(job_id, "its hash can't be read")
-        if score is not None:
-            options["at"] = int(score) // PER_MS
         options["headers"] = origin("bullmq", job_id)
         token = job.get(b"deid", b"").decode(errors="replace")
         return Job(
@@ -93,7 +96,7 @@ class BullmqSource:
     def _payload(self, job: Mapping[bytes, bytes]) -> str:
         """The payload. The data's text is kept as it is, so that no number changes. Raises ValueError."""
         data = job[b"data"].decode()
-        json.loads(data)
+        from_json(data)
         if self.format == "data":
             return data
         name = renamed(dict(self.names), job.get(b"name", b"").decode())
@@ -112,7 +115,11 @@ class BullmqSource:
         schedules = [one.decode(errors="replace") for one in self.client.zrange(self.key("repeat"), 0, -1)]
         found = hashes(self.client, [self.key(f"repeat:{one}") for one in schedules])
         for name, fields in zip(schedules, found, strict=True):
-            notes.append(f"a schedule, not moved: {self._schedule(name, fields, target)}")
+            try:
+                command = self._schedule(name, fields, target)
+            except (ValueError, TypeError, AttributeError):
+                command = f"{name}, whose hash can't be read"
+            notes.append(f"a schedule, not moved: {command}")
         return notes
 
     def _schedule(self, name: str, fields: Mapping[bytes, bytes], target: str) -> str:
@@ -133,7 +140,7 @@ class BullmqSource:
         job = {key.encode(): value.encode() for key, value in text.items()} | {
             b"data": text.get("data", "{}").encode()
         }
-        attempts = json.loads(text.get("opts") or "{}").get("attempts") or 1
+        attempts = from_json(text.get("opts") or "{}").get("attempts") or 1
         return shlex.join([*words, "ATTEMPTS", str(attempts), "PAYLOAD", self._payload(job)])
 
 
@@ -142,7 +149,7 @@ def options_of(job: Mapping[bytes, bytes]) -> dict[str, Any]:
 
     In BullMQ jobs without a priority go first, then 1, 2, 3. Here higher goes first, and most tasks have 0.
     """
-    options = json.loads(job.get(b"opts") or b"{}")
+    options = from_json(job.get(b"opts") or b"{}")
     made = int(job.get(b"atm") or job.get(b"attemptsMade") or 0)
     priority = int(job.get(b"priority") or options.get("priority") or 0)
     found: dict[str, Any] = {"attempts": max(1, int(options.get("attempts") or 1) - made)}

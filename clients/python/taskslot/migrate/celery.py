@@ -15,8 +15,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ..integrations.kombu_messages import priority, push_options
+from ..tracebacks import sendable
 from .job import Entry, Job, Left, Place, origin, renamed
-from .plain import NotPlain, as_json
+from .plain import NotPlain, as_json, from_json
 
 SEPARATOR = "\x06\x16"
 Format = Literal["envelope", "kombu"]
@@ -66,7 +67,7 @@ class CelerySource:
         if not entry.value:
             return None  # the tag is in the index only
         try:
-            message, _, routing_key = json.loads(entry.value)
+            message, _, routing_key = from_json(entry.value)
         except (ValueError, TypeError):
             return Left("?", "it is not a message that a worker of Celery has fetched")
         if routing_key != self.name:
@@ -76,15 +77,15 @@ class CelerySource:
 
     def _message(self, text: bytes) -> Job | Left:
         try:
-            return self._job(json.loads(text), text.decode())
-        except (ValueError, UnicodeDecodeError):
+            return self._job(from_json(text), text.decode())
+        except ValueError:
             return Left("?", "it is not a message of Celery")
 
     def _job(self, message: Any, text: str = "") -> Job | Left:
         headers = message.get("headers") if isinstance(message, dict) else None
         if not isinstance(headers, dict) or not isinstance(headers.get("task"), str):
             return Left("?", "it is not a message of Celery, or of its old protocol 1")
-        task_id = str(headers.get("id"))
+        task_id = sendable(str(headers.get("id")))
         try:
             if self.format == "kombu":
                 # As the transport pushes it, but without the task's id as a token: the mover needs one of its own.
@@ -93,7 +94,7 @@ class CelerySource:
             options, payload = options_of(message), self._payload(message)
         except NotPlain as error:
             return Left(task_id, str(error))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except Exception:  # damaged messages raise nearly everything
             return Left(task_id, "its message can't be read")
         return Job(task_id, payload, options | headers_of(task_id))
 
@@ -104,7 +105,7 @@ class CelerySource:
         body = message["body"]
         if message["properties"].get("body_encoding") == "base64":
             body = base64.b64decode(body)
-        args, kwargs, embed = json.loads(body)
+        args, kwargs, embed = from_json(body)
         if after := [word for name, word in AFTER.items() if embed and embed.get(name)]:
             raise NotPlain(
                 f"a {after[0]} belongs to it, which only Celery's workers run (--format kombu keeps it)"

@@ -34,6 +34,16 @@ class PlainUnpickler(pickle.Unpickler):
         raise NotPlain("its pickle refers to an object elsewhere")
 
 
+def from_json(text: str | bytes) -> Any:
+    """What a JSON text holds. Raises NotPlain."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise NotPlain("its JSON is too deep") from None
+    except ValueError:
+        raise NotPlain("its JSON can't be read") from None
+
+
 def unpickled(data: bytes) -> Any:
     """The plain data in a pickle. Raises NotPlain."""
     try:

@@ -7,13 +7,12 @@ arguments. It is read without running code, see plain.py.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .job import Entry, Job, Left, Place, origin, renamed
-from .plain import NotPlain, as_json, decompressed, unpickled
+from .plain import NotPlain, as_json, decompressed, from_json, unpickled
 from .source import hashes
 
 # Fields of a job that ask for more than one run of the function, and what they are.
@@ -80,15 +79,17 @@ class RqSource:
         try:
             payload = self._payload(data)
             options = options_of(job, due_s, pttl)
-        except ValueError as error:
-            return Left(job_id, str(error) if isinstance(error, NotPlain) else "its hash can't be read")
+        except NotPlain as error:
+            return Left(job_id, str(error))
+        except (ValueError, ArithmeticError):
+            return Left(job_id, "its hash can't be read")
         options["headers"] |= origin("rq", job_id)
         witness, beside = hashlib.sha1(data).hexdigest(), (f"rq:job::{job_id}:dependencies",)
         return Job(job_id, payload, options, f"rq:job:{job_id}", witness, beside)
 
     def _payload(self, data: bytes) -> str:
         text = decompressed(data)
-        call = json.loads(text) if text.startswith(b"[") else unpickled(text)
+        call = from_json(text) if text.startswith(b"[") else unpickled(text)
         if not isinstance(call, list | tuple) or len(call) != 4:
             raise NotPlain("its data has another form than RQ's")
         name, instance, args, kwargs = call
