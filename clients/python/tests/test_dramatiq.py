@@ -1,5 +1,6 @@
 """The Dramatiq broker: messages are taskslot's tasks, with its delays, leases and dead letters."""
 
+import json
 import os
 import signal
 import subprocess
@@ -403,6 +404,47 @@ def test_a_payload_that_is_no_message_becomes_dead(broker):
         broker.join("default", timeout=20_000)
     [dead] = queue_of(broker).tasks("dead")
     assert seen == [1] and "failed to decode message 'not a message'" in dead.error
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"actor_name": [1]}, "the field actor_name can't be [1]"),
+        ({"message_id": [1]}, "the field message_id can't be [1]"),
+        ({"options": None}, "the field options can't be None"),
+        ({"kwargs": "x"}, "the field kwargs can't be 'x'"),
+        ({"args": "abc"}, "the field args can't be 'abc'"),
+        ({"queue_name": "nosuch", "options": {"eta": 1}}, "but its queue_name is 'nosuch'"),
+        ({"options": {"eta": "soon"}}, "its eta must be a number of ms, not 'soon'"),
+        ({"more": 1}, "unexpected keyword argument 'more'"),
+    ],
+    ids=str,
+)
+def test_a_message_with_a_field_of_a_wrong_type_is_dead_and_those_claimed_with_it_run(
+    broker, fields, expected
+):
+    """Dramatiq checks none of them: such a message would be held for ever, or stop the consumer."""
+    seen = []
+    run = actor(broker, lambda number: seen.append(number), actor_name="run")
+    good = run.message(0).asdict()
+    run.send(1)
+    queue_of(broker).push(json.dumps({**good, **fields}))
+    run.send(2)
+    with working(broker):
+        broker.join("default", timeout=20_000)
+    [dead] = queue_of(broker).tasks("dead")
+    assert sorted(seen) == [1, 2] and expected in dead.error
+    assert queue_of(broker).info().stalled == 0
+
+
+def test_a_message_nested_too_deep_is_dead(broker):
+    """Its error is one that JSON's decoder does not name."""
+    actor(broker, lambda: None, actor_name="run")
+    queue_of(broker).push("[" * 100_000)
+    with working(broker):
+        broker.join("default", timeout=20_000)
+    [dead] = queue_of(broker).tasks("dead")
+    assert dead.error.startswith("RecursionError")
 
 
 def test_a_lost_lease_is_not_an_error_of_the_worker(broker, server):

@@ -167,7 +167,7 @@ class TaskslotBroker(Broker):
 
         Raises `QueueNotFound` if the queue was not declared in this process.
         """
-        return TaskslotConsumer(self._declared(queue_name), self._holdings, prefetch, timeout)
+        return TaskslotConsumer(queue_name, self._declared(queue_name), self._holdings, prefetch, timeout)
 
     # ---- inspect, admin
 

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import dramatiq
 from dramatiq.broker import Consumer, MessageProxy
-from dramatiq.errors import ConnectionClosed, DecodeError
+from dramatiq.errors import ConnectionClosed
 from dramatiq.logging import get_logger
-from dramatiq.message import Message
 
 from ...arguments import MOST, token
 from ...errors import LeaseLost
 from ...replies import Task
 from ...tracebacks import described, error_text
 from ...worker.retries import passes
+from .decoding import message_of
 from .holdings import AnyQueue, Claim, Holdings, TaskslotMessage
 
 # The files whose calls an error leaves out.
@@ -34,9 +34,10 @@ class TaskslotConsumer(Consumer):
     A claim waits at most `timeout` ms. Worker threads answer messages while the consumer's thread claims others.
     """
 
-    def __init__(self, queue: AnyQueue, holdings: Holdings, prefetch: int, timeout: int) -> None:
+    def __init__(self, name: str, queue: AnyQueue, holdings: Holdings, prefetch: int, timeout: int) -> None:
         self.logger = get_logger(__name__, type(self))
         self.queue, self.prefetch, self.timeout = queue, prefetch, timeout
+        self._name = name  # of the queue in Dramatiq
         self._holdings = holdings
         self._worker = f"dramatiq-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._claimed: deque[TaskslotMessage] = deque()
@@ -79,8 +80,8 @@ class TaskslotConsumer(Consumer):
     def _take(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
             try:
-                message = TaskslotMessage(Message.decode(task.payload), task)
-            except DecodeError as error:
+                message = TaskslotMessage(message_of(task.payload, self._name), task)
+            except Exception as error:  # others' data raise nearly everything
                 self._refuse(task, error)
                 continue
             self._holdings.take(self.queue, message)
@@ -88,11 +89,12 @@ class TaskslotConsumer(Consumer):
             with self._answered:
                 self._held.add(task.handle)
 
-    def _refuse(self, task: Task, error: DecodeError) -> None:
+    def _refuse(self, task: Task, error: Exception) -> None:
         """Make a task dead that is no message. If that fails, it comes again when its lease ends."""
-        self.logger.error("Task %s of %s is not a message: %s", task.id, self.queue.name, error.error)
+        why = described(error)
+        self.logger.error("Task %s of %s is not a message: %s", task.id, self.queue.name, why)
         try:
-            self._fail(task, described(error.error))
+            self._fail(task, why)
         except Exception as failed:
             self.logger.warning("Task %s could not be made dead: %s", task.id, failed)
 

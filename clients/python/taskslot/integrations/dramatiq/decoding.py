@@ -1,0 +1,31 @@
+"""Reads a message of Dramatiq from the payload of a task. Dramatiq itself looks at no type."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dramatiq.message import Message, get_encoder
+
+# What the fields of a message have to be.
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "message_id": str,
+    "actor_name": str,
+    "args": (list, tuple),
+    "kwargs": dict,
+    "options": dict,
+}
+
+
+def message_of(payload: bytes, queue_name: str) -> Message[Any]:
+    """The message in a payload. Raises any error if it is none that workers of this queue can take."""
+    fields = get_encoder().decode(payload)
+    for field, kind in TYPES.items():
+        if not isinstance(fields[field], kind):
+            raise TypeError(f"the field {field} can't be {fields[field]!r:.100}")
+    if fields["queue_name"] != queue_name:
+        raise ValueError(f"it is in {queue_name}, but its queue_name is {fields['queue_name']!r:.100}")
+    eta = fields["options"].get("eta")
+    if eta is not None and not (isinstance(eta, int | float) and math.isfinite(eta)):
+        raise TypeError(f"its eta must be a number of ms, not {eta!r:.100}")
+    return Message(**{**fields, "args": tuple(fields["args"])})
