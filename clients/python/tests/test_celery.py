@@ -1,5 +1,7 @@
 """Celery on taskslot: real workers, which are killed, whose server goes away, and whose tasks are revoked."""
 
+import base64
+import json
 import os
 import signal
 import ssl
@@ -16,11 +18,13 @@ import redis
 import taskslot
 import taskslot.integrations.celery
 from celery import Celery
+from celery.exceptions import BackendStoreError
 from harness.programs import OF_THIS_TREE
 from harness.sentinel import NAME, Sentinel
 from harness.server import wait_until
 from kombu import Connection, Consumer, Queue
 from kombu.transport import resolve_transport
+from taskslot.integrations.celery.bad_messages import blames_message
 from taskslot.integrations.celery.held import Held
 from taskslot.integrations.kombu_messages import celery_id, push_options
 
@@ -237,6 +241,88 @@ def test_a_warm_shutdown_gives_back_what_has_not_begun(server, client, queue, se
         assert worker.wait(20) == 0
     assert ran(client) == ["running", "running ended"]
     assert (queue.len("ready"), queue.len("leased")) == (1, 0)
+
+
+# ---- bad messages
+
+GOOD = {
+    "body": base64.b64encode(b'[["bad"], {}, {}]').decode(),
+    "content-type": "application/json",
+    "content-encoding": "utf-8",
+    "headers": {"task": "celery_program.say", "id": "bad"},
+    "properties": {"body_encoding": "base64", "delivery_info": {"routing_key": "celery"}},
+}
+
+
+def good_but(where, **fields):
+    """A message of the task `say` with other fields in a part of it."""
+    return json.dumps({**GOOD, where: {**GOOD[where], **fields}} if where else {**GOOD, **fields})
+
+
+# Each as it was found: it ended the worker, and the next one.
+NO_MESSAGES = [
+    "[" * 200_000,
+    '{"__type__": "bytes", "__value__": 5}',
+    '{"__type__": "uuid", "__value__": {"hex": 5}}',
+    good_but("", body="%%%not base64"),
+    good_but("", body=5),
+    good_but("properties", body_encoding="nosuch"),
+    good_but("", headers="x"),
+    good_but("", headers=[1]),
+]
+NOT_TAKEN = [
+    good_but("headers", task=[1]),
+    good_but("headers", id=[1]),
+    json.dumps({**GOOD, "headers": {"task": "celery_program.say"}}),
+    good_but("headers", timelimit="abc"),
+    good_but("headers", timelimit=["x", "y"]),
+    good_but("", **{"content-type": [1]}),
+    good_but("properties", delivery_info="x"),
+    json.dumps({"properties": {}}),
+]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+def test_bad_messages_are_dead_and_the_worker_goes_on(server, client, queue, send, pool):
+    """Also more of them than it has processes. One that waits for a free process is bad as well."""
+    with celery_worker(
+        server, "--pool", pool, "-c", "1", "--prefetch-multiplier", "30", lease_ms=60_000
+    ) as worker:
+        send("wait_for", "end", "first")
+        wait_ran(client, "first")
+        for payload in NO_MESSAGES + NOT_TAKEN:
+            queue.push(payload)
+        send("say", "last")
+        client.rpush("end", 1)
+        wait_until(lambda: "last" in ran(client), "the last one runs")
+        wait_until(lambda: queue.len() == 0, "nothing waits")
+        assert worker.poll() is None
+    errors = [task.error for task in queue.tasks("dead")]
+    assert ran(client) == ["first", "first ended", "last"]
+    assert sum(error.startswith("no message of Kombu: ") for error in errors) == len(NO_MESSAGES)
+    assert sum(error.startswith("the worker can't take it: ") for error in errors) == len(NOT_TAKEN)
+    assert queue.info().stalled == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (KeyError("id"), True),
+        (RecursionError(), True),
+        (ValueError(), True),
+        (RuntimeError("cannot schedule new futures after shutdown"), False),
+        (MemoryError(), False),
+        (BrokenPipeError(), False),
+        (redis.ConnectionError(), False),
+        (redis.ResponseError("NOPERM"), False),
+        (BackendStoreError(), False),
+        (taskslot.OutOfMemory(), False),
+    ],
+    ids=repr,
+)
+def test_an_error_of_the_pool_or_of_a_server_makes_no_message_dead(connection, error, expected):
+    """Otherwise a worker whose pool is broken would make all messages of its queue dead."""
+    assert blames_message(connection.default_channel, error) is expected
 
 
 # ---- Kombu alone

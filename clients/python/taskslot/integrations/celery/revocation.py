@@ -69,15 +69,6 @@ def context_of(app: Any, channel: Any, raw: Any) -> Any:
     return Context(message.headers, args=args, kwargs=kwargs, **(embedded or {}))
 
 
-def hook_into_workers() -> None:
-    """Let the Celery workers that start in this process remove waiting tasks when they are told to revoke them."""
-    try:
-        from celery import signals
-    except ImportError:  # Kombu without Celery
-        return
-    signals.worker_init.connect(on_worker_init, dispatch_uid="taskslot")
-
-
 def on_worker_init(**_: Any) -> None:
     """Take the place of the worker's command `revoke`."""
     from celery.worker.control import Panel

@@ -28,11 +28,13 @@ from ...arguments import token
 from ...clients import Client
 from ...commands import ClaimOptions, Command
 from ...replies import Task
+from ...tracebacks import described
 from ...worker.retries import passes
 from ..kombu_messages import celery_id, push_options
 from ..named_push import is_token, push_named
+from .bad_messages import bury, is_bad
 from .held import Held
-from .revocation import hook_into_workers
+from .hooks import hook_into_workers
 
 log = logging.getLogger("taskslot")
 
@@ -57,8 +59,13 @@ class QoS(virtual.QoS):
         """Give a message back, or make it dead."""
         if requeue:
             self.channel.held.requeue(delivery_tag)
+            super().ack(delivery_tag)
         else:
-            self.channel.held.bury(delivery_tag, "rejected by its consumer")
+            self.bury(delivery_tag, "rejected by its consumer")
+
+    def bury(self, delivery_tag: str, why: str) -> None:
+        """Make a message dead."""
+        self.channel.held.bury(delivery_tag, why)
         super().ack(delivery_tag)
 
     def restore_unacked(self) -> list[Any]:
@@ -262,7 +269,12 @@ class Channel(kombu_redis.Channel):
         if queue in self.connection._callbacks:
             if is_held and queue in self._no_ack:
                 self.held.ack(tag)
-            self.connection._deliver(raw, queue)
+            try:
+                self.connection._deliver(raw, queue)
+            except Exception as error:
+                if not (is_held and is_bad(self, error)):
+                    raise
+                bury(self, tag, error)
         elif is_held:
             self.held.requeue(tag)
         else:
@@ -291,9 +303,12 @@ class Channel(kombu_redis.Channel):
             if task.deliveries > 1:
                 properties["delivery_info"]["redelivered"] = True
                 message["headers"] = {**(message.get("headers") or {}), "redelivered": True}
-        except (ValueError, TypeError, KeyError) as error:
-            log.error("task %s of %s is no message of Kombu: %r", task.id, queue, error)
-            self.held.bury(tag, f"no message of Kombu: {error!r}")
+            self.Message(
+                message, channel=self
+            )  # raises of a body that is not in its encoding, and of others' headers
+        except Exception as error:  # others' data raise nearly everything
+            log.error("task %s of %s is no message of Kombu: %s", task.id, queue, described(error))
+            self.held.bury(tag, f"no message of Kombu: {described(error)}")
             return None
         return message
 
