@@ -628,6 +628,8 @@ def test_a_task_is_delivered_although_too_many_have_ids(connection, client):
         send("one")
         send("two")
         assert view.len("ready") == 2 and view.get(unique="one") and not view.get(unique="two")
+        with pytest.raises(taskslot.TokensFull, match="tokens-max"):
+            view.push("a", unique="three")
         with pytest.raises(taskslot.QueueFull, match="max-len"):
             send("three")
 
