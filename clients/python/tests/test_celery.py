@@ -250,7 +250,11 @@ GOOD = {
     "content-type": "application/json",
     "content-encoding": "utf-8",
     "headers": {"task": "celery_program.say", "id": "bad"},
-    "properties": {"body_encoding": "base64", "delivery_info": {"routing_key": "celery"}},
+    "properties": {
+        "body_encoding": "base64",
+        "delivery_info": {"routing_key": "celery"},
+        "delivery_tag": "x",
+    },
 }
 
 
@@ -302,6 +306,22 @@ def test_bad_messages_are_dead_and_the_worker_goes_on(server, client, queue, sen
     assert sum(error.startswith("no message of Kombu: ") for error in errors) == len(NO_MESSAGES)
     assert sum(error.startswith("the worker can't take it: ") for error in errors) == len(NOT_TAKEN)
     assert queue.info().stalled == 0
+
+
+def test_what_is_published_to_workers_and_is_no_message_is_dropped(server, client, send):
+    """Commands for workers come by PUB/SUB, without a queue."""
+    with celery_worker(server, "-c", "1", "--pool", "solo") as worker:
+        wait_until(lambda: client.execute_command("PUBSUB", "NUMPAT"), "the worker listens to commands")
+        for payload in NO_MESSAGES:
+            assert client.publish("/0.celery.pidbox", payload) == 1
+        wait_until(
+            lambda: (
+                (server.dir / "celery.log").read_text().count("is no message of Kombu") == len(NO_MESSAGES)
+            ),
+            "all are dropped",
+        )
+        assert send("say", "on").get(timeout=20) == "on"
+        assert worker.poll() is None
 
 
 @pytest.mark.parametrize(

@@ -312,6 +312,17 @@ class Channel(kombu_redis.Channel):
             return None
         return message
 
+    def _handle_message(self, client: Any, r: Any) -> Any:
+        """What came by PUB/SUB. It has no data if it is none of Kombu's: everybody can publish, to all workers."""
+        came = super()._handle_message(client, r)
+        if came["type"] in (b"message", b"pmessage", "message", "pmessage"):
+            try:
+                self.Message(loads(came["data"]), channel=self)
+            except Exception as error:
+                log.error("what came by %r is no message of Kombu: %s", came["channel"], described(error))
+                came["data"] = None
+        return came
+
     def _restore(self, message: Any, leftmost: bool = False) -> None:
         self.held.requeue(message.delivery_tag)
 
