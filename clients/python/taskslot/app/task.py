@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
-from ..commands import PushOptions, ScheduleOptions, TaskOptions, refuse_unknown
+from ..commands import Payload, PushOptions, ScheduleOptions, TaskOptions, refuse_unknown
 from ..flows import Step
 from ..worker.functions import Function
 from ..worker.hooks import Hooks
@@ -145,14 +145,20 @@ class AppTask(Function[P, R]):
     def _how(self) -> How:
         return How(self._connections, self.codec, self.name, self.parameters.result_reader)
 
-    def prepared(self, args: Any, kwargs: Any, given: PushOptions) -> tuple[bytes, PushOptions]:
-        """The payload and the options of a push with these arguments."""
+    def headers(self, given: PushOptions) -> dict[str, Payload]:
+        """The headers of a push, with those that middleware adds."""
+        return self._hooks.on_push(self.name, given.get("headers", {}))
+
+    def prepared(
+        self, args: Any, kwargs: Any, given: PushOptions, headers: dict[str, Payload]
+    ) -> tuple[bytes, PushOptions]:
+        """The payload and the options of a push with these arguments and headers."""
         bound = self.parameters.bound(args, kwargs)
         options: PushOptions = {**self._fixed, **given}
         for option, of in self._of_call.items():
             if option not in given:
                 options[option] = self._made(option, of, bound)  # type: ignore[literal-required]
-        if headers := self._hooks.on_push(self.name, options.get("headers", {})):
+        if headers:
             options["headers"] = headers
         return self.payload(args, kwargs), options
 
@@ -251,7 +257,7 @@ class Pusher(Generic[P, R]):
     def push_many(self, calls: Iterable[Any]) -> list[Pushed[Any]]:
         """Push many calls with these options, see `AppTask.push_many`."""
         queue, made = self._task._connections.queue(self._task.queue), dict[int, str]()
-        for places, payloads, options in together(self._all_prepared(calls)):
+        for places, payloads, options in together(self._all_prepared(map(arguments_of, calls))):
             if "unique" in options:
                 ids = [queue.push(payload, **options) for payload in payloads]
             else:
@@ -262,7 +268,7 @@ class Pusher(Generic[P, R]):
     async def apush_many(self, calls: Iterable[Any]) -> list[Pushed[Any]]:
         """`push_many` for asyncio."""
         queue, made = self._task._connections.aqueue(self._task.queue), dict[int, str]()
-        for places, payloads, options in together(self._all_prepared(calls)):
+        for places, payloads, options in together(self._all_prepared(map(arguments_of, calls))):
             if "unique" in options:
                 ids = [await queue.push(payload, **options) for payload in payloads]
             else:
@@ -278,11 +284,14 @@ class Pusher(Generic[P, R]):
         return made
 
     def _prepared(self, args: Any, kwargs: Any) -> tuple[bytes, PushOptions]:
-        self._made_by = None
-        return self._task.prepared(args, kwargs, self._options)
+        return self._all_prepared([(args, kwargs)])[0]
 
     def _all_prepared(self, calls: Iterable[Any]) -> list[tuple[bytes, PushOptions]]:
-        return [self._prepared(*arguments_of(call)) for call in calls]
+        """The payloads and options of calls, which have the same headers, so that they can be sent together."""
+        self._made_by = None
+        found = list(calls)
+        headers = self._task.headers(self._options) if found else {}
+        return [self._task.prepared(args, kwargs, self._options, headers) for args, kwargs in found]
 
 
 Prepared = tuple[list[int], list[bytes], PushOptions]
