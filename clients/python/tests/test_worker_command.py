@@ -26,7 +26,7 @@ import redis
 import taskslot
 
 client = redis.Redis(port={port})
-app = taskslot.App(client)
+app = taskslot.App(client, name="shop")
 other = taskslot.Worker(app.queue("critical"))
 VERSION = 1
 

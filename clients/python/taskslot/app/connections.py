@@ -67,6 +67,13 @@ class Connections:
                 of.queues[name] = queue
             return queue
 
+    def known(self) -> list[str]:
+        """The names of the queues that were opened, and of those that have a number of shards of their own."""
+        named = list(self._shards) if isinstance(self._shards, Mapping) else []
+        with self._lock:
+            opened = [*self._queues, *(name for of in self._of_loops.values() for name in of.queues)]
+        return [*opened, *named]
+
     def _forget_closed_loops(self) -> None:
         """A program that ends its loops without `aclose`, as with `asyncio.run` in a loop, must not gather clients."""
         for loop in [one for one in self._of_loops if one.is_closed()]:
