@@ -113,7 +113,8 @@ class App:
         - `retry_for`: exceptions that are tried again. All others make the task dead.
         - `dead_for`: exceptions that make the task dead, also if `retry_for` has them.
         - `timeout_ms`: how long the function may run. An async function is cancelled then. A sync one is asked to stop
-          (`taskslot.current()`). Either way the attempt fails with "timed out after … ms".
+          (`taskslot.current()`): the attempt fails with "timed out after … ms" if its `check()` raises that; if the
+          function returns, early or late, the task is done.
         - `unique`: a token, or a function that makes it from arguments: `unique=lambda user: f"digest:{user}"`. While a
           task holds the token, pushes with it add nothing.
         - `group`: the group (tenant), or a function that makes it from arguments.
