@@ -187,9 +187,12 @@ def of_sentinel(kind: Client) -> Any:
 def settings(kind: Client, options: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a sync client's connections that an asyncio one can have too."""
     found = {name: of for name, of in shared(options).items() if name not in SYNC_ONLY}
-    if (retry := options.get("retry")) is not None:
+    retry = options.get("retry")
+    # They have no public names in all versions. Without them, the asyncio library's own retries apply.
+    backoff, retries = getattr(retry, "_backoff", None), getattr(retry, "_retries", None)
+    if backoff is not None and retries is not None:
         made = importlib.import_module(f"{kind.library}.asyncio.retry").Retry
-        found["retry"] = made(retry._backoff, retry._retries)
+        found["retry"] = made(backoff, retries)
     return found
 
 
