@@ -3,6 +3,7 @@
     make dist                       builds the module first
     packaging/dist.py --into FOLDER writes to another folder; the module must be built
 
+The Python packages are the library, and the module that its extra `module` asks for, each as a wheel and as sources.
 The tarball contains the module, redis.conf, the documents and the licences. The same commit gives the same tarball: its
 files have the time of the commit, and no owner.
 """
@@ -22,11 +23,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = ROOT / "target/release/libtaskslot.so"
+PACKAGES = [ROOT / "clients/python", ROOT / "packaging/module"]
 # Files and folders of the repository that are packed. Their paths in the tarball are the same.
 CONTENTS = [
     *["README.md", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"],
     *["LICENSE-APACHE", "LICENSE-MIT", "redis.conf", "docs"],
-    *["clients/python/README.md", "clients/recipes/README.md"],
+    *["clients/python/README.md", "clients/recipes/README.md", "packaging/module/README.md"],
 ]
 
 
@@ -68,14 +70,15 @@ def tarball(into: Path, name: str) -> Path:
 
 
 def python_packages(into: Path) -> None:
-    """Builds the wheel, which contains the module, and the source package."""
+    """Builds a wheel and a source package of the library, and of the module."""
     hatchling = Path(sys.executable).with_name("hatchling")
-    subprocess.run([hatchling, "build", "-d", into], cwd=ROOT / "clients/python", check=True)
+    for package in PACKAGES:
+        subprocess.run([hatchling, "build", "-d", into], cwd=package, check=True)
 
 
 def built_in(folder: Path) -> list[Path]:
     """The release files in a folder."""
-    return sorted([*folder.glob("taskslot-*.tar.gz"), *folder.glob("taskslot-*.whl")])
+    return sorted([*folder.glob("taskslot[-_]*.tar.gz"), *folder.glob("taskslot[-_]*.whl")])
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """A release: the version is the same everywhere, and the files that `make dist` builds work."""
 
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -34,16 +35,24 @@ def unpacked(dist, tmp_path):
 
 
 def test_everything_shows_the_version_of_cargo_toml(server):
-    """Checked are the server's list of modules, INFO, HELP, the library, and the newest entry of the changelog."""
+    """Checked are the server's list of modules, INFO, HELP, and the newest entry of the changelog."""
     c = Talk(server)
     major, minor, patch = map(int, VERSION.split("."))
     modules = {module[b"name"]: module[b"ver"] for module in map(c.as_map, c("MODULE", "LIST"))}
     assert modules[b"taskslot"] == 10_000 * major + 100 * minor + patch
     assert f"taskslot_version:{VERSION}\r\n" in c("INFO", "taskslot").decode()
     assert c("TASK.HELP")[0].split(":")[0] == f"taskslot {VERSION}"
-    assert taskslot.__version__ == VERSION
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert re.findall(r"^## \[(\d.*?)\] - \d{4}-\d\d-\d\d$", changelog, re.M)[0] == VERSION
+
+
+def test_the_libraries_have_the_version_of_cargo_toml():
+    """These are Python's, with the module that its extra asks for, and Node's."""
+    python = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())["project"]
+    assert taskslot.__version__ == VERSION
+    assert python["optional-dependencies"]["module"] == [f"taskslot-module=={VERSION}"]
+    for name in ("package.json", "package-lock.json"):
+        assert json.loads((ROOT / "clients/node" / name).read_text())["version"] == VERSION
 
 
 def test_a_server_loads_the_module_of_the_tarball(start, unpacked):
@@ -71,10 +80,10 @@ def test_the_module_is_stripped(unpacked):
 
 
 def test_the_checksums_are_those_of_the_files(dist):
-    """SHA256SUMS lists the tarball, the wheel and the source package."""
+    """SHA256SUMS lists the tarball, and a wheel and a source package each of the library and of the module."""
     sums = dict(reversed(line.split("  ")) for line in (dist / "SHA256SUMS").read_text().splitlines())
     assert {name.split("-")[1] for name in sums} == {VERSION, f"{VERSION}.tar.gz"}
-    assert sorted(sums) == sorted(file.name for file in dist.glob("taskslot-*")) and len(sums) == 3
+    assert sorted(sums) == sorted(file.name for file in dist.glob("taskslot*")) and len(sums) == 5
     for name, digest in sums.items():
         assert hashlib.sha256((dist / name).read_bytes()).hexdigest() == digest
 

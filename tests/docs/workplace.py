@@ -63,6 +63,7 @@ class Workplace:
             "PATH": f"{self.top / 'bin'}:{os.environ['PATH']}",
             "PYTHONPATH": str(self.root / "clients/python"),
             "PYTHONUNBUFFERED": "1",
+            "TASKSLOT_MODULE": str(MODULE),  # for servers that a page's own tests start
             "TREE": str(self.root),
             "NO_COLOR": "1",
             "COLUMNS": "100",

@@ -32,7 +32,10 @@ class Middleware:
     """
 
     def on_push(self, task: str, headers: MutableMapping[str, Payload]) -> None:
-        """An app pushes a task of this name. `headers` are the task's; what is put into them is sent along."""
+        """An app pushes a task of this name. `headers` are the task's; what is put into them is sent along.
+
+        `push_many` calls it once: its tasks have the same headers.
+        """
 
     def around(self, context: TaskContext) -> AbstractContextManager[Any]:
         """A context manager in which the function runs, in its thread and its context variables.

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 FILE = "libtaskslot.dylib" if sys.platform == "darwin" else "libtaskslot.so"
 
 
 def path() -> Path:
-    """The module of the installed wheel, or the one that `make build` made in this repository.
+    """The module of the installed package taskslot-module, or the one that `make build` made in this repository.
 
     Raises FileNotFoundError if there is neither.
     """
-    package = Path(__file__).resolve().parent
-    carried = package / "_module" / FILE
-    if carried.is_file():
-        return carried
-    root = package.parents[2]
+    spec = find_spec("taskslot_module")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if (installed := Path(folder) / FILE).is_file():
+            return installed
+    root = Path(__file__).resolve().parents[3]
     built = root / "target/release" / FILE
     if built.is_file() and (root / "src/module").is_dir():
         return built
     raise FileNotFoundError(
-        f"this installation has no module ({carried} does not exist): "
-        "install the wheel with pip, or run `make build` in the repository"
+        "the module is not installed: pip install 'taskslot[module]', or run `make build` in the repository"
     )

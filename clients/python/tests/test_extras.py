@@ -16,6 +16,7 @@ EXTRAS = {
     "celery": ["celery", "kombu"],
     "django": ["django"],
     "dramatiq": ["dramatiq"],
+    "module": ["taskslot_module"],
     "msgpack": ["msgpack"],
     "otel": ["opentelemetry"],
     "sentry": ["sentry_sdk"],
@@ -42,7 +43,8 @@ def test_the_library_is_imported_without_any_extra():
     code = """
 import importlib, pkgutil, taskslot
 for one in pkgutil.walk_packages(taskslot.__path__, "taskslot."):
-    if not one.name.startswith(("taskslot.cli", "taskslot.integrations", "taskslot.__main__", "taskslot.testing")):
+    apart = ("taskslot.cli", "taskslot.integrations.", "taskslot.__main__", "taskslot.testing.pytest")
+    if not one.name.startswith(apart):
         importlib.import_module(one.name)
 print(taskslot.Worker.__name__)
 """
@@ -58,6 +60,31 @@ def test_the_command_says_which_extra_it_needs(missing):
     assert done.stderr == (
         f"taskslot: the command line needs the package {missing}: pip install 'taskslot[cli]'\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("extra", "package"), [("otel", "opentelemetry"), ("sentry", "sentry_sdk"), ("django", "django")]
+)
+def test_an_integration_says_which_extra_it_needs(extra, package):
+    """That is the only line of the exception."""
+    name = {"otel": "opentelemetry"}.get(extra, extra)
+    done = run([package], f"import taskslot.integrations.{name}")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"ModuleNotFoundError: this integration needs the package {package}: pip install 'taskslot[{extra}]'"
+    )
+    assert done.stderr.count("Traceback") == 1
+
+
+@pytest.mark.parametrize("hidden", [[], EXTRAS["cli"]], ids=["with-cli", "without"])
+def test_the_path_of_the_module_needs_no_extra(hidden, tmp_path):
+    """It is printed, or the error says how to get a module, with the extra `cli` and without."""
+    main = "from taskslot import cli, module; module.{}; cli.main()"
+    done = run(hidden, main.format(f"path = lambda: {str(tmp_path)!r}"), "path")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}\n"), done.stderr
+    done = run(hidden, main.format("FILE = 'none.so'"), "path")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("taskslot: the module is not installed: pip install 'taskslot[module]'")
 
 
 def test_the_package_is_typed():

@@ -6,7 +6,8 @@ import asyncio
 import importlib
 import inspect
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from .._async.queue import AsyncQueue
@@ -73,6 +74,19 @@ class Connections:
         with self._lock:
             opened = [*self._queues, *(name for of in self._of_loops.values() for name in of.queues)]
         return [*opened, *named]
+
+    @contextmanager
+    def instead(self, client: Any) -> Iterator[None]:
+        """Use another client or URL for a while, for tests. What was opened meanwhile is closed at the end."""
+        other = Connections(client, self._prefix, self._shards, self._patience_ms)
+        before = dict(vars(self))
+        vars(self).update(vars(other))
+        try:
+            yield
+        finally:
+            vars(other).update(vars(self))
+            vars(self).update(before)
+            other.close()
 
     def _forget_closed_loops(self) -> None:
         """A program that ends its loops without `aclose`, as with `asyncio.run` in a loop, must not gather clients."""

@@ -108,9 +108,9 @@ class AppTask(Function[P, R]):
         """Push many calls, a thousand in one command: `send.push_many([("bob",), ("eve", "hi")])`.
 
         Each call is a tuple of arguments, or a dict of arguments by their names. Returns what `push` returns for each,
-        in the order of the calls. Calls with equal options are pushed together. So if `group` or the headers differ
-        from call to call, the tasks are in the order of the calls within each group only, and each group is a round
-        trip. Functions with `unique` are pushed one by one. If a push fails, those before it are in the queue.
+        in the order of the calls. Calls with equal options are pushed together. So if `group` differs from call to
+        call, the tasks are in the order of the calls within each group only, and each group is a round trip. Functions
+        with `unique` are pushed one by one. If a push fails, those before it are in the queue.
         """
         return self.options(**options).push_many(calls)
 
@@ -148,14 +148,20 @@ class AppTask(Function[P, R]):
     def _how(self) -> How:
         return How(self._connections, self.codec, self.name, self.parameters.result_reader)
 
-    def prepared(self, args: Any, kwargs: Any, given: PushOptions) -> tuple[bytes, PushOptions]:
-        """The payload and the options of a push with these arguments."""
+    def headers(self, given: PushOptions) -> dict[str, Payload]:
+        """The headers of a push, with those that middleware adds."""
+        return self._hooks.on_push(self.name, given.get("headers", {}))
+
+    def prepared(
+        self, args: Any, kwargs: Any, given: PushOptions, headers: dict[str, Payload]
+    ) -> tuple[bytes, PushOptions]:
+        """The payload and the options of a push with these arguments and headers."""
         bound = self.parameters.bound(args, kwargs)
         options: PushOptions = {**self._fixed, **given}
         for option, of in self._of_call.items():
             if option not in given:
                 options[option] = self._made(option, of, bound)  # type: ignore[literal-required]
-        if headers := self._hooks.on_push(self.name, options.get("headers", {})):
+        if headers:
             options["headers"] = headers
         return self.payload(args, kwargs), options
 
@@ -256,7 +262,7 @@ class Pusher(Generic[P, R]):
     def push_many(self, calls: Iterable[Any]) -> list[Pushed[Any]]:
         """Push many calls with these options, see `AppTask.push_many`."""
         queue, made = self._task._connections.queue(self._task.queue), dict[int, str]()
-        for places, payloads, options in together(self._all_prepared(calls)):
+        for places, payloads, options in together(self._all_prepared(map(arguments_of, calls))):
             if "unique" in options:
                 ids = [queue.push(payload, **options) for payload in payloads]
             else:
@@ -267,7 +273,7 @@ class Pusher(Generic[P, R]):
     async def apush_many(self, calls: Iterable[Any]) -> list[Pushed[Any]]:
         """`push_many` for asyncio."""
         queue, made = self._task._connections.aqueue(self._task.queue), dict[int, str]()
-        for places, payloads, options in together(self._all_prepared(calls)):
+        for places, payloads, options in together(self._all_prepared(map(arguments_of, calls))):
             if "unique" in options:
                 ids = [await queue.push(payload, **options) for payload in payloads]
             else:
@@ -283,12 +289,14 @@ class Pusher(Generic[P, R]):
         return made
 
     def _prepared(self, args: Any, kwargs: Any) -> tuple[bytes, PushOptions]:
-        self._made_by = None
-        return self._task.prepared(args, kwargs, self._options)
+        return self._all_prepared([(args, kwargs)])[0]
 
     def _all_prepared(self, calls: Iterable[Any]) -> list[tuple[bytes, PushOptions]]:
-        self._made_by = None  # there may be no calls
-        return [self._prepared(*arguments_of(call)) for call in calls]
+        """The payloads and options of calls, which have the same headers, so that they can be sent together."""
+        self._made_by = None  # also if there are no calls
+        found = list(calls)
+        headers = self._task.headers(self._options) if found else {}
+        return [self._task.prepared(args, kwargs, self._options, headers) for args, kwargs in found]
 
 
 Prepared = tuple[list[int], list[bytes], PushOptions]
@@ -297,25 +305,15 @@ Prepared = tuple[list[int], list[bytes], PushOptions]
 def together(prepared: Iterable[tuple[bytes, PushOptions]]) -> Iterable[Prepared]:
     """Calls of one `push_many` with equal options together: their places, their payloads, and the options.
 
-    Only what a function makes from the arguments, and the headers that middleware adds, can differ between them.
+    Only what a function makes from the arguments can differ between them.
     """
     found: dict[Any, Prepared] = {}
     for place, (payload, options) in enumerate(prepared):
-        headers = options.get("headers", {}).items()
-        key = (
-            options.get("unique"),
-            options.get("group"),
-            frozenset((name, frozen(of)) for name, of in headers),
-        )
+        key = options.get("unique"), options.get("group")
         places, payloads, _ = found.setdefault(key, ([], [], options))
         places.append(place)
         payloads.append(payload)
     return found.values()
-
-
-def frozen(value: Payload) -> Payload:
-    """The value of a header, as one that can be part of a key."""
-    return bytes(value) if isinstance(value, bytearray | memoryview) else value
 
 
 def arguments_of(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The command `taskslot`; `taskslot --help` lists its subcommands.
 
-`import taskslot` loads nothing of this package. It needs the extra `cli`: typer and rich.
+`import taskslot` loads nothing of this package. It needs the extra `cli`, typer and rich, except for `taskslot path`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,21 @@ def main() -> None:
             package = str(error.name).partition(".")[0]
             if package not in ("rich", "typer"):
                 raise
+            if sys.argv[1:] == ["path"]:
+                return print_path()
             sys.exit(f"taskslot: the command line needs the package {package}: pip install 'taskslot[cli]'")
 
         output.take_any_text()
         app(prog_name="taskslot")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def print_path() -> None:
+    """Print the path of the module, where typer isn't installed: a machine with a server may have nothing else."""
+    from .. import module
+
+    try:
+        print(module.path())
+    except FileNotFoundError as error:
+        sys.exit(f"taskslot: {error}")

@@ -145,16 +145,8 @@ class Answers:
             else:
                 if isinstance(outcome, Failed):
                     log_failure(context, outcome, next_ms)
-                    self._tell(context, outcome, next_ms)
+                    self._hooks.failed(context, outcome.cause or TaskslotError(outcome.error), next_ms)
                 return
-
-    def _tell(self, context: TaskContext, failed: Failed, next_ms: int) -> None:
-        """Tell the middleware what comes of a failure."""
-        error = failed.cause or TaskslotError(failed.error)
-        if next_ms < 0:
-            self._hooks.call("on_dead", context, error)
-        elif next_ms:
-            self._hooks.call("on_retry", context, error, next_ms)
 
 
 def groups(ended: Iterable[Ended]) -> Iterator[tuple[Done, Sequence[TaskContext]]]:

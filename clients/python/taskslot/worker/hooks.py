@@ -41,6 +41,13 @@ class Hooks:
         self.call("on_push", task, made)
         return made
 
+    def failed(self, context: TaskContext, error: BaseException, next_ms: int) -> None:
+        """Tell the middleware what comes of a failure, by the server's reply."""
+        if next_ms < 0:
+            self.call("on_dead", context, error)
+        elif next_ms:
+            self.call("on_retry", context, error, next_ms)
+
     def call(self, hook: str, *args: Any) -> None:
         """Call a hook of all middleware."""
         for one in self._middleware:

@@ -12,8 +12,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# The parts of the workspace that go into the sdist: everything that `cargo build --locked` needs.
-SOURCES = ("Cargo.toml", "Cargo.lock", "src")
+# The parts of the workspace that go into the sdist: everything that `cargo build --locked` needs. Cargo looks for all
+# members of the workspace, also for the benchmark.
+SOURCES = ("Cargo.toml", "Cargo.lock", "src", "bench/engine")
 
 
 class ModuleHook(BuildHookInterface[Any]):
@@ -21,16 +22,13 @@ class ModuleHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the module or its sources. Raises an error if cargo or the sources are missing, or if cargo fails."""
-        if version == "editable":
-            # An editable install uses the library in its folder, where `taskslot path` finds target/release.
-            return
         workspace = find_workspace(Path(self.root))
         included = build_data["force_include"]
         if self.target_name == "sdist":
             included.update({str(workspace / name): f"rust/{name}" for name in SOURCES})
             return
         module = build_module(workspace)
-        included[str(module)] = f"taskslot/_module/{module.name}"
+        included[str(module)] = f"taskslot_module/{module.name}"
         build_data["pure_python"] = False
         # The module works with every version of Python, so only the platform is in the tag.
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
