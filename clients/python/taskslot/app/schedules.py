@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from .._sync.base_queue import BaseQueue
 from ..commands import ScheduleOptions
 from ..replies import Schedule
 from .task import AppTask
+
+log = logging.getLogger("taskslot")
 
 Catchup = Literal["none", "one"]
 
@@ -84,6 +87,9 @@ def reconcile(queue: BaseQueue, prefix: str, wanted: Iterable[AppSchedule], done
         (done.added if found is None else done.changed).append(schedule.name)
     for name in there:
         if queue.unschedule(name):
+            log.warning(
+                "schedule %s of queue %s is removed: it is not in the code of the app", name, queue.name
+            )
             done.removed.append(name)
 
 
