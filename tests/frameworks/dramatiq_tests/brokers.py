@@ -81,7 +81,9 @@ class InPlaceOfStub(TaskslotBroker):
     def consume(self, queue_name, prefetch=1, timeout=100):
         """A consumer that remembers dead letters."""
         letters = self.dead_letters_by_queue[queue_name]
-        return Consumer(self._declared(queue_name), self._holdings, prefetch, timeout, dead_letters=letters)
+        return Consumer(
+            queue_name, self._declared(queue_name), self._holdings, prefetch, timeout, dead_letters=letters
+        )
 
     def flush_all(self):
         """Also forget the dead letters."""
