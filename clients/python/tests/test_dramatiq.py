@@ -415,7 +415,7 @@ def test_a_payload_that_is_no_message_becomes_dead(broker):
         ({"kwargs": "x"}, "the field kwargs can't be 'x'"),
         ({"args": "abc"}, "the field args can't be 'abc'"),
         ({"queue_name": "nosuch", "options": {"eta": 1}}, "but its queue_name is 'nosuch'"),
-        ({"options": {"eta": "soon"}}, "its eta must be a number of ms, not 'soon'"),
+        ({"options": {"eta": float("inf")}}, "its eta must be a number of ms, not inf"),
         ({"more": 1}, "unexpected keyword argument 'more'"),
     ],
     ids=str,

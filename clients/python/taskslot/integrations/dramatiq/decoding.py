@@ -1,4 +1,4 @@
-"""Reads a message of Dramatiq from the payload of a task. Dramatiq itself looks at no type."""
+"""Reads a message of Dramatiq from the payload of a task. Dramatiq itself looks at few types."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def message_of(payload: bytes, queue_name: str) -> Message[Any]:
             raise TypeError(f"the field {field} can't be {fields[field]!r:.100}")
     if fields["queue_name"] != queue_name:
         raise ValueError(f"it is in {queue_name}, but its queue_name is {fields['queue_name']!r:.100}")
-    eta = fields["options"].get("eta")
-    if eta is not None and not (isinstance(eta, int | float) and math.isfinite(eta)):
-        raise TypeError(f"its eta must be a number of ms, not {eta!r:.100}")
+    eta = fields["options"].get("eta")  # Dramatiq itself looks at its type
+    if isinstance(eta, float) and not math.isfinite(eta):
+        raise ValueError(f"its eta must be a number of ms, not {eta}")
     return Message(**{**fields, "args": tuple(fields["args"])})
