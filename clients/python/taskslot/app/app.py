@@ -21,7 +21,7 @@ from ..worker.worker import Worker
 from .connections import Connections, Shards
 from .deployment import DeploysAtStart
 from .flows import AppBatch, apush_flow, push_flow
-from .schedules import AppSchedule, Catchup, Deployed, by_queue, check_cron, reconcile, span_ms
+from .schedules import AppSchedule, Catchup, Deployed, DeployFailed, by_queue, check_cron, reconcile, span_ms
 from .task import AppStep, AppTask, PushPolicy
 
 P = ParamSpec("P")
@@ -221,10 +221,15 @@ class App:
         New ones are added, changed ones changed, and those that are no longer in the code removed; equal ones keep
         their next time and their counts. Only schedules whose names begin with the app's name and a colon are touched,
         in the queues that the app's functions name and in those of `also`, such as one that has no function any more.
+
+        If some can't be set, the others are, and this raises `DeployFailed`, which names them. If the server is away,
+        it raises the client's error at once.
         """
-        done = Deployed()
+        done, errors = Deployed(), dict[str, Exception]()
         for queue, schedules in by_queue(self.schedules.values(), [*self.queues, *also]).items():
-            reconcile(self.queue(queue), f"{self.name}:", schedules, done)
+            reconcile(self.queue(queue), f"{self.name}:", schedules, done, errors)
+        if errors:
+            raise DeployFailed(errors, done)
         return done
 
     # ---- workers
