@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
 from conformance import cases  # noqa: F401  (registers them)
 from conformance.case import CASES, run_all
 
@@ -22,6 +23,7 @@ def test_a_plain_worker_that_keeps_the_rules_passes_all_cases():
     assert {one.case.name: one.failures for one in found if one.failures} == {}
 
 
+@pytest.mark.slow
 def test_each_mistake_is_found_by_the_case_that_is_for_it():
     """A tiny wrong worker for each: what is not found would pass in other languages too."""
     by_name = {case.name: case for case in CASES}

@@ -6,8 +6,7 @@ import shutil
 import pytest
 from conformance import cases  # noqa: F401  (registers them)
 from conformance.case import CASES, run_all
-
-node_client = pytest.importorskip("harness.node_client", reason="the library for Node is not here")
+from harness import node_client
 
 # The first build downloads packages.
 pytestmark = [
@@ -29,12 +28,13 @@ def failures(worker, **options):
     return {one.case.name: one.failures for one in asyncio.run(run_all(chosen, **options)) if one.failures}
 
 
-@pytest.mark.parametrize("worker", ["ioredis", "redis"], indirect=True)
+@pytest.mark.parametrize("worker", ["ioredis", pytest.param("redis", marks=pytest.mark.slow)], indirect=True)
 def test_the_worker_for_node_keeps_the_protocol_in_all_hard_cases(worker):
     """The conformance test plays the server's part."""
     assert failures(worker) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worker", ["redis"], indirect=True)
 def test_the_worker_for_node_keeps_the_protocol_on_a_real_server(worker, start):
     """Workers are killed, connections break, the server hangs."""

@@ -120,6 +120,7 @@ def test_a_worker_in_python_and_one_in_node_share_a_queue(start):
             thread.join()
 
 
+@pytest.mark.slow
 def test_the_package_works_in_an_empty_project(tmp_path):
     """The tarball has the two builds and no sources. It is imported both ways, and its types hold both ways."""
     place = node_client.built()

@@ -1,12 +1,16 @@
 """An app: functions with their policy, pushed from sync and asyncio code, and their results."""
 
 import asyncio
+import copy
+import gc
+import pickle
 
 import pytest
 import taskslot
 from harness.server import wait_until
 from harness.worker_thread import WorkerThread
 from taskslot import App, NotEnded, Pushed, TaskDead, UnknownTask
+from taskslot.app.task import together
 
 
 @pytest.fixture(params=["one key", "shards"])
@@ -108,6 +112,79 @@ def test_options_of_the_function_are_those_of_its_pushes(app):
         (3, 2, "u:bob", "news"),
         (7, 0, "mine", "alert"),
     ]
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_many_calls_are_pushed_together_by_their_options(client, how):
+    """The ids are in the order of the calls, and the tasks in that of the calls within each group."""
+    app = App(client)
+    work = app.task(group=lambda tenant: tenant)(lambda tenant, number: None)
+    calls = [("ab"[number % 2], number) for number in range(100)]
+
+    async def produce():
+        async with app:
+            return await work.apush_many(calls)
+
+    before = client.info("commandstats").get("cmdstat_TASK.MPUSH", {"calls": 0})["calls"]
+    made = work.push_many(calls) if how == "sync" else asyncio.run(produce())
+    assert client.info("commandstats")["cmdstat_TASK.MPUSH"]["calls"] - before == 2
+    queue, numbers = app.queue(), {"a": [], "b": []}
+    for task, (tenant, number) in zip(made, calls, strict=True):
+        assert queue.get(task).group == tenant
+        assert queue.get(task).payload == work.call(tenant, number)
+    for task in queue.claim(100, meta=True):
+        numbers[task.meta.group].append(made.index(task.id))
+    assert numbers == {"a": list(range(0, 100, 2)), "b": list(range(1, 100, 2))}
+
+
+def test_the_cost_of_many_calls_grows_with_their_number():
+    """Not with its square: the options of a call are not compared with those of all others."""
+
+    class Group(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            compared.append(1)
+            return str.__eq__(self, other)
+
+    compared = []
+    found = list(together((b"", {"group": Group(number)}) for number in range(500)))
+    assert len(found) == 500 and len(compared) < 1000
+
+
+def test_what_a_task_waits_for_can_be_an_iterator(app):
+    """It is read once, for all calls and however often the options are used."""
+    first = app.task(name="first")(lambda: None)
+    work = app.task(name="work", attempts=3)(lambda number: None)
+    parents = [first.push() for _ in range(2)] if len(app.queue().keys) == 1 else [first.push()]
+    waits = work.options(after=iter(parents))
+    made = [*waits.push_many([(1,)]), *waits.push_many([(2,)]), waits.push(3)]
+    assert [app.queue().get(one).after for one in made] == [tuple(parents)] * 3
+
+
+def test_a_pushed_task_can_be_copied_and_pickled(app):
+    """A copy is the same. Pickle keeps the id, which finds the result again."""
+    work = app.task(name="work", unique="one")(lambda: 7)
+    pushed, again = work.push(), work.push()
+    assert copy.copy(pushed) is pushed and copy.deepcopy([pushed])[0] is pushed
+    kept, other = (pickle.loads(pickle.dumps(one)) for one in (pushed, again))
+    assert (type(kept), kept, kept.is_new, other.is_new) == (taskslot.TaskId, pushed, True, False)
+    with WorkerThread(app.worker()):
+        assert work.pushed(kept).result(timeout_ms=20_000) == 7
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_calls_are_no_forgotten_push(app):
+    """`delay` warns only if none of its pushes was called."""
+    work = app.task(name="work")(lambda: None)
+    assert work.delay(5).push_many([]) == []
+
+    async def produce():
+        async with app:
+            return await work.delay(5).apush_many([])
+
+    assert asyncio.run(produce()) == []
+    gc.collect()
 
 
 def test_delay_of_celery_is_a_clear_error(app):

@@ -115,7 +115,31 @@ def test_a_sync_function_that_does_not_look_runs_on_and_its_result_counts(app, c
 
     with caplog.at_level(logging.WARNING, "taskslot"), WorkerThread(app.worker()):
         assert work.push().result(timeout_ms=20_000) == "done"
-    assert "runs for longer than its timeout_ms" in caplog.text
+        wait_until(lambda: "runs for longer than its timeout_ms" in caplog.text, "the log says so")
+
+
+def test_a_log_handler_that_raises_ends_no_time_outs(app):
+    """One thread waits for the time-outs of all tasks. It asks before it logs, and goes on."""
+
+    @app.task(timeout_ms=5, attempts=1)
+    def work():
+        assert current().wait(5)
+        current().check()
+
+    def refuse(record):
+        if "runs for longer" in record.msg:
+            raise OSError("no space left for the log")
+        return True
+
+    log = logging.getLogger("taskslot")
+    log.addFilter(refuse)
+    try:
+        with WorkerThread(app.worker()):
+            for _ in range(2):
+                with pytest.raises(TaskDead, match="TimedOut: timed out after 5 ms"):
+                    work.push().result(timeout_ms=20_000)
+    finally:
+        log.removeFilter(refuse)
 
 
 def test_a_function_that_ends_in_time_is_not_asked_to_stop(app):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import pytest
 import redis
@@ -18,7 +19,7 @@ def names(queue):
 
 def test_a_deploy_adds_changes_removes_and_leaves_alone(client):
     """What is not the app's stays. Equal schedules keep their next time and their counts."""
-    app = App(client)
+    app = App(client, name="app")
 
     @app.cron("30 2 * * *", tz="Europe/Berlin", name="nightly")
     @app.every("10s")
@@ -58,7 +59,7 @@ def test_a_deploy_adds_changes_removes_and_leaves_alone(client):
     reports.schedule("app:report", report.call(), every_ms=10_000)  # without the function's options
     assert app.deploy().changed == ["app:report"]
 
-    without = App(client)
+    without = App(client, name="app")
     without.task(queue="reports", name="report")(lambda: None)
     removed = without.deploy(also=["default"]).removed
     assert set(removed) == {"app:nightly", "app:report", f"app:{sweep.name}"}
@@ -67,7 +68,7 @@ def test_a_deploy_adds_changes_removes_and_leaves_alone(client):
 
 def test_a_schedule_runs_the_function(client):
     """The worker deploys at its start, and runs what the schedule pushes; in shards too."""
-    app, ran = App(client, shards=4), []
+    app, ran = App(client, name="app", shards=4), []
 
     @app.every("100ms")
     async def tick():
@@ -79,7 +80,7 @@ def test_a_schedule_runs_the_function(client):
 
 def test_a_worker_deploys_when_its_server_is_back(server):
     """It tries again, as it does with claims. With `deploy=False` it does not deploy."""
-    app = App(redis.Redis(port=server.port))
+    app = App(redis.Redis(port=server.port), name="app")
 
     @app.every(100_000)
     def tick():
@@ -125,41 +126,18 @@ def test_a_schedule_that_cannot_be_set_stops_no_other(client, caplog):
 
 
 # What is right and what is wrong in the five fields, with the edges of each rule.
-EXPRESSIONS = (
-    *(
-        "* * * * *",
-        "*/10 0-23/2 L 2,4 SUN",
-        "5,10-20/5 0 1,L jan-Mar 0-7",
-        "0 9 * * MON-SUN",
-        "59 23 31 12 7",
-    ),
-    *("60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * 0 *", "* * * * 8"),
-    *(
-        "5/10 * * * *",
-        "20-10 * * * *",
-        "*/0 * * * *",
-        "*/60 * * * *",
-        "a * * * *",
-        "1,,2 * * * *",
-        "* * L-5 * *",
-    ),
-    *("* * 5-L * *", "* * * FEB-JAN *", "* * * * FRI-MON", "+1 * * * *", "007 * * * *", "\u0663 * * * *"),
-    *(
-        "1-2-3 * * * *",
-        "- * * * *",
-        "* * * * 7-0",
-        "* * * * 0-0",
-        "*/5-9 * * * *",
-        "* * L-L * *",
-        "1-5/60 * * * *",
-    ),
-)
+EXPRESSIONS = """
+* * * * *; */10 0-23/2 L 2,4 SUN; 5,10-20/5 0 1,L jan-Mar 0-7; 0 9 * * MON-SUN; 59 23 31 12 7; * * L-L * *; * * * * 0-0
+* * * * 7-0; 60 * * * *; * 24 * * *; * * 0 * *; * * 32 * *; * * * 13 *; * * * 0 *; * * * * 8; 5/10 * * * *; 1-5/60 * * * *
+20-10 * * * *; */0 * * * *; */60 * * * *; */5-9 * * * *; a * * * *; 1,,2 * * * *; * * L-5 * *; * * 5-L * *; - * * * *
+* * * FEB-JAN *; * * * * FRI-MON; +1 * * * *; 007 * * * *; \u0663 * * * *; 1-2-3 * * * *
+"""
 
 
 def test_a_cron_expression_is_read_as_the_server_reads_it(client):
     """What the server refuses is refused in the code."""
     queue, here, there = App(client).queue(), [], []
-    for expression in EXPRESSIONS:
+    for expression in re.split("[;\n] *", EXPRESSIONS.strip()):
         try:
             check_cron(expression)
             here.append(expression)
@@ -170,7 +148,43 @@ def test_a_cron_expression_is_read_as_the_server_reads_it(client):
             there.append(expression)
         except Refused:
             pass
-    assert here == there and 5 <= len(here) < len(EXPRESSIONS)
+    assert here == there and len(here) == 8
+
+
+def test_an_app_without_a_name_has_no_schedules(client):
+    """Two such apps on one queue would remove each other's schedules at each start of a worker."""
+    first, second = App(client, name="first"), App(client)
+    first.every("1h")(first.task(name="nightly")(lambda: None))
+    first.deploy()
+    work = second.task(name="work")(lambda: 1)
+    for needs in (lambda: second.every("1h"), lambda: second.cron("0 7 * * *"), second.deploy):
+        with pytest.raises(ValueError, match="needs a name of its own"):
+            needs()
+    with WorkerThread(second.worker()):
+        assert work.push().result(timeout_ms=20_000) == 1
+    assert names(first.queue()) == ["first:nightly"]
+
+
+def test_a_function_that_moves_takes_its_schedule_along(client, caplog):
+    """The old queue is one that the app still knows: by a function, by its shards, or because a worker works on it."""
+
+    def version(queue, **options):
+        app = App(client, name="app", **options)
+        app.every("1h")(app.task(name="nightly", queue=queue)(lambda: None))
+        return app
+
+    version("old").deploy()
+    by_function = version("new")
+    by_function.task(name="other", queue="old")(lambda: None)
+    assert by_function.deploy().removed == ["app:nightly"]
+    assert "schedule app:nightly of queue old is removed" in caplog.text
+    version("old").deploy()
+    by_worker = version("new")
+    by_worker.worker(["new", "old"])
+    assert by_worker.deploy().removed == ["app:nightly"]
+    version("sharded", shards={"sharded": 2}).deploy()
+    assert version("new", shards={"sharded": 2}).deploy().removed == ["app:nightly"]
+    assert names(by_worker.queue("new")) == ["app:nightly"]
 
 
 @pytest.mark.parametrize(
@@ -192,4 +206,4 @@ def test_a_cron_expression_is_read_as_the_server_reads_it(client):
 def test_a_schedule_that_cannot_be_is_refused_in_the_code(wrong):
     """Before anything is deployed."""
     with pytest.raises((TypeError, ValueError)):
-        wrong(App("redis://127.0.0.1:1"))
+        wrong(App("redis://127.0.0.1:1", name="app"))

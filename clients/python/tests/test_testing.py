@@ -285,7 +285,7 @@ def test_an_app_in_memory_has_the_options_of_pushes():
 
 def test_what_needs_a_server_says_so():
     """Instead of doing something else."""
-    app = App("redis://127.0.0.1:1")
+    app = App("redis://127.0.0.1:1", name="shop")
     work = app.every("1s")(lambda: None)
     with in_memory(app):
         for needs in (

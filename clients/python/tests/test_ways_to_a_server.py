@@ -8,6 +8,8 @@ from urllib.parse import quote
 import pytest
 import redis
 import redis.asyncio
+import redis.backoff
+import redis.retry
 import valkey
 import valkey.asyncio
 from harness.blocking import Blocking
@@ -15,6 +17,7 @@ from harness.command_line import run
 from harness.proxy import Proxy
 from harness.worker_thread import WorkerThread
 from taskslot import App, AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue, Worker
+from taskslot.app.connections import async_client
 from taskslot.clients import Client
 
 PASSWORD = "s/e#c?r@t:"
@@ -214,6 +217,15 @@ def test_an_app_makes_an_asyncio_client_like_each_sync_one(library, guarded, lon
         assert PASSWORD not in str(refused.value)
     with pytest.raises(TypeError, match="asyncio client needs"):
         App(way.root.asyncio.from_url(url))
+
+
+def test_an_asyncio_client_is_made_though_the_retries_of_a_client_cannot_be_read():
+    """Other versions of the client may name them differently. Then the asyncio library has its own."""
+    client = redis.Redis(retry=redis.retry.Retry(redis.backoff.NoBackoff(), 7))
+    options = client.connection_pool.connection_kwargs
+    assert async_client(client).connection_pool.connection_kwargs["retry"].get_retries() == 7
+    options["retry"] = object()
+    assert "retry" not in async_client(client).connection_pool.connection_kwargs
 
 
 async def made(how, way):

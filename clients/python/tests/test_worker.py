@@ -15,6 +15,8 @@ from harness.server import wait_until
 from harness.worker_thread import Gate, WorkerThread
 from taskslot import MSGPACK, Fail, GiveBack, Queue, Refused, ShardedQueue, Worker, WrongType, current
 from taskslot.tracebacks import parted
+from taskslot.worker.loops import Loop
+from taskslot.worker.threads import Threads
 
 
 @pytest.fixture(params=["sync", "async under run", "async under serve"])
@@ -618,3 +620,34 @@ def test_a_wrong_password_is_an_error(server):
             with WorkerThread(Worker(Queue(other, "mail"))) as run:
                 run.ended()
         assert isinstance(run.error, redis.AuthenticationError)
+
+
+def test_a_process_that_can_start_no_thread_still_ends_its_tasks(queue, how, monkeypatch):
+    """A function runs, or its outcome is sent, on a thread that is there."""
+    queue.configure(retain=60_000)
+    worker = Worker(queue)
+    first, second = register(worker, how, lambda: "a", "first"), register(worker, how, lambda: "b", "second")
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    with working(worker, how):
+        assert ended(queue, queue.push(first.call())).value == b'"a"'
+        monkeypatch.setattr(Threads, "start", refuse)
+        assert ended(queue, queue.push(second.call())).value == b'"b"'
+        monkeypatch.undo()
+
+
+def test_an_event_loop_without_a_thread_is_none(monkeypatch):
+    """A callback on it would never be called."""
+    loop, called = Loop(None), threading.Event()
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", refuse)
+        assert not loop.call(called.set)
+        loop.close()
+    assert loop.call(called.set) and called.wait(20)
+    loop.close()

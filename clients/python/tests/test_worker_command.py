@@ -26,7 +26,7 @@ import redis
 import taskslot
 
 client = redis.Redis(port={port})
-app = taskslot.App(client)
+app = taskslot.App(client, name="shop")
 other = taskslot.Worker(app.queue("critical"))
 VERSION = 1
 
@@ -334,6 +334,7 @@ def test_a_child_that_dies_is_started_again(run, client, critical, default):
     default.push_many([taskslot.call("waits")] * 2)
     children = reaches(client, 2)
     assert command.process.pid not in children
+    command.log("works on", times=2)
     os.kill(min(children), signal.SIGKILL)
     assert f"was killed by SIGKILL; starting it again in {RESTS_S[0]:g} s" in command.log("was killed")
     again = reaches(client, 3) - children
@@ -379,6 +380,46 @@ def test_a_target_that_cannot_be_loaded_ends_the_parent(run):
     command = run("--processes", "2", target="shop.tasks:ap")
     assert command.ended() == 2
     assert any("shop.tasks has no ap" in line for line in command.lines)
+
+
+def test_a_task_that_ends_its_process_with_status_2_ends_no_other(run, project, critical, default, client):
+    """That is also the status of a target that can't be loaded, but this one was. The log says why it starts again."""
+    (project / "shop/tasks.py").open("a").write(
+        textwrap.dedent("""
+        @app.task(name="exits", queue="critical", unique="exits")
+        def exits():
+            if client.incr("exits") == 1:
+                os._exit(2)
+        """)
+    )
+    command = run("--processes", "2", "--concurrency", "1", "--tied", "--queues", "default,critical")
+    default.push(taskslot.call("waits"))
+    reaches(client)
+    critical.push(taskslot.call("exits"))
+    assert "ended with status 2; starting it again in 0.5 s" in command.log("status 2")
+    wait_until(lambda: critical.info().acked == 1, "the task has run again")
+    client.set("go", 1)
+    wait_until(lambda: default.info().acked == 1, "the other process has gone on")
+    command.press_ctrl_c()
+    assert command.ended() == 0
+
+
+def test_code_that_no_longer_loads_ends_no_process_that_runs(run, project, critical, default, client):
+    """A child that dies while new code is copied is tried again, until it loads."""
+    command = run("--processes", "2", "--concurrency", "1")
+    default.push_many([taskslot.call("waits")] * 2)
+    children = reaches(client, 2)
+    command.log("works on", times=2)
+    file = project / "shop/tasks.py"
+    code = file.read_text()
+    file.write_text("def f(:")
+    os.kill(min(children), signal.SIGKILL)
+    command.log("can't load its code any more; starting it again in 1 s")
+    file.write_text(code)
+    command.log("works on", times=3)
+    client.set("go", 1)
+    command.press_ctrl_c()
+    assert command.ended() == 0
 
 
 def test_programs_that_a_task_starts_are_no_children(run, project, critical):

@@ -47,7 +47,8 @@ class App:
 
     - `client`: a sync client of redis-py or valkey-py (a single server, Sentinel, a cluster), or a URL. Asyncio clients
       are made from it, one for each event loop. Nothing connects before it is used.
-    - `name`: the name in front of the app's schedules. Apps that share a queue need different names.
+    - `name`: the name in front of the app's schedules. An app with schedules needs one, which no other app that shares
+      a queue with it has: a deploy removes the schedules of this name that are not in its own code.
     - `prefix`: what the keys of all queues begin with.
     - `codec`: writes and reads payloads and results.
     - `shards`: the number of shards of all queues, or of those that a map names.
@@ -59,14 +60,14 @@ class App:
         self,
         client: Any,
         *,
-        name: str = "app",
+        name: str | None = None,
         prefix: str = "",
         codec: Codec = JSON,
         shards: Shards = None,
         patience_ms: int = 10_000,
         middleware: Sequence[Middleware] = (),
     ) -> None:
-        if not name or ":" in name:
+        if name is not None and (not name or ":" in name):
             raise ValueError("the name of an app must not be empty, and has no colon")
         codec.dumps(None)  # raises here if the codec's package is missing
         self.name = name
@@ -112,7 +113,8 @@ class App:
         - `retry_for`: exceptions that are tried again. All others make the task dead.
         - `dead_for`: exceptions that make the task dead, also if `retry_for` has them.
         - `timeout_ms`: how long the function may run. An async function is cancelled then. A sync one is asked to stop
-          (`taskslot.current()`). Either way the attempt fails with "timed out after … ms".
+          (`taskslot.current()`): the attempt fails with "timed out after … ms" if its `check()` raises that; if the
+          function returns, early or late, the task is done.
         - `unique`: a token, or a function that makes it from arguments: `unique=lambda user: f"digest:{user}"`. While a
           task holds the token, pushes with it add nothing.
         - `group`: the group (tenant), or a function that makes it from arguments.
@@ -189,7 +191,8 @@ class App:
         one run stands for all of them. The schedule's name is the app's and the function's, `app:shop.report`; with
         `name`, it is that instead of the function's, which a function with two schedules needs.
 
-        The schedule is on the server after `deploy`, which a worker calls at its start.
+        The schedule is on the server after `deploy`, which a worker calls at its start. Raises ValueError if the app
+        has no name.
         """
         check_cron(expression)
         return self._scheduled(name, {"cron": expression, "tz": tz, "catchup": catchup})
@@ -201,13 +204,15 @@ class App:
         return self._scheduled(name, {"every_ms": span_ms(span), "catchup": catchup})
 
     def _scheduled(self, name: str | None, when: dict[str, Any]) -> Callable[[Callable[P, R]], AppTask[P, R]]:
+        own = self._own_name()
+
         def register(function: Callable[P, R]) -> AppTask[P, R]:
             made = function if isinstance(function, AppTask) else self.task(function)
             try:
                 made.parameters.bound((), {})
             except TypeError:
                 raise ValueError(f"{made.name} needs arguments, and a schedule gives it none") from None
-            full = f"{self.name}:{name or made.name}"
+            full = f"{own}:{name or made.name}"
             if full in self.schedules:
                 raise ValueError(f"there is a schedule {full} already: give this one a name of its own")
             self.schedules[full] = AppSchedule(full, made, **when)
@@ -219,18 +224,32 @@ class App:
         """Make the app's schedules on the server as they are in the code. Returns the names of what changed.
 
         New ones are added, changed ones changed, and those that are no longer in the code removed; equal ones keep
-        their next time and their counts. Only schedules whose names begin with the app's name and a colon are touched,
-        in the queues that the app's functions name and in those of `also`, such as one that has no function any more.
+        their next time and their counts. Each removal is logged as a warning. Only schedules whose names begin with the
+        app's name and a colon are touched.
+
+        It looks at the queues that the app knows: those that its functions name, that it has opened (`queue`,
+        `worker`), or that its `shards` name; and at those of `also`. The old queue of a function that has moved may be
+        none of them: name it once, or both queues go on to push. Raises ValueError if the app has no name.
 
         If some can't be set, the others are, and this raises `DeployFailed`, which names them. If the server is away,
         it raises the client's error at once.
         """
-        done, errors = Deployed(), dict[str, Exception]()
-        for queue, schedules in by_queue(self.schedules.values(), [*self.queues, *also]).items():
-            reconcile(self.queue(queue), f"{self.name}:", schedules, done, errors)
+        own, done, errors = self._own_name(), Deployed(), dict[str, Exception]()
+        known = [*self.queues, *self._connections.known(), *also]
+        for queue, schedules in by_queue(self.schedules.values(), known).items():
+            reconcile(self.queue(queue), f"{own}:", schedules, done, errors)
         if errors:
             raise DeployFailed(errors, done)
         return done
+
+    def _own_name(self) -> str:
+        """The app's name, by which its schedules are told from those of other apps. Raises ValueError without one."""
+        if self.name is None:
+            raise ValueError(
+                'an app with schedules needs a name of its own, such as App(…, name="shop"): '
+                "a deploy removes all schedules of that name which are not in the code"
+            )
+        return self.name
 
     # ---- workers
 
@@ -248,8 +267,8 @@ class App:
         """A worker for the app's functions, see `Worker`.
 
         `queues` are the names of queues in the order of preference; without it, all that the app's functions name.
-        Raises ValueError if there are none. At its start, the worker deploys the app's schedules, unless `deploy` is
-        False.
+        Raises ValueError if there are none. At its start, the worker of an app with a name deploys the app's schedules,
+        unless `deploy` is False.
         """
         names = [queues] if isinstance(queues, str) else self.queues if queues is None else list(queues)
         if not names:
@@ -263,7 +282,7 @@ class App:
             codec=self.codec,
             grace_ms=grace_ms,
             functions=functions,
-            middleware=[*self.middleware, *([DeploysAtStart(self.deploy)] if deploy else [])],
+            middleware=[*self.middleware, *([DeploysAtStart(self.deploy)] if deploy and self.name else [])],
             tied=tied,
         )
 

@@ -68,6 +68,13 @@ class Connections:
                 of.queues[name] = queue
             return queue
 
+    def known(self) -> list[str]:
+        """The names of the queues that were opened, and of those that have a number of shards of their own."""
+        named = list(self._shards) if isinstance(self._shards, Mapping) else []
+        with self._lock:
+            opened = [*self._queues, *(name for of in self._of_loops.values() for name in of.queues)]
+        return [*opened, *named]
+
     @contextmanager
     def instead(self, client: Any) -> Iterator[None]:
         """Use another client or URL for a while, for tests. What was opened meanwhile is closed at the end."""
@@ -194,9 +201,12 @@ def of_sentinel(kind: Client) -> Any:
 def settings(kind: Client, options: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a sync client's connections that an asyncio one can have too."""
     found = {name: of for name, of in shared(options).items() if name not in SYNC_ONLY}
-    if (retry := options.get("retry")) is not None:
+    retry = options.get("retry")
+    # They have no public names in all versions. Without them, the asyncio library's own retries apply.
+    backoff, retries = getattr(retry, "_backoff", None), getattr(retry, "_retries", None)
+    if backoff is not None and retries is not None:
         made = importlib.import_module(f"{kind.library}.asyncio.retry").Retry
-        found["retry"] = made(retry._backoff, retry._retries)
+        found["retry"] = made(backoff, retries)
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar
 
 from ..codecs import Codec
 from ..errors import NotDone, NotEnded, TaskDead, TaskslotError
@@ -21,7 +22,8 @@ class Pushed(TaskId, Generic[R]):
         pushed.result(timeout_ms=5000)          # or: await pushed.aresult(timeout_ms=5000)
 
     Use it wherever an id is expected. `send.pushed(id)` makes one from an id, in another process too. `is_new` is False
-    if another task holds the `unique` token: then this is that task.
+    if another task holds the `unique` token: then this is that task. It can be pickled, as in a session or for another
+    process: then only the id is kept, a `TaskId`, because connections can't be. A copy is the same object.
     """
 
     queue: str
@@ -52,6 +54,15 @@ class Pushed(TaskId, Generic[R]):
         """`result` for asyncio."""
         queue = self._how.connections.aqueue(self.queue)
         return self._value(await queue.result(str(self), block_ms=block_ms(timeout_ms)), timeout_ms)
+
+    def __reduce__(self) -> tuple[Callable[..., TaskId], tuple[str, bool]]:
+        return TaskId.found, (str(self), self.is_new)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        return self
 
     def _value(self, ended: Result | None, timeout_ms: int | None) -> R:
         if ended is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from ..replies import Schedule
 from ..tracebacks import described
 from ..worker.retries import passes
 from .task import AppTask
+
+log = logging.getLogger("taskslot")
 
 Catchup = Literal["none", "one"]
 
@@ -116,6 +119,9 @@ def reconcile(
             (done.added if found is None else done.changed).append(schedule.name)
     for name in there:
         if queue.unschedule(name):
+            log.warning(
+                "schedule %s of queue %s is removed: it is not in the code of the app", name, queue.name
+            )
             done.removed.append(name)
 
 

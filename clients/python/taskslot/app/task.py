@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
+from ..arguments import several
 from ..commands import Payload, PushOptions, ScheduleOptions, TaskOptions, refuse_unknown
 from ..flows import Step
 from ..worker.functions import Function
@@ -112,8 +113,10 @@ class AppTask(Function[P, R]):
     def push_many(self, calls: Iterable[Any], **options: Unpack[TaskOptions]) -> list[Pushed[Any]]:
         """Push many calls, a thousand in one command: `send.push_many([("bob",), ("eve", "hi")])`.
 
-        Each call is a tuple of arguments, or a dict of arguments by their names. Functions with `unique` are pushed one
-        by one.
+        Each call is a tuple of arguments, or a dict of arguments by their names. Returns what `push` returns for each,
+        in the order of the calls. Calls with equal options are pushed together. So if `group` differs from call to
+        call, the tasks are in the order of the calls within each group only, and each group is a round trip. Functions
+        with `unique` are pushed one by one. If a push fails, those before it are in the queue.
         """
         return self.options(**options).push_many(calls)
 
@@ -228,6 +231,8 @@ class Pusher(Generic[P, R]):
         made_by: str | None = None,
     ) -> None:
         self._task = task
+        if "after" in options:  # an iterator could be read once only
+            options = {**options, "after": several(options["after"])}
         self._options = options
         self._queue = task.queue if queue is None else queue
         self._made_by = made_by  # what to warn of if nothing is pushed
@@ -320,7 +325,7 @@ class Pusher(Generic[P, R]):
 
     def _all_prepared(self, calls: Iterable[Any]) -> list[tuple[bytes, PushOptions]]:
         """The payloads and options of calls, which have the same headers, so that they can be sent together."""
-        self._made_by = None
+        self._made_by = None  # also if there are no calls
         found = list(calls)
         headers = self._task.headers(self._options) if found else {}
         return [self._task.prepared(args, kwargs, self._options, headers) for args, kwargs in found]
@@ -329,16 +334,18 @@ class Pusher(Generic[P, R]):
 Prepared = tuple[list[int], list[bytes], PushOptions]
 
 
-def together(prepared: Iterable[tuple[bytes, PushOptions]]) -> list[Prepared]:
-    """Calls with equal options together: their places, their payloads, and the options."""
-    found: list[Prepared] = []
+def together(prepared: Iterable[tuple[bytes, PushOptions]]) -> Iterable[Prepared]:
+    """Calls of one `push_many` with equal options together: their places, their payloads, and the options.
+
+    Only what a function makes from the arguments can differ between them.
+    """
+    found: dict[Any, Prepared] = {}
     for place, (payload, options) in enumerate(prepared):
-        of = next((one for one in found if one[2] == options), None)
-        if of is None:
-            found.append(of := ([], [], options))
-        of[0].append(place)
-        of[1].append(payload)
-    return found
+        key = options.get("unique"), options.get("group")
+        places, payloads, _ = found.setdefault(key, ([], [], options))
+        places.append(place)
+        payloads.append(payload)
+    return found.values()
 
 
 def arguments_of(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -1,8 +1,8 @@
 """Runs several processes of a worker: starts them again when they die or their code changes, and stops them together.
 
-The parent tells its children to stop through a pipe, not by signals: Ctrl-C reaches the whole process group and systemd
-signals each process of a service, so a child would count one request twice. If the parent dies, the pipe closes, and
-the children stop too.
+The parent tells its children to stop through a pipe with two ends that both write, not by signals: Ctrl-C reaches the
+whole process group and systemd signals each process of a service, so a child would count one request twice. If the
+parent dies, the pipe closes, and the children stop too. A child says through it that it has loaded its code.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ log = logging.getLogger("taskslot")
 # How the parent tells a child what it is: its number, and the end of the pipe.
 NUMBER, PIPE = "TASKSLOT_PROCESS", "TASKSLOT_PIPE"
 STOP, STOP_NOW = b"s", b"n"
+LOADED = b"l"
 
 # How often the parent looks at its children, and at files that may have changed.
 LOOK_S, WATCH_S = 0.1, 0.5
@@ -33,7 +35,8 @@ LOOK_S, WATCH_S = 0.1, 0.5
 RESTS_S, LIVED_S = (0.5, 30.0), 10.0
 # How long tasks can go on after a change of code, before they are given back.
 RELOAD_S = 1.0
-# A child ends with this status if its target can't be loaded: without a change, another start ends the same way.
+# A child ends with this status if its target can't be loaded: without a change, another start ends the same way. A task
+# can end its process with it too, so it counts only if the child has not said that it has loaded.
 UNUSABLE = 2
 # The statuses of a child that has ended in time. The last three are of one that was still loading its code, and had
 # claimed nothing: afterwards a worker handles these signals.
@@ -46,11 +49,13 @@ class Child:
     def __init__(self, number: int, command: Sequence[str]) -> None:
         self.number = number
         self.starts_at = 0.0  # a monotonic time; infinite if only a change of code can help
+        self.has_loaded = False  # whether its process, or the last one, has loaded its code
+        self.has_ever_loaded = False
         self._command = command
         self._rest_s = RESTS_S[0]
         self._began_at = 0.0
         self._process: subprocess.Popen[bytes] | None = None
-        self._pipe = -1
+        self._pipe: socket.socket | None = None
 
     @property
     def runs(self) -> bool:
@@ -59,31 +64,38 @@ class Child:
 
     def start(self) -> None:
         """Start the process."""
-        its_end, self._pipe = os.pipe()
-        env = {**os.environ, NUMBER: str(self.number), PIPE: str(its_end)}
+        pipe, its_end = socket.socketpair()
+        env = {**os.environ, NUMBER: str(self.number), PIPE: str(its_end.fileno())}
         try:
             self._process = subprocess.Popen(
-                self._command, env=env, pass_fds=[its_end], stdin=subprocess.DEVNULL
+                self._command, env=env, pass_fds=[its_end.fileno()], stdin=subprocess.DEVNULL
             )
         except OSError:
-            os.close(self._pipe)
+            pipe.close()
             raise
         finally:
-            os.close(its_end)
+            its_end.close()
+        pipe.setblocking(False)
+        self._pipe, self.has_loaded = pipe, False
         self._began_at = time.monotonic()
 
     def tell(self, what: bytes) -> None:
         """Ask the process to stop."""
-        if self._process is not None:
-            with suppress(BrokenPipeError):
-                os.write(self._pipe, what)
+        if self._pipe is not None:
+            with suppress(OSError):  # it has ended
+                self._pipe.send(what)
 
     def ended(self) -> int | None:
         """The status of the process, once, if it has ended; negative if a signal ended it. Otherwise None."""
         if self._process is None or (status := self._process.poll()) is None:
             return None
         self._process = None
-        os.close(self._pipe)
+        if self._pipe is not None:
+            with suppress(OSError):  # it has said nothing
+                self.has_loaded = self._pipe.recv(1) == LOADED
+            self._pipe.close()
+            self._pipe = None
+        self.has_ever_loaded |= self.has_loaded
         return status
 
     def rest(self) -> float:
@@ -147,17 +159,17 @@ class Supervisor:
             log.error("process %d can't be started, trying again in %g s: %s", child.number, rest_s, error)
 
     def _died(self, child: Child, status: int) -> None:
-        if status == UNUSABLE:
+        is_unusable = status == UNUSABLE and not child.has_loaded
+        if is_unusable and self._watch is not None:
             child.starts_at = float("inf")
-            if self._watch is None:
-                self._status = UNUSABLE
-            else:
-                log.error("process %d can't be started; waiting for a change of the code", child.number)
+            log.error("process %d can't be started; waiting for a change of the code", child.number)
+        elif is_unusable and not child.has_ever_loaded:
+            child.starts_at = float("inf")
+            self._status = UNUSABLE
         else:
+            what = "can't load its code any more" if is_unusable else how(status)
             level = logging.ERROR if status else logging.INFO
-            log.log(
-                level, "process %d %s; starting it again in %g s", child.number, how(status), child.rest()
-            )
+            log.log(level, "process %d %s; starting it again in %g s", child.number, what, child.rest())
 
     def _reload(self, changes: Sequence[str]) -> None:
         more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
@@ -228,10 +240,13 @@ class Parent:
         return cls(int(number), int(pipe)) if number and pipe else None
 
     def obey(self, worker: Worker) -> None:
-        """Stop the worker when the parent says so, or has died."""
+        """Tell the parent that the code is loaded. Stop the worker when the parent says so, or has died."""
+        with suppress(OSError):  # it has died
+            os.write(self._pipe, LOADED)
         threading.Thread(target=self._listen, args=(worker,), name="taskslot-parent", daemon=True).start()
 
     def _listen(self, worker: Worker) -> None:
-        while said := os.read(self._pipe, 1):  # an empty read is the end of the pipe
-            worker.stop(at_once=said == STOP_NOW)
+        with suppress(OSError):
+            while said := os.read(self._pipe, 1):  # an empty read is the end of the pipe
+                worker.stop(at_once=said == STOP_NOW)
         worker.stop()

@@ -66,7 +66,7 @@ class Answers:
         if here:
             send()
         else:
-            self._elsewhere(send)
+            self.elsewhere(send)
 
     def send_again(self, ended: Sequence[Ended]) -> None:
         """Answer for tasks whose ack had no reply, or failed. They have their places and their leases until then.
@@ -77,12 +77,13 @@ class Answers:
         self._places.keep(contexts)
         self._leases.add(contexts, asked_at=0.0)
         for context, done in ended:
-            self._elsewhere(partial(self._send_apart, context, done))
+            self.elsewhere(partial(self._send_apart, context, done))
 
-    def _elsewhere(self, send: Callable[[], None]) -> None:
+    def elsewhere(self, send: Callable[[], None]) -> None:
+        """Call something that sends an answer on another thread; here if the process can't start one."""
         try:
             self._threads.start(send)
-        except RuntimeError:  # the process can't start another thread
+        except RuntimeError:
             send()
 
     def _send_ended(self, key: str) -> None:
@@ -109,7 +110,7 @@ class Answers:
             ended, again = by_answer(contexts, answers)
             self._free(ended)
         for context in again:
-            self._elsewhere(partial(self._send_apart, context, done))
+            self.elsewhere(partial(self._send_apart, context, done))
 
     def _send_apart(self, context: TaskContext, outcome: Outcome | None) -> None:
         try:

@@ -126,16 +126,8 @@ class Claimer:
         if not self._guard_needed.is_set():
             self._guard_needed.set()
         while (job := taken_from(jobs)) is not None:
-            if self._places.batch() is jobs or not self._starts(job):
+            if self._places.batch() is jobs or not self._executor.start_thread(job):
                 self._executor.run(job, turn)
-
-    def _starts(self, job: Job) -> bool:
-        """Run a task on a thread. Returns False if the process can't start one."""
-        try:
-            self._executor.start_thread(job)
-        except RuntimeError:
-            return False
-        return True
 
     # ---- the guard
 
@@ -164,7 +156,7 @@ class Claimer:
         """If the claimer is still busy with these tasks, start those that wait, and take its turn."""
         if (turn := self._places.give_turn(jobs)) is not None:
             while (job := taken_from(jobs)) is not None:
-                if not self._starts(job):
+                if not self._executor.start_thread(job):
                     self._run_here(turn, deque([job]))
             self._live(turn)
 

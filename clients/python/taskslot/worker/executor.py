@@ -69,7 +69,8 @@ class Executor:
     def start(self, contexts: Sequence[TaskContext], spare_s: float) -> list[Job]:
         """Run the functions that the tasks name, or end a task at once if there is none.
 
-        Returns those of sync functions that together usually take less than `spare_s`, for the caller to `run`.
+        Returns those of sync functions that together usually take less than `spare_s`, for the caller to `run`; and
+        those for which no thread can be started.
         """
         short, on_loop = list[Job](), list[Job]()
         for context in contexts:
@@ -81,15 +82,19 @@ class Executor:
             if job.function.usual_s < spare_s:
                 spare_s -= job.function.usual_s
                 short.append(job)
-            else:
-                self.start_thread(job)
+            elif not self.start_thread(job):
+                short.append(job)
         if on_loop and not self._loop.call(partial(self._begin_async, on_loop)):
             self._loop_closed()
         return short
 
-    def start_thread(self, job: Job) -> None:
-        """Run the function of a task on a thread."""
-        self._threads.start(partial(self.run, job))
+    def start_thread(self, job: Job) -> bool:
+        """Run the function of a task on a thread. Returns False if the process can't start one."""
+        try:
+            self._threads.start(partial(self.run, job))
+        except RuntimeError:
+            return False
+        return True
 
     def run(self, job: Job, claimer: object = None) -> None:
         """Run a sync function here, and end its task. `claimer` is the claimer that calls this; it sends the answer."""
@@ -184,11 +189,11 @@ class Executor:
             self._answers.end(context, done, here=False)
             return
 
-        # On a thread, because encoding and sending a result would block the event loop.
+        # On a thread if there is one, because encoding and sending a result would block the event loop.
         def end() -> None:
             self._answers.end(context, self._outcome(context, function, value, error))
 
-        self._threads.start(end)
+        self._answers.elsewhere(end)
 
 
 def variables_of(context: TaskContext) -> contextvars.Context:

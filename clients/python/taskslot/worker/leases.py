@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -127,9 +128,10 @@ class Leases:
         try:
             self._threads.start(partial(self._beat, place))
         except RuntimeError as error:  # the process can't start another thread
-            log.error("no thread for the heartbeat of %s: %s", place[1], error)
             self._busy.discard(place)
             self._rests[place] = time.monotonic() + REST_S
+            with suppress(BaseException):  # a log handler can raise anything, which must not end this thread
+                log.error("no thread for the heartbeat of %s: %s", place[1], error)
 
     def _dues(self, now: float) -> dict[Place, float]:
         """The time of each next heartbeat, without those that are running."""
@@ -150,12 +152,12 @@ class Leases:
         except Exception as error:
             # The server may come back, and a refusal leaves the tasks to their leases. Neither is a reason to stop the
             # functions, which may finish in time.
+            rest_until = time.monotonic() + self._rest_s(place)
             if not self._closed:
                 # That a server is away is already in the log.
                 level = logging.WARNING if isinstance(error, TaskslotError) else logging.DEBUG
                 what = type(error).__name__
                 log.log(level, "heartbeat for %s failed, trying again: %s: %s", place[1], what, error)
-            rest_until = time.monotonic() + self._rest_s(place)
         finally:
             with self._changed:
                 self._busy.discard(place)

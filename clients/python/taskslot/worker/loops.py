@@ -21,10 +21,10 @@ class Loop:
         self._closes = False
 
     def call(self, callback: Callable[[], object]) -> bool:
-        """Call something on the loop, from any thread. Returns False if the loop is closed."""
+        """Call something on the loop, from any thread. Returns False if the loop is closed, or can't be started."""
         try:
             self._open().call_soon_threadsafe(callback)
-        except RuntimeError:  # it is closed
+        except RuntimeError:  # it is closed, or has no thread
             return False
         return True
 
@@ -39,11 +39,14 @@ class Loop:
     def _open(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._live, args=(self._loop,), daemon=True, name="taskslot-loop"
-                )
-                self._thread.start()
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=self._live, args=(loop,), daemon=True, name="taskslot-loop")
+                try:
+                    thread.start()
+                except RuntimeError:  # the process can't start another thread
+                    loop.close()
+                    raise
+                self._loop, self._thread = loop, thread
             return self._loop
 
     def _live(self, loop: asyncio.AbstractEventLoop) -> None:

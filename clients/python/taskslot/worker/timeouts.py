@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 
 from .context import TaskContext
 from .threads import Threads
@@ -15,7 +16,8 @@ log = logging.getLogger("taskslot")
 class Timeouts:
     """When the time of each running task is over, for those whose functions have a `timeout_ms`.
 
-    One thread waits for all. It is started with the first such task.
+    One thread waits for all. It is started with the first such task. It asks before it logs: a log handler can raise
+    anything, which must not end the time-outs of the other tasks.
     """
 
     def __init__(self, threads: Threads) -> None:
@@ -51,13 +53,17 @@ class Timeouts:
             self._threads.start(self._live)
             self._next_at = over_at
         except RuntimeError:  # the process can't start another thread now; the next task tries again
-            log.warning("no thread can be started, so no task is asked to stop when its time is over")
+            with suppress(BaseException):
+                log.warning("no thread can be started, so no task is asked to stop when its time is over")
 
     def _live(self) -> None:
         while (over := self._next()) is not None:
             for context in over:
-                log.warning("task %s runs for longer than its timeout_ms: asking it to stop", context.task.id)
-                context.ask_to_stop(timed_out=True)
+                with suppress(BaseException):
+                    context.ask_to_stop(timed_out=True)
+                    log.warning(
+                        "task %s runs for longer than its timeout_ms: it is asked to stop", context.task.id
+                    )
 
     def _next(self) -> list[TaskContext] | None:
         """Wait for the next tasks whose time is over. None at the end."""
