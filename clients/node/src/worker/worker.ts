@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 
 import { type BaseQueue, type Search, searchFor } from "../base-queue.js";
 import { BadPayload, type Call, type TaskFunction, readCall } from "../call.js";
-import { LeaseLost, OutOfMemory, Paused, QueueFull, Refused, TaskslotError, passes } from "../errors.js";
+import { LeaseLost, OutOfMemory, Paused, QueueFull, Refused, passes } from "../errors.js";
 import type { Task } from "../replies.js";
 import { SLICE_MS, Wire } from "../wire.js";
 import { TaskContext, runWith } from "./context.js";
@@ -235,7 +235,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
           return;
         }
         if (isPassing(error)) await outage.rest(error, this.#stopNow.signal);
-        else if (error instanceof TaskslotError && !(sent.kind === "failed" && sent.dead)) {
+        else if (error instanceof Refused && !(sent.kind === "failed" && sent.dead)) {
           sent = failed(context, `the server refused the outcome: ${error.message}`, { dead: true });
         } else throw error;
         continue;

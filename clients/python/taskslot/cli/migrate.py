@@ -16,7 +16,7 @@ from ..migrate.mover import waiting
 from ..migrate.rq import RqSource
 from . import output
 from .admin import YesOption, confirm
-from .connection import connect, is_cluster, read_address
+from .connection import connect, is_cluster, read_address, redis_cli
 from .session import Session, assigned, command
 
 HOUR_MS = 3_600_000
@@ -184,7 +184,9 @@ def bullmq(
 ) -> None:
     """Move the waiting, paused, prioritized and delayed jobs of a queue of BullMQ."""
     move = Move(session, target, from_url, dry_run, limit, remember_hours)
-    move.run(BullmqSource(move.client(), source, prefix, format, assigned("--task", task or [])))
+    words = redis_cli(session.address, session.client)
+    key = session.queue(target).keys[0]
+    move.run(BullmqSource(move.client(), source, prefix, format, assigned("--task", task or []), words, key))
 
 
 def celery(
