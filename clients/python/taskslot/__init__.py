@@ -43,6 +43,7 @@ from .errors import (
     TaskDead,
     TaskslotError,
     TimedOut,
+    TokensFull,
     UnknownTask,
     WrongType,
 )
@@ -128,6 +129,7 @@ __all__ = [
     "TaskView",
     "TaskslotError",
     "TimedOut",
+    "TokensFull",
     "UnknownTask",
     "Worker",
     "WorkerView",

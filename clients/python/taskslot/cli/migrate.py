@@ -189,6 +189,14 @@ def bullmq(
     move.run(BullmqSource(move.client(), source, prefix, format, assigned("--task", task or []), words, key))
 
 
+def steps_of(text: str) -> list[int]:
+    """The priority steps that an option names. Raises ValueError: the list of a step left out would stay."""
+    try:
+        return [int(one) for one in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--priority-steps takes numbers, such as 0,3,6,9, not {text!r}") from None
+
+
 def celery(
     session: Session,
     source: OldQueue,
@@ -215,9 +223,7 @@ def celery(
 ) -> None:
     """Move the waiting tasks of a queue of Celery on Redis, and with --unacked those that dead workers hold."""
     move = Move(session, target, from_url, dry_run, limit, remember_hours)
-    steps = [int(one) for one in priority_steps.split(",") if one.strip().isdigit()]
-    if not steps:
-        raise ValueError("--priority-steps takes numbers, such as 0,3,6,9")
+    steps = steps_of(priority_steps)
     if unacked and not dry_run:
         question = "Tasks that a living worker holds would run twice. Are all of Celery's workers stopped?"
         confirm(question, yes)
