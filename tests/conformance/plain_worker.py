@@ -195,7 +195,7 @@ def outcome(run: Run) -> list[Any]:
     except (ValueError, TypeError, KeyError, AttributeError):
         return failed("BadPayload: not a call", MISTAKE != "retries what it cannot read")
     if name not in FUNCTIONS:
-        return failed(f"UnknownTask: {name}", MISTAKE == "kills tasks of unknown functions")
+        return failed(f"UnknownFunction: {name}", MISTAKE == "kills tasks of unknown functions")
     try:
         value = FUNCTIONS[name](run, *args, **({} if MISTAKE == "drops kwargs" else kwargs))
     except Stopped:

@@ -158,7 +158,8 @@ def test_a_worker_in_python_and_one_in_node_share_a_queue(start):
             ended = queue.result(queue.push(call("throws in node"), attempts=9), block_ms=20_000)
             lines = ended.error.splitlines()
             assert ended.state == "dead" and (
-                lines[0] == "RangeError: too far" or lines == ["UnknownTask: no function 'throws in node'"]
+                lines[0] == "RangeError: too far"
+                or lines == ["UnknownFunction: no function 'throws in node'"]
             )
             errors = queue.get(queue.push(call("nobody knows"), delay_ms=60_000)).errors
             assert errors == ()

@@ -136,7 +136,7 @@ describe("a worker", { concurrency: 8 }, () => {
       assert.equal((await end(call("own"))).error?.split("\n")[0], "SmtpError: 550");
       assert.deepEqual(
         [(await end(call("who?"))).state, (await end(call("who?"))).error],
-        ["delayed", "UnknownTask: no function 'who?'"],
+        ["delayed", "UnknownFunction: no function 'who?'"],
       );
       for (const payload of [
         "no json",

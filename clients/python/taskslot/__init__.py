@@ -18,7 +18,7 @@ from ._async.sharded import AsyncShardedQueue
 from ._sync.batch import Batch
 from ._sync.queue import Queue
 from ._sync.sharded import ShardedQueue
-from .app import App, AppTask, Pushed
+from .app import App, AppTask, DeployFailed, Pushed
 from .calls import call
 from .codecs import JSON, MSGPACK, Codec
 from .commands import (
@@ -88,6 +88,7 @@ __all__ = [
     "CancelAsked",
     "ClaimOptions",
     "Codec",
+    "DeployFailed",
     "Fail",
     "Flow",
     "FlowOptions",

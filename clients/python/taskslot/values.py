@@ -295,5 +295,5 @@ def reason(error: Exception) -> str:
     problems = getattr(error, "errors", None)
     if not callable(problems):
         return type(error).__name__
-    texts = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in problems()]
+    texts = [": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"]))) for one in problems()]
     return "; ".join(texts[:3])

@@ -211,7 +211,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     }
     const known = this.#tasks.get(call.task);
     // Another worker may know it.
-    if (!known?.run) return failed(context, `UnknownTask: no function '${call.task.slice(0, 200)}'`, {});
+    if (!known?.run) return failed(context, `UnknownFunction: no function '${call.task.slice(0, 200)}'`, {});
     const args = Object.keys(call.kwargs).length ? [...call.args, call.kwargs] : call.args;
     const run = known.run as (...args: readonly unknown[]) => unknown;
     try {
