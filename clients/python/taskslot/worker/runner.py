@@ -206,7 +206,10 @@ class Runner:
             requeue(left)
             done.set()
 
-        self._threads.start(give_back)
+        try:
+            self._threads.start(give_back)
+        except RuntimeError:  # the process can't start another thread
+            give_back()
         done.wait(REQUEUE_S)
 
 
