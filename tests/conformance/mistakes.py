@@ -30,6 +30,7 @@ MISTAKES = {
     "fails on after STALE": ("lost-fail", "which needs a free place"),
     "keeps trying a result that is refused": ("refused-result", "a FAIL after the refusal"),
     "fails a task after OOM": ("full-server", "the ACK again with RETAIN 0"),
+    "ends at NOREPLICAS": ("passing-errors", "but the worker ended with status 1"),
     "ends at LOADING": ("passing-errors", "but the worker ended with status 1"),
     "gives up at the third try": ("cut-connections", "but the worker ended with status 1"),
     "ends when an idle connection breaks": ("idle-connections", "but the worker ended with status 1"),

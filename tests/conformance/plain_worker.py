@@ -26,7 +26,10 @@ KEY, NAME = os.environ["TASKSLOT_QUEUE"], f"plain-{uuid.uuid4()}"
 PLACES = int(os.environ["TASKSLOT_CONCURRENCY"])
 LEASE_MS, GRACE_MS = int(os.environ["TASKSLOT_LEASE_MS"]), int(os.environ["TASKSLOT_GRACE_MS"])
 BLOCK_MS = 30_000 if MISTAKE == "waits in claims for 30 s" else 500
-PASSING = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED")
+PASSING = {
+    *("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED"),
+    *("MISCONF", "NOREPLICAS", "BUSY"),
+}
 REST_S = 0.05
 
 url = urlsplit(os.environ["TASKSLOT_URL"])
@@ -133,7 +136,8 @@ def passes(error: Refusal) -> bool:
     """Whether an error passes within seconds."""
     if MISTAKE == "claims on after WRONGTYPE" and "WRONGTYPE" in str(error):
         return True
-    return str(error).startswith(PASSING) and not (MISTAKE == "ends at LOADING" and "LOADING" in str(error))
+    code = str(error).partition(" ")[0]
+    return code in PASSING and f"ends at {code}" != MISTAKE
 
 
 def work() -> None:
@@ -191,7 +195,7 @@ def outcome(run: Run) -> list[Any]:
     except (ValueError, TypeError, KeyError, AttributeError):
         return failed("BadPayload: not a call", MISTAKE != "retries what it cannot read")
     if name not in FUNCTIONS:
-        return failed(f"UnknownTask: {name}", MISTAKE == "kills tasks of unknown functions")
+        return failed(f"UnknownFunction: {name}", MISTAKE == "kills tasks of unknown functions")
     try:
         value = FUNCTIONS[name](run, *args, **({} if MISTAKE == "drops kwargs" else kwargs))
     except Stopped:

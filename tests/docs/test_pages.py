@@ -22,7 +22,7 @@ SKIPPED = {
     "docs/benchmarks.md": 1,
     "docs/migrating.md": 1,
     "docs/node.md": 1,
-    "examples/bull-board/README.md": 1,
+    "examples/bull-board/README.md": 2,
     "tests/docs/README.md": 1,
 }
 

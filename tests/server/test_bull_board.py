@@ -1,6 +1,7 @@
 """The recipe examples/bull-board: each page of a queue answers, and the buttons do what they say."""
 
 import json
+import re
 import shutil
 import subprocess
 import urllib.error
@@ -42,17 +43,23 @@ def queue(server):
 
 
 @pytest.fixture
-def board(server, queue, tmp_path):
-    """A function that requests something from the board: `board("GET", "/api/queues")`, and returns its JSON."""
+def project(tmp_path):
+    """A copy of the example with its packages."""
     modules = tmp_path / "node_modules"
     modules.mkdir()
     for package in recipes.node_modules(EXAMPLE).iterdir():
         (modules / package.name).symlink_to(package)
     (modules / "taskslot").symlink_to(node_client.built())
-    for program in EXAMPLE.glob("*.mjs"):
-        shutil.copy(program, tmp_path)
+    for file in EXAMPLE.glob("*.m?s"):
+        shutil.copy(file, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def board(server, queue, project):
+    """A function that requests something from the board: `board("GET", "/api/queues")`, and returns its JSON."""
     command = [recipes.need("node"), "server.mjs", f"redis://127.0.0.1:{server.port}", "0"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) as process:
         url = process.stdout.readline().split()[-1]
 
         def ask(method, path, body=None):
@@ -125,8 +132,10 @@ def test_the_buttons_act_on_tasks(board, queue):
 
 def test_clean_removes_what_has_ended_for_five_seconds(board, queue):
     """The board always asks for that age."""
+    [task] = queue.claim(1)
+    queue.fail(task, "no", dead=True)
     board("PUT", "/api/queues/mail/clean/failed")
-    assert queue.len("dead") == 1
+    assert queue.get(task).state == "dead"
 
     def is_clean():
         board("PUT", "/api/queues/mail/clean/failed")
@@ -156,3 +165,47 @@ def test_the_buttons_act_on_the_queue(board, queue):
         board("PUT", "/api/queues/mail/obliterate", {})
     board("PUT", "/api/queues/mail/obliterate", {"force": True})
     assert queue.info() is None
+
+
+STRICT = (
+    "--strict --exactOptionalPropertyTypes --noEmit --module nodenext --skipLibCheck --types node".split()
+)
+
+
+def test_the_board_mounts_in_an_app_of_ones_own(server, queue, project):
+    """The program in the README, as strict TypeScript and as it runs."""
+    [program] = re.findall(r"```ts\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.S)
+    # Express has no types of its own here.
+    (project / "app.mts").write_text(
+        program.replace("\nimport express", "\n// @ts-expect-error\nimport express")
+    )
+    tools = node_client.built() / "node_modules"
+    (project / "node_modules/@types").symlink_to(tools / "@types")
+    checked = subprocess.run(
+        [tools / ".bin/tsc", *STRICT, "app.mts"], cwd=project, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout
+    wrong = program.replace('new Queue(redis, "mail"), redis,', '"mail", redis,')
+    (project / "wrong.mts").write_text(
+        wrong.replace("\nimport express", "\n// @ts-expect-error\nimport express")
+    )
+    checked = subprocess.run(
+        [tools / ".bin/tsc", *STRICT, "wrong.mts"], cwd=project, capture_output=True, text=True
+    )
+    assert "'string' is not assignable to parameter of type 'Queue'" in checked.stdout
+
+    runs = program.replace("new Redis()", f"new Redis({server.port})").replace(
+        'app.listen(3000, "127.0.0.1");',
+        'const open = app.listen(0, "127.0.0.1", () => console.log(open.address().port));',
+    )
+    (project / "app.mjs").write_text(runs)
+    with subprocess.Popen(
+        [recipes.need("node"), "app.mjs"], cwd=project, stdout=subprocess.PIPE, text=True
+    ) as app:
+        try:
+            url = f"http://127.0.0.1:{int(app.stdout.readline())}/admin/queues/api/queues"
+            with urllib.request.urlopen(url, timeout=20) as reply:
+                [shown] = json.load(reply)["queues"]
+            assert (shown["name"], shown["readOnlyMode"], shown["counts"]["failed"]) == ("mail", True, 1)
+        finally:
+            app.terminate()

@@ -1,5 +1,6 @@
 """The library for Node, clients/node: its own tests on this server, a queue shared with Python, and its package."""
 
+import inspect
 import json
 import os
 import re
@@ -12,7 +13,8 @@ import redis
 from harness import node_client, recipes
 from harness.cluster import Cluster
 from harness.fixtures import chosen
-from taskslot import Fail, Queue, Worker, call
+from harness.server import ROOT
+from taskslot import Fail, Queue, Worker, call, commands
 
 # The first build downloads packages.
 pytestmark = pytest.mark.timeout(600)
@@ -68,6 +70,54 @@ def test_its_own_tests_pass(start, installed, pytestconfig):
     assert ("# SKIP" in done.stdout) == (cluster is None)
 
 
+# What only one of the libraries has, by command. docs/node.md says what Node's lacks.
+ONLY_PYTHON = {"claim": {"tied"}}
+ONLY_NODE = dict[str, set[str]]()
+
+
+def options_in_python():
+    """The names of the options of each command of the library for Python, in Node's spelling."""
+    types = {
+        "push": commands.PushOptions, "pushMany": commands.TaskOptions, "openBatch": commands.CallbackOptions,
+        "schedule": commands.ScheduleOptions, "claim": commands.ClaimOptions, "set": commands.SetOptions,
+    }  # fmt: skip
+    found = {name: set(kind.__optional_keys__) for name, kind in types.items()}
+    found["schedule"] |= {"every_ms", "cron", "tz", "catchup"}
+    # The others have parameters: after the key and the handles, the name, or what a page is of.
+    for name, function, others in (
+        ("ack", commands.ack, {"handles"}),
+        ("fail", commands.fail, {"handles", "error"}),
+        ("requeue", commands.requeue, {"handles"}),
+        ("extend", commands.extend, {"handles"}),
+        ("list", commands.page, {"state", "cursor", "count"}),
+        ("setGroup", commands.set_group, {"name"}),
+    ):
+        found[name] = set(inspect.signature(function).parameters) - others - {"key"}
+    return {
+        name: {re.sub("_(.)", lambda found: found[1].upper(), one) for one in options}
+        for name, options in found.items()
+    }
+
+
+def test_its_options_are_those_of_the_library_for_python():
+    """An option that one of them gets, the other gets too, or it is in the lists above."""
+    program = "import('./dist/esm/commands.js').then(({ OPTIONS }) => console.log(JSON.stringify(OPTIONS)))"
+    said = subprocess.check_output([recipes.need("node"), "-e", program], cwd=node_client.built(), text=True)
+    node = {name: set(options) for name, options in json.loads(said).items()}
+    python = options_in_python()
+    assert node.keys() == python.keys()
+    for name in node:
+        assert python[name] - node[name] == ONLY_PYTHON.get(name, set()), name
+        assert node[name] - python[name] == ONLY_NODE.get(name, set()), name
+
+
+def test_its_commands_are_those_of_the_library_for_python():
+    """Both files name each command that they send."""
+    files = (ROOT / "clients/python/taskslot/commands.py", ROOT / "clients/node/src/commands.ts")
+    python, node = (set(re.findall(r"TASK\.[A-Z]+", file.read_text())) for file in files)
+    assert python - node == {"TASK.NEXT", "TASK.MCLAIM", "TASK.SHARDS"} and node <= python
+
+
 def test_a_worker_in_python_and_one_in_node_share_a_queue(start):
     """Each runs tasks of the other's producer, and each producer reads the other's results and errors."""
     server, place = start(port=True), node_client.built()
@@ -108,7 +158,8 @@ def test_a_worker_in_python_and_one_in_node_share_a_queue(start):
             ended = queue.result(queue.push(call("throws in node"), attempts=9), block_ms=20_000)
             lines = ended.error.splitlines()
             assert ended.state == "dead" and (
-                lines[0] == "RangeError: too far" or lines == ["UnknownTask: no function 'throws in node'"]
+                lines[0] == "RangeError: too far"
+                or lines == ["UnknownFunction: no function 'throws in node'"]
             )
             errors = queue.get(queue.push(call("nobody knows"), delay_ms=60_000)).errors
             assert errors == ()

@@ -173,17 +173,36 @@ function flag(word: string, value: boolean | undefined): Word[] {
   return value ? [word] : [];
 }
 
-const COMMON = ["priority", "attempts", "leaseMs", "ttlMs", "group", "retainMs", "headers"];
-const TASK = [...COMMON, "delayMs", "at", "batch", "after", "onDead"];
-const UNIQUE = ["unique", "untilStart", "forMs", "keep"];
-const PUSH = [...TASK, ...UNIQUE, "replace", "postpone", "postponeUntilMs", "request"];
-const SCHEDULE = [...COMMON, ...UNIQUE, "everyMs", "cron", "tz", "catchup"];
-const SET = ["delayMs", "at", "priority", "group", "payload", "headers"];
-const CLAIM = ["leaseMs", "worker", "group", "maxBytes", "gatherMs", "noack", "meta"];
-const LIST = ["group", "worker", "payloads", "maxBytes", "reverse", "match", "header"];
+const COMMON = ["priority", "attempts", "leaseMs", "ttlMs", "group", "retainMs", "headers"] as const;
+const CALLBACK = [...COMMON, "delayMs", "at", "batch"] as const;
+const TASK = [...CALLBACK, "after", "onDead"] as const;
+const UNIQUE = ["unique", "untilStart", "forMs", "keep"] as const;
+
+/** The names of the options of each command. The compiler checks that they are those of the types. */
+export const OPTIONS = {
+  push: all<PushOptions>()([...TASK, ...UNIQUE, "replace", "postpone", "postponeUntilMs", "request"]),
+  pushMany: all<TaskOptions>()(TASK),
+  openBatch: all<CallbackOptions>()(CALLBACK),
+  schedule: all<ScheduleOptions>()([...COMMON, ...UNIQUE, "everyMs", "cron", "tz", "catchup"]),
+  claim: all<ClaimOptions>()(["leaseMs", "worker", "group", "maxBytes", "gatherMs", "noack", "meta"]),
+  ack: all<AckOptions>()(["result", "retainMs"]),
+  fail: all<FailOptions>()(["delayMs", "dead", "progress"]),
+  requeue: all<RequeueOptions>()(["delayMs", "back", "progress"]),
+  extend: all<ExtendOptions>()(["leaseMs", "progress"]),
+  set: all<SetOptions>()(["delayMs", "at", "priority", "group", "payload", "headers"]),
+  list: all<ListOptions>()(["group", "worker", "payloads", "maxBytes", "reverse", "match", "header"]),
+  setGroup: all<GroupOptions>()(["weight", "concurrency", "rate", "ratePerMs", "ordered"]),
+} as const;
+
+/** Names that must be all names of the options `T`, and no others. */
+function all<T>() {
+  return <const N extends readonly (keyof T)[]>(names: Exclude<keyof T, N[number]> extends never ? N : never): N =>
+    names;
+}
 
 /** Throw TypeError for an unknown option. If it were ignored, `delay` would push a task that is ready at once. */
-function refuseUnknown(options: object, known: readonly string[]): void {
+function refuseUnknown(options: object, command: keyof typeof OPTIONS): void {
+  const known: readonly string[] = OPTIONS[command];
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) throw new TypeError(`unknown option ${name}: the options are ${known.join(", ")}`);
   }
@@ -239,7 +258,7 @@ function claimWords(
   request: string | undefined,
   options: ClaimOptions,
 ): Word[] {
-  refuseUnknown(options, CLAIM);
+  refuseUnknown(options, "claim");
   return [
     "COUNT",
     count,
@@ -278,7 +297,7 @@ export function push<R>(key: string, payload: Payload<R>, options: PushOptions):
 }
 
 function pushWords(options: PushOptions): Word[] {
-  refuseUnknown(options, PUSH);
+  refuseUnknown(options, "push");
   return [...taskWords(options), ...uniqueWords(options), ...given("REQUEST", options.request)];
 }
 
@@ -288,7 +307,7 @@ export function pushMany(
   request: string,
   options: TaskOptions,
 ): Command<string[]> {
-  refuseUnknown(options, TASK);
+  refuseUnknown(options, "pushMany");
   const words = [
     "TASK.MPUSH",
     key,
@@ -305,7 +324,7 @@ export function pushMany(
 // ---- batches
 
 export function openBatch(key: string, name: string, callback: Payload, options: CallbackOptions): Command<Pushed> {
-  refuseUnknown(options, TASK);
+  refuseUnknown(options, "openBatch");
   const words = ["TASK.BATCH", key, "OPEN", name, ...taskWords(options), "PAYLOAD", wordOf(callback)];
   return { words, read: replies.pushed };
 }
@@ -377,7 +396,7 @@ export interface ExtendOptions {
 type Handles = string | readonly string[];
 
 function ackWords(options: AckOptions): Word[] {
-  refuseUnknown(options, ["result", "retainMs"]);
+  refuseUnknown(options, "ack");
   return [...given("RESULT", options.result), ...given("RETAIN", options.retainMs)];
 }
 
@@ -400,7 +419,7 @@ export function ackAndPush<R>(
 }
 
 export function requeue(key: string, handles: Handles, options: RequeueOptions): Command<number[]> {
-  refuseUnknown(options, ["delayMs", "back", "progress"]);
+  refuseUnknown(options, "requeue");
   const words = [
     ...given("DELAY", options.delayMs),
     ...flag("BACK", options.back),
@@ -410,7 +429,7 @@ export function requeue(key: string, handles: Handles, options: RequeueOptions):
 }
 
 export function extend(key: string, handles: Handles, options: ExtendOptions): Command<number[]> {
-  refuseUnknown(options, ["leaseMs", "progress"]);
+  refuseUnknown(options, "extend");
   const words = [...given("LEASE", options.leaseMs), ...given("PROGRESS", options.progress)];
   return answer("TASK.EXTEND", key, handles, words);
 }
@@ -421,7 +440,7 @@ export function fail(
   error: string | undefined,
   options: FailOptions,
 ): Command<number[]> {
-  refuseUnknown(options, ["delayMs", "dead", "progress"]);
+  refuseUnknown(options, "fail");
   const words = [...given("ERROR", error), ...given("DELAY", options.delayMs), ...flag("DEAD", options.dead)];
   return answer("TASK.FAIL", key, handles, [...words, ...given("PROGRESS", options.progress)]);
 }
@@ -451,7 +470,7 @@ export function list(
   count: number,
   options: ListOptions,
 ): Command<{ cursor: string; tasks: TaskView[] }> {
-  refuseUnknown(options, LIST);
+  refuseUnknown(options, "list");
   const words = [
     "TASK.LIST",
     key,
@@ -517,7 +536,7 @@ export function cancelUnique(key: string, token: string): Command<Removal> {
 }
 
 export function set(key: string, ids: readonly string[], options: SetOptions): Command<boolean[]> {
-  refuseUnknown(options, SET);
+  refuseUnknown(options, "set");
   const words = [
     ...given("DELAY", options.delayMs),
     ...given("PRIORITY", options.priority),
@@ -526,7 +545,7 @@ export function set(key: string, ids: readonly string[], options: SetOptions): C
     ...given("AT", unixMs(options.at)),
     ...headerWords(options.headers, true),
   ];
-  if (!words.length) throw new TypeError(`nothing to change: the options are ${SET.join(", ")}`);
+  if (!words.length) throw new TypeError(`nothing to change: the options are ${OPTIONS.set.join(", ")}`);
   return {
     words: ["TASK.SET", key, "IDS", ids.length, ...ids, ...words],
     read: (reply) => numbers(reply).map(Boolean),
@@ -564,7 +583,7 @@ export function reset(key: string, names: readonly string[]): Command<void> {
 }
 
 export function setGroup(key: string, name: string, options: GroupOptions): Command<void> {
-  refuseUnknown(options, ["weight", "concurrency", "rate", "ratePerMs", "ordered"]);
+  refuseUnknown(options, "setGroup");
   const words = [
     ...given("WEIGHT", options.weight),
     ...given("CONCURRENCY", options.concurrency),
@@ -599,7 +618,7 @@ export function resumeGroup(key: string, name: string): Command<void> {
 }
 
 export function schedule(key: string, name: string, payload: Payload, options: ScheduleOptions): Command<boolean> {
-  refuseUnknown(options, SCHEDULE);
+  refuseUnknown(options, "schedule");
   const { everyMs, cron, tz, catchup } = options;
   const timing = [...given("EVERY", everyMs), ...given("CRON", cron), ...given("TZ", tz), ...given("CATCHUP", catchup)];
   const words = [...timing, ...taskWords(options), ...uniqueWords(options), "PAYLOAD", wordOf(payload)];

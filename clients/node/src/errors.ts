@@ -55,7 +55,10 @@ export class NotDone extends TaskslotError {
   }
 }
 
-/** The server sent no reply in time, after all tries. The command may have been executed. */
+/**
+ * The server sent no reply in time, after all tries. The command may have been executed, and it can still be: a client that
+ * waits for its server keeps commands, and sends them once it is back.
+ */
 export class NoReply extends TaskslotError {}
 
 const BY_CODE: Record<string, typeof TaskslotError> = {

@@ -10,7 +10,10 @@ import { Wire } from "./wire.js";
 
 /** How a queue uses its client. */
 export interface QueueOptions {
-  /** How long a call keeps trying while a server is away, in ms. Then it throws the client's own error. Default 10 s. */
+  /**
+   * How long a call keeps trying while a server is away, in ms; default 10 s. Then it throws the client's own error, or
+   * `NoReply` if there was none, only silence. Either way what it asked for may have happened, or still happen.
+   */
   patienceMs?: number;
 }
 

@@ -22,7 +22,7 @@ export class Wire {
   readonly #patienceMs: number;
   readonly #waiting: Waiting;
 
-  /** `patienceMs` is how long a call keeps trying while a server is away. Then it throws the client's own error. */
+  /** `patienceMs` is how long a call keeps trying while a server is away. Then it throws its last error. */
   constructor(connection: Connection, patienceMs: number) {
     this.#connection = connection;
     this.#patienceMs = patienceMs;

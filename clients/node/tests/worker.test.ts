@@ -136,7 +136,7 @@ describe("a worker", { concurrency: 8 }, () => {
       assert.equal((await end(call("own"))).error?.split("\n")[0], "SmtpError: 550");
       assert.deepEqual(
         [(await end(call("who?"))).state, (await end(call("who?"))).error],
-        ["delayed", "UnknownTask: no function 'who?'"],
+        ["delayed", "UnknownFunction: no function 'who?'"],
       );
       for (const payload of [
         "no json",
@@ -501,6 +501,29 @@ describe("a worker", { concurrency: 8 }, () => {
     const queue = await newQueue();
     await queue.wire.run({ words: ["SET", queue.name, "x"], read: String });
     await assert.rejects(new Worker(queue, [add]).run({ signals: false }), { code: "WRONGTYPE" });
+  });
+
+  test("only an outcome that is refused itself makes its task dead", async () => {
+    const proxy = await Proxy.open();
+    const queue = await newQueue("ioredis", proxy.port);
+    const spoil = task("spoil", async () => {
+      await queue.wire.run({ words: ["DEL", queue.name], read: Number });
+      await queue.wire.run({ words: ["SET", queue.name, "x"], read: String });
+    });
+    const logs: string[] = [];
+    const worker = new Worker(queue, [spoil], { log: (line) => logs.push(line) });
+    await queue.push(spoil.with());
+    // Its next claim is refused too, which ends the run.
+    await assert.rejects(worker.run({ signals: false }), { code: "WRONGTYPE" });
+    await until("it has answered", () => logs.some((line) => /^task .*wrong kind of value/.test(line)));
+    assert.ok(proxy.seen.includes("TASK.ACK") && !proxy.seen.includes("TASK.FAIL"));
+
+    const good = await newQueue();
+    const wrong = task("wrong", async () => current().next(call("add"), { priority: 1000 }));
+    await working(good, [wrong], async () => {
+      const pushed = await good.push(wrong.with());
+      await assert.rejects(good.value(pushed, { blockMs: 10_000 }), /the server refused the outcome/);
+    });
   });
 
   test("a worker of shards finds tasks on all of them", async () => {

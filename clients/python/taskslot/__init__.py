@@ -19,7 +19,7 @@ from ._async.sharded import AsyncShardedQueue
 from ._sync.batch import Batch
 from ._sync.queue import Queue
 from ._sync.sharded import ShardedQueue
-from .app import App, AppTask, Pushed
+from .app import App, AppTask, DeployFailed, Pushed
 from .calls import call
 from .codecs import JSON, MSGPACK, Codec
 from .commands import (
@@ -44,6 +44,7 @@ from .errors import (
     TaskDead,
     TaskslotError,
     TimedOut,
+    TokensFull,
     UnknownTask,
     WrongType,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "CancelAsked",
     "ClaimOptions",
     "Codec",
+    "DeployFailed",
     "Fail",
     "Flow",
     "FlowOptions",
@@ -128,6 +130,7 @@ __all__ = [
     "TaskView",
     "TaskslotError",
     "TimedOut",
+    "TokensFull",
     "UnknownTask",
     "Worker",
     "WorkerView",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 
 from .arguments import identity, several
@@ -199,7 +199,13 @@ def push_words(options: Mapping[str, Any], request: str | None) -> list[Word]:
 
 def task_words(options: Mapping[str, Any]) -> list[Word]:
     """The words for the options in `TaskOptions` that are given."""
-    words = [one for name, word in TASK_WORDS.items() for one in given(word, options.get(name))]
+    words: list[Word] = []
+    for name, word in TASK_WORDS.items():
+        if (value := options.get(name)) is not None:
+            if isinstance(value, timedelta):
+                hint = f"write {name}=span // timedelta(milliseconds=1)"
+                raise TypeError(f"{name} is a number of ms, not a timedelta: {hint}")
+            words += [word, value]
     if (at := options.get("at")) is not None:
         words += ["AT", unix_ms(at)]
     if headers := options.get("headers"):

@@ -27,6 +27,10 @@ class QueueFull(TaskslotError):
     """A limit of the queue is reached (`QFULL`). Nothing was pushed."""
 
 
+class TokensFull(QueueFull):
+    """One more UNIQUE token would exceed `tokens-max` (`QFULL`). Nothing was pushed; without a token it would be."""
+
+
 class Paused(TaskslotError):
     """Pushes to the queue are paused (`PAUSED`). Nothing was pushed."""
 
@@ -93,5 +97,7 @@ BY_CODE: dict[str, type[TaskslotError]] = {
 def of_reply(text: str) -> TaskslotError:
     """The exception for a server's error reply, by the code at its start."""
     code, _, message = text.partition(" ")
+    if code == "QFULL" and "tokens-max" in message:
+        return TokensFull(message)
     kind = BY_CODE.get(code)
     return kind(message) if kind else Refused(text)

@@ -28,20 +28,24 @@ class Middleware:
         app = taskslot.App(client, middleware=[Timing()])
 
     The hooks are called in the order of the list, `after` and the ends of `around` in the opposite order. A hook that
-    raises an exception is logged, and changes nothing: the task goes on.
+    raises an exception is logged, and changes nothing: the task goes on. Only `Fail` and `GiveBack` take effect: raised
+    in `before`, or in `around` before its `yield`, they are the outcome of the attempt, and the function does not run;
+    raised in `on_push`, nothing is pushed, and the push raises them.
     """
 
     def on_push(self, task: str, headers: MutableMapping[str, Payload]) -> None:
         """An app pushes a task of this name. `headers` are the task's; what is put into them is sent along.
 
-        `push_many` calls it once: its tasks have the same headers.
+        `push_many` calls it once: its tasks have the same headers. Tasks of schedules are pushed by the server, without
+        it. Raise `Fail` or `GiveBack` to refuse the push.
         """
 
     def around(self, context: TaskContext) -> AbstractContextManager[Any]:
         """A context manager in which the function runs, in its thread and its context variables.
 
         For an async function, this is on the event loop, so it must not block. The block ends with the function's
-        exception, if it raises one, and can't stop that.
+        exception, if it raises one, and can't stop that: the attempt has failed, even if the block swallows it. Raise
+        `Fail` or `GiveBack` before the `yield` to refuse the task.
         """
         return nullcontext()
 
@@ -52,7 +56,10 @@ class Middleware:
         """The function has returned (None) or raised this, in the same place as `around`."""
 
     def on_retry(self, context: TaskContext, error: BaseException, delay_ms: int) -> None:
-        """The attempt failed, the server knows it, and the task is tried again after `delay_ms`."""
+        """The attempt failed, the server knows it, and the task is tried again after `delay_ms`.
+
+        This and `on_dead` are called after the ends of `around`, on a thread of the worker.
+        """
 
     def on_dead(self, context: TaskContext, error: BaseException) -> None:
         """The attempt failed, and the task is dead."""

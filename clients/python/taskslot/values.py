@@ -301,7 +301,8 @@ def reason(error: Exception) -> str:
     problems = getattr(error, "errors", None)
     if not callable(problems):
         return type(error).__name__
-    return "; ".join(f"{place_of(one['loc'])}: {one['msg']}" for one in problems()[:3])
+    texts = [": ".join(filter(None, (place_of(one["loc"]), one["msg"]))) for one in problems()[:3]]
+    return "; ".join(texts)
 
 
 def place_of(loc: Iterable[Any]) -> str:

@@ -246,3 +246,25 @@ def test_the_patience_of_the_app_is_that_of_its_queues():
             return app.aqueue("mail").wire.patience_ms
 
         assert app.queue("mail").wire.patience_ms == asyncio.run(patience()) == 1234
+
+
+def test_a_push_can_go_into_another_queue(app):
+    """With the function's options, and the way to its result. Steps and ids of it too."""
+
+    @app.task(queue="mail", attempts=3, group="g")
+    def send(to):
+        return f"sent to {to}"
+
+    bulk = send.options(queue="bulk", priority=4)
+    pushed = [bulk.push("a"), *bulk.push_many([("b",)]), asyncio.run(bulk.delay(1).apush("c"))]
+    flow = app.push_flow(taskslot.chain(bulk.step("d"), bulk.step("e")))
+    view = app.queue("bulk").get(pushed[0])
+    assert (view.attempts, view.group, view.priority) == (3, "g", 4)
+    assert (app.queue("bulk").len(), app.queue("mail").len()) == (5, 0)
+    with pytest.raises(ValueError, match="must be in one queue, but .* is in bulk and .* is in mail"):
+        app.push_flow(taskslot.chain(bulk.step("x"), send.step("y")))
+    with pytest.raises(TypeError, match="queue is the name of a queue, not "):
+        send.options(queue=app.queue("bulk"))
+    with WorkerThread(app.worker(["bulk"])):
+        values = [one.result(timeout_ms=20_000) for one in [*pushed, *flow, bulk.pushed(str(pushed[0]))]]
+    assert values == [f"sent to {one}" for one in "abcdea"]

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 import taskslot
 from harness.server import wait_until
 from harness.worker_thread import WorkerThread
 from taskslot import App, Fail, GiveBack, Middleware, TaskDead, Worker, current
+from taskslot.testing import run_all
 from taskslot.tracebacks import MOST_BYTES, error_text, parted
 
 
@@ -343,9 +345,9 @@ def test_middleware_is_called_around_each_task(client, how):
     )
     assert of_first == [
         ("start", 2),
-        ("around", True, b"f"), ("before", "f"), ("after", "ValueError"), ("raised",), ("left",),
+        ("around", True, "f"), ("before", "f"), ("after", "ValueError"), ("raised",), ("left",),
         ("retry", "ValueError", 3_600_000),
-        ("around", True, b"f"), ("before", "f"), ("after", "Fail"), ("left",), ("dead", "Fail"),
+        ("around", True, "f"), ("before", "f"), ("after", "Fail"), ("left",), ("dead", "Fail"),
         ("stop", 2),
     ]  # fmt: skip
     assert of_last == of_first
@@ -399,3 +401,135 @@ def test_what_is_no_middleware_is_refused(client, queue):
     for make in (lambda: App(client, middleware=[Notes]), lambda: Worker(queue, middleware=[Notes])):
         with pytest.raises(TypeError, match="objects of taskslot.Middleware"):
             make()
+
+
+class Refuses(Middleware):
+    """Refuses with what the test gives, at the hook that the task names, and notes what it sees of others."""
+
+    def __init__(self):
+        self.refusals, self.notes = {}, []
+
+    def refuse(self, hook):
+        """Raise what the test has given for a hook."""
+        if hook in self.refusals:
+            raise self.refusals[hook]
+
+    def on_push(self, task, headers):
+        """Refuse a push."""
+        self.refuse("on_push")
+
+    @contextmanager
+    def around(self, context):
+        """Refuse before the function."""
+        self.refuse("around")
+        try:
+            yield
+        finally:
+            self.notes.append("left")
+
+    def before(self, context):
+        """Refuse before the function."""
+        self.refuse("before")
+
+    def after(self, context, error):
+        """Note that a function has ended."""
+        self.notes.append(("after", type(error).__name__))
+
+    def on_dead(self, context, error):
+        """Note that a task is dead."""
+        self.notes.append(("dead", str(error)))
+
+
+@pytest.mark.parametrize("where", ["worker", "run_all"])
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("hook", ["around", "before"])
+def test_middleware_can_refuse_a_task(client, hook, is_async, where):
+    """`Fail` and `GiveBack` before the function are the outcome of the attempt, and the function does not run."""
+    outer, inner, ran = Refuses(), Refuses(), []
+    app = App(client, middleware=[outer, inner])
+
+    def function():
+        ran.append(current().task.id)
+
+    async def function_later():
+        ran.append(current().task.id)
+
+    work = app.task(name="f")(function_later if is_async else function)
+    inner.refusals[hook] = Fail("no tenant", dead=True)
+    refused = work.push()
+
+    def run():
+        if where == "run_all":
+            return run_all(app, raises=False)
+        with WorkerThread(app.worker()):
+            wait_until(lambda: app.queue().len("ready") == app.queue().len("leased") == 0, "all have ended")
+
+    run()
+    assert (app.queue().get(refused).state, app.queue().get(refused).error) == ("dead", "no tenant")
+    assert ran == []
+    # The outer one's hooks end as for a function that raised. Of the inner one, only what had begun.
+    assert outer.notes == [("after", "Fail"), "left", ("dead", "no tenant")]
+    assert inner.notes == (["left"] if hook == "before" else []) + [("dead", "no tenant")]
+    inner.refusals[hook] = GiveBack(delay_ms=3_600_000)
+    later = work.push()
+    run()
+    assert (app.queue().get(later).state, app.queue().get(later).failures, ran) == ("delayed", 0, [])
+    inner.refusals[hook] = KeyError("logged")
+    went_on = work.push()
+    run()
+    assert ran == [went_on]
+
+
+def test_middleware_can_refuse_a_push(app):
+    """The push raises, and nothing is pushed."""
+    refuses = Refuses()
+    app.middleware.append(refuses)
+
+    @app.task
+    def work():
+        pass
+
+    refuses.refusals["on_push"] = Fail("no tenant")
+    for push in (work.push, lambda: work.push_many([()]), work.step, lambda: asyncio.run(work.apush())):
+        with pytest.raises(Fail, match="no tenant"):
+            push()
+    assert app.queue().len() == 0
+
+
+def test_headers_are_texts_in_the_worker_as_at_the_push(client):
+    """A value that is no text keeps its bytes."""
+    seen = []
+
+    class Tenant(Middleware):
+        def on_push(self, task, headers):
+            headers["tenant"] = "böse"
+
+        def before(self, context):
+            seen.append(context.headers["tenant"])
+
+    app = App(client, middleware=[Tenant()])
+
+    @app.task
+    def work():
+        seen.append(current().headers["raw"].encode("utf-8", "surrogateescape"))
+
+    work.options(headers={"raw": b"\xff\x00"}).push()
+    run_all(app)
+    assert seen == ["böse", b"\xff\x00"]
+
+
+def test_spans_are_whole_ms(app):
+    """A number or a timedelta that was meant as seconds is a clear error."""
+    with pytest.raises(
+        ValueError, match="backoff is in ms, whole numbers: 1.5 is none; for seconds write 1500"
+    ):
+        app.task(backoff=1.5)
+    work = app.task(backoff=2000.0)(lambda: None)
+    with pytest.raises(TypeError, match="delay_ms is a number of ms, not a timedelta"):
+        work.options(delay_ms=timedelta(minutes=1)).push()
+
+
+def test_a_worker_shows_its_queues(app):
+    """In a debugger or a log."""
+    worker = app.worker(["mail", "default"], name="w1")
+    assert repr(worker) == "<Worker w1 on mail, default>"

@@ -1,12 +1,15 @@
 """Schedules of an app: what the code says is on the server after a deploy."""
 
 import json
+import logging
+import re
 
 import pytest
 import redis
 from harness.server import wait_until
 from harness.worker_thread import WorkerThread
-from taskslot import App
+from taskslot import App, DeployFailed, Refused
+from taskslot.app.schedules import check_cron
 
 
 def names(queue):
@@ -96,6 +99,58 @@ def test_a_worker_deploys_when_its_server_is_back(server):
         wait_until(lambda: names(app.queue()) == [f"app:{tick.name}"], "it is deployed")
 
 
+def test_a_schedule_that_cannot_be_set_stops_no_other(client, caplog):
+    """The error names it. A worker logs it, and works."""
+    app = App(client, name="app")
+
+    @app.cron("0 0 31 2 *", name="never")
+    @app.every("10s", name="fails")
+    @app.every("20s", name="works")
+    @app.task(name="f", unique=lambda: client.get("token").decode())
+    def work():
+        pass
+
+    app.queue().schedule("app:gone", b"from before", every_ms=1000)
+    client.set("token", "t")
+    with pytest.raises(DeployFailed, match="^can't be deployed: app:never: Refused: ") as failed:
+        app.deploy()
+    assert list(failed.value.errors) == ["app:never"] and failed.value.done.removed == ["app:gone"]
+    assert names(app.queue()) == ["app:fails", "app:works"]
+    app.queue().unschedule("app:works")
+    with caplog.at_level(logging.INFO, "taskslot"), WorkerThread(app.worker()):
+        wait_until(lambda: "added app:works" in caplog.text, "the others are deployed")
+    assert "schedule app:never can't be deployed: Refused: " in caplog.text
+    client.delete("token")
+    with pytest.raises(DeployFailed, match="app:works: AttributeError.*app:fails.*app:never"):
+        app.deploy()
+
+
+# What is right and what is wrong in the five fields, with the edges of each rule.
+EXPRESSIONS = """
+* * * * *; */10 0-23/2 L 2,4 SUN; 5,10-20/5 0 1,L jan-Mar 0-7; 0 9 * * MON-SUN; 59 23 31 12 7; * * L-L * *; * * * * 0-0
+* * * * 7-0; 60 * * * *; * 24 * * *; * * 0 * *; * * 32 * *; * * * 13 *; * * * 0 *; * * * * 8; 5/10 * * * *
+20-10 * * * *; */0 * * * *; */60 * * * *; */5-9 * * * *; a * * * *; 1,,2 * * * *; * * L-5 * *; * * 5-L * *; - * * * *
+* * * FEB-JAN *; * * * * FRI-MON; +1 * * * *; 007 * * * *; \u0663 * * * *; 1-2-3 * * * *; 1-5/60 * * * *
+"""
+
+
+def test_a_cron_expression_is_read_as_the_server_reads_it(client):
+    """What the server refuses is refused in the code."""
+    queue, here, there = App(client).queue(), [], []
+    for expression in re.split("[;\n] *", EXPRESSIONS.strip()):
+        try:
+            check_cron(expression)
+            here.append(expression)
+        except ValueError as refusal:
+            assert "is no " in str(refusal)
+        try:
+            queue.schedule("s", b"p", cron=expression)
+            there.append(expression)
+        except Refused:
+            pass
+    assert here == there and len(here) == 8
+
+
 def test_an_app_without_a_name_has_no_schedules(client):
     """Two such apps on one queue would remove each other's schedules at each start of a worker."""
     first, second = App(client, name="first"), App(client)
@@ -136,6 +191,7 @@ def test_a_function_that_moves_takes_its_schedule_along(client, caplog):
     "wrong",
     [
         lambda app: app.cron("* * * *"),
+        lambda app: app.cron("* 25 * * *"),
         lambda app: app.every("10 minutes"),
         lambda app: app.every(10),
         lambda app: app.every(1.5),

@@ -5,6 +5,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,8 @@ from harness.sentinel import NAME, Sentinel
 from harness.server import wait_until
 from kombu import Connection, Consumer, Queue
 from kombu.transport import resolve_transport
-from taskslot.integrations.celery.messages import push_options
+from taskslot.integrations.celery.held import Held
+from taskslot.integrations.kombu_messages import celery_id, push_options
 
 HERE = Path(__file__).parent
 KEY = "{celery}:celery"
@@ -218,6 +220,7 @@ def test_revoke_works_without_a_worker(queue, app, send):
     first, second = send("say", "a"), send("say", "b")
     assert taskslot.integrations.celery.revoke(app, [first.id, "unknown"]) == [first.id]
     assert (first.state, second.state) == ("REVOKED", "PENDING")
+    assert taskslot.integrations.celery.revoke(app, ["x" * 300, ""]) == []
     assert queue.len() == 1
 
 
@@ -284,6 +287,97 @@ def test_an_ack_is_sent_until_the_server_is_back(start, caplog):
         server.start()
         view = taskslot.Queue(redis.Redis(port=server.port), "{celery}:mail")
         wait_until(lambda: view.len() == 0, "it is acked")
+
+
+def test_acks_do_not_wait_for_a_server_that_is_away(start, monkeypatch):
+    """Only the first is tried by its caller, once. The others go to the thread that sends what is late."""
+    tried, waited = [], []
+    monkeypatch.setattr("taskslot._sync.wire.pause", record(waited, "taskslot._sync.wire", "pause"))
+    monkeypatch.setattr(Held, "_send", record(tried, "taskslot.integrations.celery.held", "Held", "_send"))
+    server = start(port=True, appendonly="yes", appendfsync="always")
+    with Connection(f"taskslot://127.0.0.1:{server.port}/0") as connection:
+        mail = connection.SimpleQueue("mail")
+        for number in range(4):
+            mail.put(number)
+        messages = [mail.get(timeout=5) for _ in range(4)]
+        server.kill9()
+        for message in messages:
+            message.ack()
+        me = threading.current_thread()
+        assert tried.count(me) == 1 and me not in waited
+        server.start()
+        view = taskslot.Queue(redis.Redis(port=server.port), "{celery}:mail")
+        wait_until(lambda: view.len() == 0, "all are acked")
+
+
+def record(threads, module, *names):
+    """The function of this name, which also notes the threads that call it."""
+    function = sys.modules[module]
+    for name in names:
+        function = getattr(function, name)
+
+    def recorded(*args):
+        threads.append(threading.current_thread())
+        return function(*args)
+
+    return recorded
+
+
+def test_an_ack_is_sent_until_the_server_accepts_writes(connection, client, caplog):
+    """A server that lacks replicas refuses it. Meanwhile the lease is extended, so finished work is not done again."""
+    mail, view = connection.SimpleQueue("mail"), taskslot.Queue(client, "{celery}:mail")
+    for body in "abc":
+        mail.put(body)
+    messages = [mail.get(timeout=5) for _ in range(3)]
+    client.config_set("min-replicas-to-write", 1)
+    messages[0].ack()
+    messages[1].requeue()
+    messages[2].reject()
+    assert "the answer is sent again" in caplog.text and "NOREPLICAS" in caplog.text
+    client.config_set("min-replicas-to-write", 0)
+    wait_until(lambda: view.len("leased") == 0, "all are answered")
+    info = view.info()
+    assert (info.acked, view.len("ready"), view.len("dead"), info.stalled) == (1, 1, 1, 0)
+
+
+def test_a_claim_that_is_refused_for_now_is_an_error_of_the_connection(connection, client):
+    """So Celery's worker connects again, and goes on."""
+    got = []
+    with (
+        connection.channel() as channel,
+        Consumer(channel, [Queue("mail")], callbacks=[lambda body, message: got.append(body)]),
+    ):
+        connection.SimpleQueue("mail").put("a")
+        client.config_set("min-replicas-to-write", 1)
+        with pytest.raises(connection.connection_errors, match="NOREPLICAS"):
+            connection.drain_events(timeout=5)
+        client.config_set("min-replicas-to-write", 0)
+        connection.drain_events(timeout=5)
+    assert got == ["a"]
+
+
+def test_a_channel_extends_all_leases_of_a_queue_with_one_command(connection, client):
+    """Not with one for each message."""
+    mail, view = connection.SimpleQueue("mail"), taskslot.Queue(client, "{celery}:mail")
+    for number in range(20):
+        mail.put(number)
+    messages = [mail.get(timeout=5) for _ in range(20)]
+    begun = max(task.deadline for task in view.tasks("leased"))
+    client.config_resetstat()
+    wait_until(lambda: min(task.deadline for task in view.tasks("leased")) > begun, "all are extended")
+    assert client.info("commandstats")["cmdstat_TASK.EXTEND"]["calls"] < 10
+    for message in messages:
+        message.ack()
+
+
+def test_a_purge_removes_all_that_waits(connection, client):
+    """Also more than the server removes at a time."""
+    view = taskslot.Queue(client, "{celery}:mail")
+    view.push_many(["{}"] * 1500)
+    view.push_many(["{}"] * 1100, delay_ms=60_000)
+    with connection.channel() as channel:
+        assert channel.queue_purge("mail") == 2600
+    assert view.len() == 0
 
 
 def test_one_channel_can_consume_with_and_without_acks(connection, client):
@@ -434,6 +528,26 @@ def test_two_celery_tasks_can_have_one_id(connection, client):
     assert taskslot.Queue(client, "{celery}:mail").len("ready") == 2
 
 
+def test_a_task_is_delivered_although_too_many_have_ids(connection, client):
+    """It can't be revoked while it waits, that is all. Another limit of the queue is an error."""
+    view = taskslot.Queue(client, "{celery}:mail")
+    view.configure(tokens_max=1, max_len=2)
+    with connection.channel() as channel:
+
+        def send(task_id):
+            headers = {"task": "t", "id": task_id}
+            message = channel.prepare_message('"a"', content_type="application/json", headers=headers)
+            channel.basic_publish(message, "", "mail")
+
+        send("one")
+        send("two")
+        assert view.len("ready") == 2 and view.get(unique="one") and not view.get(unique="two")
+        with pytest.raises(taskslot.TokensFull, match="tokens-max"):
+            view.push("a", unique="three")
+        with pytest.raises(taskslot.QueueFull, match="max-len"):
+            send("three")
+
+
 def test_a_queue_that_expires_lives_on_as_long_as_it_is_used(connection, client):
     """A publish and a get set its time to live again."""
     queue = Queue("replies", expires=60)
@@ -493,7 +607,7 @@ IN_AN_HOUR = NOW + timedelta(hours=1)
     ("headers", "properties", "expected"),
     [
         ({}, {}, {}),
-        ({"eta": IN_AN_HOUR.isoformat()}, {}, {"at": IN_AN_HOUR}),
+        ({"eta": IN_AN_HOUR.isoformat()}, {}, {"at": IN_AN_HOUR.timestamp() * 1000}),
         ({"eta": IN_AN_HOUR.replace(tzinfo=None).isoformat()}, {}, {}),  # only the worker knows its time zone
         ({"eta": NOW.isoformat()}, {}, {}),
         ({"eta": "9999-01-01T00:00:00+00:00"}, {}, {}),
@@ -501,12 +615,27 @@ IN_AN_HOUR = NOW + timedelta(hours=1)
         ({}, {"expiration": "1500"}, {"ttl_ms": 1500}),
         ({}, {"expiration": "0"}, {"ttl_ms": 1}),
         ({"expires": IN_AN_HOUR.isoformat()}, {"expiration": "3600000"}, {}),
-        ({"task": "t", "id": "x"}, {}, {"unique": "x", "until_start": True}),
-        ({"id": "x"}, {}, {}),
-        ({"task": "t", "id": "x" * 257}, {}, {}),
+        ({}, {"priority": 3}, {"priority": -3}),
+        ({}, {"priority": 200}, {"priority": -9}),
+        ({}, {"priority": -1}, {}),
+        ({}, {"priority": "high"}, {}),
     ],
 )
-def test_a_push_says_when_and_how_long_and_who(headers, properties, expected):
+def test_a_push_says_when_and_how_long_and_how_urgent(headers, properties, expected):
     """Of an ETA that the server can't wait for, and of an expiry that Celery has to see, nothing is said."""
     message = {"headers": headers, "properties": properties}
-    assert push_options(message, 3, NOW.timestamp()) == {"priority": -3, **expected}
+    assert push_options(message, NOW.timestamp()) == {"priority": 0, **expected}
+
+
+@pytest.mark.parametrize("expiration", ["soon", "inf", "nan"])
+def test_an_expiration_is_a_number(expiration):
+    """It is an error at the publish."""
+    with pytest.raises(ValueError, match="the expiration of a message is a number of ms, not "):
+        push_options({"headers": {}, "properties": {"expiration": expiration}}, NOW.timestamp())
+
+
+def test_messages_of_celery_have_an_id():
+    """Those of other programs can have a header of that name, which means something else."""
+    assert celery_id({"headers": {"task": "t", "id": "x"}}) == "x"
+    assert celery_id({"headers": {"id": "x"}}) is None
+    assert celery_id({"headers": None}) is None

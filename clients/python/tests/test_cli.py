@@ -56,6 +56,16 @@ def test_a_claim_says_that_the_queue_is_paused(run, queue):
     ]
 
 
+def test_a_list_of_a_queue_that_does_not_exist_says_so(run):
+    """It may be mistyped, or its app has a prefix."""
+    assert run("list", "mail", "dead").errors == ["no dead tasks: there is no queue mail"]
+    run("push", "shop:mail", "a")
+    output = run("list", "mail", "dead")
+    assert output.errors == ["no dead tasks: there is no queue mail; did you mean shop:mail?"]
+    assert output.lines == []
+    assert run("list", "shop:mail", "dead").errors == ["no dead tasks"]
+
+
 def test_the_result_of_a_task_that_was_not_kept_names_the_option(run):
     """It is the option of the command line, not that of the library."""
     run("push", "mail", "a")

@@ -1,13 +1,15 @@
 """Pure functions: the format of numbers, spans and payloads, and which keys are shards of one queue."""
 
 import json
+import shlex
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from taskslot import shards
 from taskslot.cli import format, output
-from taskslot.cli.connection import library_for, read_address
+from taskslot.cli.connection import library_for, read_address, redis_cli
 from taskslot.cli.top.rows import SMALL, logical_queues, plausible_number, rows, shard_of_key
 from taskslot.cli.top.table import COLUMNS, GAP, NAME_WIDTH, Picture, fitting
 from taskslot.replies import Info, Load
@@ -156,6 +158,23 @@ def test_an_address_is_shown_without_its_password():
     assert str(read_address("redis://me:secret@[::1]", None, None)) == "[::1]:6379"
     assert str(read_address("unix:///run/redis.sock", None, None)) == "/run/redis.sock"
     assert str(read_address("unix://me:secret@/run/redis.sock?db=2", None, None)) == "/run/redis.sock"
+
+
+def test_the_words_that_make_redis_cli_reach_a_server_have_no_password():
+    """A user alone in a URL would be read as a password, so it has an option of its own."""
+
+    def words(url, database=0, is_cluster=0, sentinel=None):
+        pool = SimpleNamespace(
+            connection_kwargs={"db": database}, get_master_address=lambda: ("10.0.0.7", 6380)
+        )
+        client = SimpleNamespace(info=lambda part: {"cluster_enabled": is_cluster}, connection_pool=pool)
+        return shlex.join(redis_cli(read_address(url, sentinel, sentinel and "main"), client))
+
+    assert words("redis://host") == "redis-cli -u redis://host:6379"
+    assert words("valkeys://me:se%40cret@[::1]:7000/2", 2) == "redis-cli -u 'rediss://[::1]:7000/2' --user me"
+    assert words("redis://:secret@host:7000", is_cluster=1) == "redis-cli -c -u redis://host:7000"
+    assert words("unix:///run/redis.sock?db=1", 1) == "redis-cli -s /run/redis.sock -n 1"
+    assert words("rediss://", sentinel="10.0.0.1:26379") == "redis-cli -u rediss://10.0.0.7:6380"
 
 
 def test_a_valkey_address_uses_valkey_py_if_it_is_installed(monkeypatch):

@@ -179,7 +179,7 @@ def test_a_message_that_waits_can_be_cancelled(broker):
     run = actor(broker, lambda: None, actor_name="run")
     ready, delayed = run.send(), run.send_with_options(delay=60_000)
     assert broker.cancel(ready.message_id) and broker.cancel(delayed)
-    assert not broker.cancel(ready) and not broker.cancel("unknown")
+    assert not any(map(broker.cancel, (ready, "unknown", "x" * 300, "")))
     assert states(broker) == [0, 0, 0, 0]
 
     retried = actor(broker, lambda: 1 / 0, actor_name="fails", min_backoff=60_000).send()
@@ -485,6 +485,42 @@ def test_a_consumer_holds_as_many_messages_as_it_may(broker):
     assert next(consumer) is not None
     consumer.requeue([second])
     assert next(consumer).task.id == second.task.id  # in its old position
+
+
+def test_messages_of_the_consumer_before_make_no_room(broker):
+    """After a reconnect the new consumer answers them, too. It still holds as many as it may, and no more."""
+    run = actor(broker, lambda: None, actor_name="run")
+    for _ in range(6):
+        run.send()
+    first, second = (broker.consume("default", prefetch=2, timeout=1) for _ in range(2))
+    before = [next(first), next(first)]
+    assert next(second) is not None and next(second) is not None
+    for message in before:
+        second.ack(message)
+    assert next(second) is None and states(broker) == [2, 0, 2, 0]
+
+
+def test_a_server_that_accepts_no_writes_is_waited_for(broker, client):
+    """It lacks replicas, for example. Answers stay to be given, as while the server is away, and so do claims."""
+    run = actor(broker, lambda: None, actor_name="run")
+    for _ in range(3):
+        run.send()
+    consumer = broker.consume("default", prefetch=2, timeout=50)
+    done, failed = next(consumer), next(consumer)
+    client.config_set("min-replicas-to-write", 1)
+    for call in (
+        lambda: consumer.ack(done),
+        lambda: consumer.nack(failed),
+        lambda: consumer.requeue([]) or next(broker.consume("default", timeout=50)),
+        run.send,
+    ):
+        with pytest.raises(ConnectionClosed, match="NOREPLICAS"):
+            call()
+    assert len(broker._holdings._keeper) == 2  # the leases are still extended
+    client.config_set("min-replicas-to-write", 0)
+    consumer.ack(done)
+    consumer.nack(failed)
+    assert states(broker) == [1, 0, 0, 1] and len(broker._holdings._keeper) == 0
 
 
 def test_a_full_consumer_waits_until_a_message_is_answered(broker):

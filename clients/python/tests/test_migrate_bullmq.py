@@ -52,7 +52,9 @@ def test_jobs_keep_their_data_order_time_and_attempts(add, run, tasks, client):
     assert 0 <= later.due - now - 3_600_000 < 60_000
     ready = [tasks.get(one.id) for one in tasks.tasks("ready")]
     assert {one.payload: one.attempts for one in ready}[b'{"task":"plain","args":[null]}'] == 5
-    claimed = [json.loads(task.payload) for task in tasks.claim(10)]
+    came = tasks.claim(10, meta=True)
+    assert came[0].meta.headers == {"migrated-from": b"bullmq:mail:5"}
+    claimed = [json.loads(task.payload) for task in came]
     assert [(one["task"], *one["args"]) for one in claimed] == [
         ("lifo", []), ("welcome", {"to": "bob", "n": 1.5, "text": "ä\u2028"}), ("plain", None),
         ("prio", 8), ("prio", 9), ("low", 7),
@@ -96,7 +98,15 @@ def test_flows_stay_and_paused_queues_are_told(add, run, client):
     assert client.zcard("bull:mail:waiting-children") == 1
 
 
-def test_schedules_are_printed_as_commands_that_work(add, run, tasks, client):
+def commands(output, server):
+    """The commands that set schedules, without the words that reach the server."""
+    found = [line.partition("not moved: ")[2] for line in output.lines if "redis-cli" in line]
+    way = f"redis-cli -u redis://127.0.0.1:{server.port} "
+    assert found and all(line.startswith(way) for line in found)
+    return [shlex.split(line.removeprefix(way)) for line in found]
+
+
+def test_schedules_are_printed_as_commands_that_work(add, run, tasks, client, server):
     """The next runs of schedules stay; the printed command makes the same schedule in taskslot."""
     add(
         ["upsertJobScheduler", "nightly", {"pattern": "0 30 2 * * *", "tz": "Europe/Berlin"},
@@ -109,13 +119,30 @@ def test_schedules_are_printed_as_commands_that_work(add, run, tasks, client):
     text = "\n".join(output.lines)
     assert "moved 0 to tasks" in text and "it is the next run of a schedule" in text
     assert "seconds (*/5 * * * * *): CRON has five fields" in text and "few has limit" in text
-    commands = [line.partition("not moved: redis-cli ")[2] for line in output.lines if "redis-cli" in line]
-    for command in commands:
-        assert client.execute_command(*shlex.split(command)) == 1
+    for command in commands(output, server):
+        assert client.execute_command(*command) == 1
     (nightly, often) = sorted(tasks.schedules(), key=lambda one: one.name)
     assert (nightly.cron, nightly.tz, nightly.attempts) == ("30 2 * * *", "Europe/Berlin", 2)
     assert nightly.payload == b'{"task":"report","args":[{"it\'s":1}]}'
     assert often.every == 10000
+    assert "no time zone" not in text
+
+
+def test_schedules_of_a_target_with_shards_are_on_the_first(add, run, client, server):
+    """No worker reads the name itself. A dry run prints the same command."""
+    add(["upsertJobScheduler", "often", {"every": 10000}, {"name": "tick"}])
+    found = [commands(run("mail", "tasks", "--shards", "4", *how), server) for how in (["--dry-run"], [])]
+    assert found[0] == found[1]
+    assert client.execute_command(*found[0][0]) == 1 and not client.exists("tasks")
+    with taskslot.ShardedQueue(client, "tasks", shards=4) as sharded:
+        assert [one.name for one in sharded.schedules()] == ["often"]
+
+
+def test_a_schedule_without_a_zone_is_told(add, run):
+    """BullMQ's process has a zone of its own, which no key has."""
+    add(["upsertJobScheduler", "nightly", {"pattern": "0 2 * * *"}, {"name": "report"}])
+    [line] = [line for line in run("mail", "tasks").lines if "time zone" in line]
+    assert line.startswith("  nightly has no time zone: its times are UTC here")
 
 
 def test_a_queue_that_does_not_exist_is_an_error(add, run):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import taskslot
+import taskslot.integrations.celery
 from harness import command_line
 from harness.old_systems import celery_app
 from kombu import Connection
@@ -103,7 +104,12 @@ def test_what_dead_workers_hold_moves_only_if_asked(app, run, client, tasks):
     (error,) = run("mail", "tasks", "--unacked", status=2).errors
     assert "would run twice" in error and "--yes" in error
     assert run("mail", "tasks", "--unacked", "--dry-run").lines[0] == "would move 1 to tasks"
-    assert run("mail", "tasks", "--unacked", "--yes").lines == ["moved 1 to tasks", "  1 from unacked"]
+    assert run("mail", "tasks", "--unacked", "--yes").lines == [
+        "moved 1 to tasks",
+        "  1 from unacked",
+        "not moved, messages in unacked whose routing key is not mail: 1. They are of other queues, or of exchanges "
+        "and routing keys that the app has configured",
+    ]
     assert tasks.len("delayed") == 1 and client.hkeys("unacked") == [b"other"]
     assert client.zrange("unacked_index", 0, -1) == [b"other", b"gone"]
 
@@ -138,13 +144,51 @@ def test_other_names_of_keys_and_steps_are_options(app, run, client):
     app.send_task("shop.send", (2,), priority=7)
     words = ("mail", "tasks", "--key-prefix", "shop:", "--priority-steps", "0,5")
     assert run(*words).lines == ["moved 2 to tasks", "  1 from shop:mail", r"  1 from shop:mail\x06\x165"]
-    (error,) = run("mail", "tasks", "--priority-steps", "x", status=2).errors
-    assert "--priority-steps takes numbers" in error
+
+
+@pytest.mark.parametrize("steps", ["x", "", "0,3,six,9", "0,3,O9", "0,,9"])
+def test_a_priority_step_that_is_no_number_is_an_error(app, run, client, steps):
+    """Otherwise the list of that step would stay, and nobody would know."""
+    app.send_task("shop.send", (1,))
+    (error,) = run("mail", "tasks", "--priority-steps", steps, status=2).errors
+    assert f"--priority-steps takes numbers, such as 0,3,6,9, not {steps!r}" in error
+    assert client.llen("mail") == 1
+
+
+def test_a_kept_message_is_pushed_as_the_transport_would(app, run, client, tasks):
+    """When it is due, how urgent it is, how long it may wait: also what the server would refuse or can't know."""
+    app.send_task("shop.send", (1,))
+    message = json.loads(client.lpop("mail"))
+    in_an_hour = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    etas = [None, in_an_hour.isoformat(), "9999-01-01T00:00:00+00:00", "soon", "2100-01-01T00:00:00", None]
+    found = [{"priority": 200}, {}, {}, {"priority": None}, {"priority": 6}, {"expiration": "60000"}]
+    for eta, properties in zip(etas, found, strict=True):
+        message["headers"]["eta"] = eta
+        client.lpush("mail", json.dumps({**message, "properties": {**message["properties"], **properties}}))
+    assert run("mail", "tasks", "--format", "kombu").lines == ["moved 6 to tasks", "  6 from mail"]
+    (later,) = tasks.tasks("delayed")
+    assert later.due == in_an_hour.timestamp() * 1000
+    ready = list(tasks.tasks("ready"))
+    assert [task.priority for task in ready] == [0, 0, 0, -6, -9]
+    assert [task.ttl_ms is not None for task in ready] == [False, False, True, False, False]
+
+
+def test_an_unreadable_message_of_unacked_is_told(run, client):
+    """And so is one whose expiration is none."""
+    for tag, value in enumerate(["5", "[]", '["a"]', "not JSON"]):
+        client.hset("unacked", str(tag), value)
+        client.zadd("unacked_index", {str(tag): 1})
+    message = {"headers": {"task": "t", "id": "i"}, "properties": {"expiration": "inf"}, "body": ""}
+    client.lpush("mail", json.dumps(message))
+    lines = run("mail", "tasks", "--unacked", "--yes", "--format", "kombu").lines
+    assert lines[:2] == ["moved 0 to tasks", "left 5 in Celery"]
+    assert lines[2].startswith("  1: its message can't be read (i)")
+    assert lines[3].startswith("  4: it is not a message that a worker of Celery has fetched")
+    assert client.hlen("unacked") == 4 and client.llen("mail") == 1
 
 
 def test_celerys_transport_on_taskslot_finds_the_messages_that_were_kept(app, run, server):
     """In the key of that transport. It reads headers, arguments and what comes after the task."""
-    pytest.importorskip("taskslot.integrations.celery")
     sent = app.send_task("shop.send", ("bob",), {"subject": "hi"}, link=app.signature("shop.log"))
     run("mail", "{celery}:mail", "--format", "kombu")
     with Connection(f"taskslot://127.0.0.1:{server.port}/0") as connection:

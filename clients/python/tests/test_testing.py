@@ -321,7 +321,7 @@ def test_current_can_be_imitated():
     with current(
         deliveries=2, last_progress="p7", headers={"trace": "7f"}, counts=counts, results=[gone, 4]
     ) as task:
-        assert crawl("here") == (b"7f", 1, counts, [gone, 4])
+        assert crawl("here") == ("7f", 1, counts, [gone, 4])
         with pytest.raises(TaskslotError, match="gone"):
             taskslot.current().results()
     assert task.reported == [b"p7, 2"] and task.waits_s == [60]

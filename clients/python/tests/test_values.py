@@ -195,6 +195,28 @@ def test_what_cannot_be_written_names_the_argument(annotation, value):
         function.call(float("nan"), 2)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "value", "why"),
+    [
+        (Node, "secret", "it is no map"),
+        (dt.datetime, "secret", "it is no datetime: ValueError"),
+        (dt.date, NOON, "it is no date: ValueError"),
+        (Invoice, "secret", "it is no Invoice: Input should be "),
+        (set[UUID], [5], "it is no UUID: AttributeError"),
+        (dict[Colour, int], {"secret": 1}, "it is no Colour: ValueError"),
+    ],
+)
+@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=["JSON", "MessagePack"])
+def test_arguments_that_the_annotation_cannot_read_are_refused_at_the_push(annotation, value, why, codec):
+    """The producer gets the error that the worker would have."""
+    function = Function(lambda one, two: None, "f", codec)
+    function.function.__annotations__ = {"two": annotation}
+    for args, kwargs in (((1, value), {}), ((1,), {"two": value})):
+        with pytest.raises(ValueError, match=f"argument 'two' of f can't be read: {why}") as refusal:
+            function.call(*args, **kwargs)
+        assert "secret" not in str(refusal.value)
+
+
 def test_annotations_that_cannot_be_evaluated_convert_nothing(caplog):
     """They are often of imports for type checkers only. The log says it; the other arguments are converted."""
 

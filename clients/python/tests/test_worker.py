@@ -302,7 +302,7 @@ def test_a_task_for_an_unknown_function_fails_and_is_tried_again(queue):
     with WorkerThread(Worker(queue)):
         task = queue.push(taskslot.call("new"))
         wait_until(lambda: queue.get(task).state == "delayed", "it has failed")
-    assert queue.get(task).error == "UnknownTask: no function 'new'"
+    assert queue.get(task).error == "UnknownFunction: no function 'new'"
 
 
 def test_a_task_whose_payload_cannot_be_read_is_dead(queue):

@@ -204,12 +204,14 @@ def test_a_worker_can_be_run_too(run, critical):
         ("shop.tasks:VERSION", "shop.tasks:VERSION is neither an App nor a Worker, but of type int; it has"),
         ("shop.broken:app", "shop.broken can't be imported: ModuleNotFoundError: No module named 'nowhere'"),
         ("shop.syntax:app", "shop.syntax can't be imported: SyntaxError: "),
+        ("shop.imports:app", "shop.imports can't be imported: SyntaxError: "),
     ],
 )
 def test_a_target_that_cannot_be_loaded_is_one_line(project, target, says):
     """The status is 2. An error in the user's module comes with its traceback, from that module on."""
     (project / "shop/broken.py").write_text("import nowhere\n")
-    (project / "shop/syntax.py").write_text("def f(:\n")
+    (project / "shop/syntax.py").write_text("import os\ndef f(:\n")
+    (project / "shop/imports.py").write_text("from shop import syntax\n")
     env = {**os.environ, **OF_THIS_TREE}
     done = subprocess.run(
         [sys.executable, "-m", "taskslot", "worker", target],
@@ -222,6 +224,10 @@ def test_a_target_that_cannot_be_loaded_is_one_line(project, target, says):
     assert done.returncode == 2 and last.startswith(f"taskslot: {says}")
     assert bool(before) == ("can't be imported" in says)
     assert "/taskslot/cli/" not in done.stderr
+    if "SyntaxError" in says:
+        assert last.endswith("(syntax.py, line 2)")
+        assert f'  File "{project}/shop/syntax.py", line 2' in before and "    def f(:" in before
+        assert ("from shop import syntax" in done.stderr) == ("imports" in target)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +253,15 @@ def test_a_worker_that_the_server_refuses_ends_with_one_line(run, client):
     assert command.ended() == 1
     assert re.search(r"error: worker w1 stops: WrongType: .*", command.log("w1 stops"))
     assert not any("Traceback" in line for line in command.lines)
+
+
+def test_a_queue_that_no_function_names_is_a_warning(run):
+    """It may be right, if pushes name it, or mistyped."""
+    command = run("--queues", "critical,critcal,x")
+    said = "warning: no function of the app names the queue"
+    assert command.log(said + " critcal").endswith("they name default, critical: did you mean critical?")
+    assert command.log(said + " x").endswith("they name default, critical")
+    assert "queue critical;" not in "".join(command.lines)
 
 
 # ---- the stop
@@ -574,6 +589,23 @@ def test_the_log_as_json_has_a_line_for_each_event(run, critical):
     retry = next(line for line in events if line["event"] == "retry")
     assert retry["delay_ms"] > 0 and "ValueError: no such card" in retry["error"]
     assert retry["traceback"].splitlines()[1].endswith("in fails")
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_task_that_a_stop_gives_back_is_requeued_in_the_log(run, project, client, default, returns):
+    """Each start has an end, and only one, also if the function then returns as if it were done."""
+    if returns:
+        tasks = project / "shop/tasks.py"
+        tasks.write_text(tasks.read_text().replace("    taskslot.current().check()\n", ""))
+    command = run("--log", "json", "--grace-ms", "0")
+    task = default.push(taskslot.call("waits"))
+    reaches(client)
+    command.process.send_signal(signal.SIGTERM)
+    assert command.ended() == 1
+    events = [line for one in command.lines if "event" in (line := json.loads(one))]
+    assert [line["event"] for line in events] == ["started", "requeued"]
+    assert (events[1]["task"], events[1]["name"], events[1]["queue"]) == (task, "waits", "default")
+    assert events[1]["ms"] > 0
 
 
 def test_the_log_level_leaves_out_starts_and_ends(run, critical):

@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 
 import { type BaseQueue, type Search, searchFor } from "../base-queue.js";
 import { BadPayload, type Call, type TaskFunction, readCall } from "../call.js";
-import { LeaseLost, OutOfMemory, Paused, QueueFull, Refused, TaskslotError, passes } from "../errors.js";
+import { LeaseLost, OutOfMemory, Paused, QueueFull, Refused, passes } from "../errors.js";
 import { printable } from "../printable.js";
 import type { Task } from "../replies.js";
 import { SLICE_MS, Wire, inTime } from "../wire.js";
@@ -221,7 +221,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     }
     const known = this.#tasks.get(call.task);
     // Another worker may know it.
-    if (!known?.run) return failed(context, `UnknownTask: no function '${call.task.slice(0, 200)}'`, {});
+    if (!known?.run) return failed(context, `UnknownFunction: no function '${call.task.slice(0, 200)}'`, {});
     const args = Object.keys(call.kwargs).length ? [...call.args, call.kwargs] : call.args;
     const run = known.run as (...args: readonly unknown[]) => unknown;
     try {
@@ -245,7 +245,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
           return;
         }
         if (isPassing(error)) await outage.rest(error, this.#stopNow.signal);
-        else if (error instanceof TaskslotError && !(sent.kind === "failed" && sent.dead)) {
+        else if (error instanceof Refused && !(sent.kind === "failed" && sent.dead)) {
           sent = failed(context, `the server refused the outcome: ${error.message}`, { dead: true });
         } else throw error;
         continue;

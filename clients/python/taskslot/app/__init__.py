@@ -2,7 +2,7 @@
 
 from .app import App
 from .pushed import Pushed
-from .schedules import Deployed
+from .schedules import Deployed, DeployFailed
 from .task import AppTask, Pusher
 
-__all__ = ["App", "AppTask", "Deployed", "Pushed", "Pusher"]
+__all__ = ["App", "AppTask", "DeployFailed", "Deployed", "Pushed", "Pusher"]

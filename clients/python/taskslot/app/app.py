@@ -21,7 +21,7 @@ from ..worker.worker import Worker
 from .connections import Connections, Shards
 from .deployment import DeploysAtStart
 from .flows import AppBatch, apush_flow, push_flow
-from .schedules import AppSchedule, Catchup, Deployed, by_queue, check_cron, reconcile, span_ms
+from .schedules import AppSchedule, Catchup, Deployed, DeployFailed, by_queue, check_cron, reconcile, span_ms
 from .task import AppStep, AppTask, PushPolicy
 
 P = ParamSpec("P")
@@ -230,11 +230,16 @@ class App:
         It looks at the queues that the app knows: those that its functions name, that it has opened (`queue`,
         `worker`), or that its `shards` name; and at those of `also`. The old queue of a function that has moved may be
         none of them: name it once, or both queues go on to push. Raises ValueError if the app has no name.
+
+        If some can't be set, the others are, and this raises `DeployFailed`, which names them. If the server is away,
+        it raises the client's error at once.
         """
-        own, done = self._own_name(), Deployed()
+        own, done, errors = self._own_name(), Deployed(), dict[str, Exception]()
         known = [*self.queues, *self._connections.known(), *also]
         for queue, schedules in by_queue(self.schedules.values(), known).items():
-            reconcile(self.queue(queue), f"{own}:", schedules, done)
+            reconcile(self.queue(queue), f"{own}:", schedules, done, errors)
+        if errors:
+            raise DeployFailed(errors, done)
         return done
 
     def _own_name(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from ..middleware import Middleware
 from ..tracebacks import described
 from ..worker.retries import passes, rests
-from .schedules import Deployed
+from .schedules import Deployed, DeployFailed
 
 log = logging.getLogger("taskslot")
 
@@ -37,16 +37,24 @@ class DeploysAtStart(Middleware):
         for rest_s in rests():
             try:
                 done = self._deploy()
+            except DeployFailed as failed:
+                for name, error in failed.errors.items():
+                    log.error("schedule %s can't be deployed: %s", name, described(error))
+                return log_done(failed.done)
             except Exception as error:
                 if not passes(queue, error):
                     log.error("the schedules of the app can't be deployed: %s", described(error))
                     return
             else:
-                if done.added or done.changed or done.removed:
-                    log.info(
-                        "schedules: added %s; changed %s; removed %s",
-                        *(", ".join(names) or "none" for names in (done.added, done.changed, done.removed)),
-                    )
-                return
+                return log_done(done)
             if self._stopped.wait(rest_s):
                 return
+
+
+def log_done(done: Deployed) -> None:
+    """Log what has changed on the server, if anything has."""
+    if done.added or done.changed or done.removed:
+        log.info(
+            "schedules: added %s; changed %s; removed %s",
+            *(", ".join(names) or "none" for names in (done.added, done.changed, done.removed)),
+        )

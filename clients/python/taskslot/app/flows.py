@@ -34,7 +34,7 @@ def queue_of(steps: Iterable[Any]) -> str:
             raise TypeError(f"an app pushes steps of its own functions, not {type(step).__name__}: {hint}")
         if "unique" in step.options:
             raise ValueError(f"{step.task.name} is unique, which a task of a flow or a batch can't be")
-        queues.setdefault(step.task.queue, step)
+        queues.setdefault(step.queue, step)
     if len(queues) > 1:
         two = [f"{step.task.name} is in {queue}" for queue, step in list(queues.items())[:2]]
         raise ValueError(f"what belongs together must be in one queue, but {' and '.join(two)}")
@@ -44,7 +44,7 @@ def queue_of(steps: Iterable[Any]) -> str:
 def with_results(flow: Flow, ids: FlowIds) -> Any:
     """The ids of a flow in its shape, each as a `Pushed`."""
     if isinstance(flow, Step):
-        return flow.task.of(ids) if isinstance(flow, AppStep) else ids
+        return flow.of(ids) if isinstance(flow, AppStep) else ids
     return [with_results(one, of) for one, of in zip(flow.flows, ids, strict=True)]
 
 
@@ -86,7 +86,7 @@ class AppBatch:
         opened = self._sync or self._async
         if opened is None or opened.callback is None:
             raise RuntimeError(f"batch {self.name} is not open: use it as a context manager")
-        return self._callback.task.of(opened.callback)
+        return self._callback.of(opened.callback)
 
     # ---- with
 

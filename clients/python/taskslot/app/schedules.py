@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from .._sync.base_queue import BaseQueue
 from ..commands import ScheduleOptions
+from ..errors import TaskslotError
 from ..replies import Schedule
+from ..tracebacks import described
+from ..worker.retries import passes
 from .task import AppTask
 
 log = logging.getLogger("taskslot")
@@ -65,6 +68,19 @@ class AppSchedule:
         return own == its and found == wanted and not there.headers
 
 
+class DeployFailed(TaskslotError):
+    """Schedules of an app that could not be made as they are in the code; the others were.
+
+    `errors` has the exception for the name of each. `done` is what `App.deploy` returns otherwise.
+    """
+
+    def __init__(self, errors: Mapping[str, Exception], done: Deployed) -> None:
+        texts = [f"{name}: {described(error)}" for name, error in errors.items()]
+        super().__init__(f"can't be deployed: {'; '.join(texts)}")
+        self.errors = errors
+        self.done = done
+
+
 @dataclass(frozen=True, slots=True)
 class Deployed:
     """What `App.deploy` did: the names of the schedules that it added, changed, removed and left as they were."""
@@ -75,16 +91,32 @@ class Deployed:
     unchanged: list[str] = field(default_factory=list)
 
 
-def reconcile(queue: BaseQueue, prefix: str, wanted: Iterable[AppSchedule], done: Deployed) -> None:
-    """Make the schedules of a queue whose names begin with the prefix as they are in the code."""
+def reconcile(
+    queue: BaseQueue,
+    prefix: str,
+    wanted: Iterable[AppSchedule],
+    done: Deployed,
+    errors: dict[str, Exception],
+) -> None:
+    """Make the schedules of a queue whose names begin with the prefix as they are in the code.
+
+    A schedule that can't be set is noted in `errors`, and the others are set. Raises the error of a server that is
+    away.
+    """
     there = {one.name: one for one in queue.schedules() if one.name.startswith(prefix)}
     for schedule in wanted:
         found = there.pop(schedule.name, None)
-        if found is not None and schedule.is_as(found):
-            done.unchanged.append(schedule.name)
-            continue
-        schedule.set_on(queue)
-        (done.added if found is None else done.changed).append(schedule.name)
+        try:
+            if found is not None and schedule.is_as(found):
+                done.unchanged.append(schedule.name)
+                continue
+            schedule.set_on(queue)
+        except Exception as error:
+            if passes(queue, error):
+                raise
+            errors[schedule.name] = error
+        else:
+            (done.added if found is None else done.changed).append(schedule.name)
     for name in there:
         if queue.unschedule(name):
             log.warning(
@@ -114,9 +146,60 @@ def span_ms(span: int | str) -> int:
     return span
 
 
+# The five fields of a cron expression: their names, their bounds, and their words.
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+FIELDS: tuple[tuple[str, int, int, Mapping[str, int]], ...] = (
+    ("minute", 0, 59, {}),
+    ("hour", 0, 23, {}),
+    ("day of month", 1, 31, {"L": 0}),
+    ("month", 1, 12, {name: number for number, name in enumerate(MONTHS, 1)}),
+    ("day of week", 0, 7, {name: number for number, name in enumerate(WEEKDAYS)}),
+)
+
+
 def check_cron(expression: str) -> None:
-    """Raise ValueError for what can be no cron expression. The server checks the rest."""
-    if not isinstance(expression, str) or len(expression.split()) != 5:
+    """Raise ValueError for what is no cron expression, as the server reads it. It also knows the dates there are."""
+    fields = expression.split() if isinstance(expression, str) else []
+    if len(fields) != len(FIELDS):
         raise ValueError(
             f"cron takes five fields (minute, hour, day of month, month, day of week), not {expression!r}"
         )
+    for text, (name, low, high, words) in zip(fields, FIELDS, strict=True):
+        for item in text.split(","):
+            if (why := wrong(item, low, high, words)) is not None:
+                raise ValueError(f"cron {expression!r}: {item!r} is no {name}, {why}")
+
+
+def wrong(item: str, low: int, high: int, words: Mapping[str, int]) -> str | None:
+    """Why this is no item of a field: `*`, `a` or `a-b`, of which `*` and `a-b` can have a step; None if it is one."""
+    span, slash, step = item.partition("/")
+    if slash and not (is_number(step) and 1 <= int(step) <= high):
+        return f"because a step is from 1 to {high}"
+    if span == "*":
+        return None
+    numbers = [number_in(one, low, high, words) for one in span.split("-", 1)]
+    if None in numbers:
+        also = f", or {', '.join(words)}" if words else ""
+        return f"which is from {low} to {high}{also}"
+    if slash and len(numbers) == 1:
+        return f"because only * and a range can have a step: {span}-{high}/{step}"
+    first, last = numbers[0], numbers[-1]
+    assert first is not None and last is not None
+    if last == 0 and high == 7 and first > 0:
+        last = 7  # MON-SUN
+    if first > last or (first < last and first < low):
+        return "because the end of the range comes before its beginning"
+    return None
+
+
+def number_in(text: str, low: int, high: int, words: Mapping[str, int]) -> int | None:
+    """A number or a word of a field; None if it is none."""
+    if text.upper() in words:
+        return words[text.upper()]
+    return int(text) if is_number(text) and low <= int(text) <= high else None
+
+
+def is_number(text: str) -> bool:
+    """Whether this is a number of one or two digits."""
+    return len(text) <= 2 and text.isascii() and text.isdigit()

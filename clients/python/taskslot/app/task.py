@@ -35,6 +35,12 @@ class PushPolicy(TypedDict, total=False):
     group: OfCall  # the group (tenant), for fairness and limits
 
 
+class AppPushOptions(PushOptions, total=False):
+    """The options of a push of an app's function."""
+
+    queue: str  # another queue than the function's
+
+
 class AppTask(Function[P, R]):
     """A function of an app. Called directly, it is just the function; `push` has a worker call it.
 
@@ -118,10 +124,13 @@ class AppTask(Function[P, R]):
         """`push_many` for asyncio."""
         return await self.options(**options).apush_many(calls)
 
-    def options(self, **options: Unpack[PushOptions]) -> Pusher[P, R]:
-        """The same function with options of a push: `send.options(delay_ms=2000, priority=5).push("bob")`."""
-        refuse_unknown(options, PushOptions)
-        return Pusher(self, options)
+    def options(self, **options: Unpack[AppPushOptions]) -> Pusher[P, R]:
+        """The same function with options of a push: `send.options(delay_ms=2000, priority=5).push("bob")`.
+
+        `queue` is another queue of the app than the function's own. A worker has to be told to work on it, unless it
+        is the queue of another function: `app.worker(["mail", "bulk"])`.
+        """
+        return Pusher(self, {}).options(**options)
 
     def delay(self, ms: int, *args: Any, **kwargs: Any) -> Pusher[P, R]:
         """The same function, whose tasks are ready this many ms after the push: `send.delay(60_000).push("bob")`."""
@@ -130,7 +139,7 @@ class AppTask(Function[P, R]):
             raise TypeError(
                 f"delay takes the ms to wait: write {short}.push(…) to push now, or {short}.delay(ms).push(…)"
             )
-        return Pusher(self, {"delay_ms": round(ms)}, f"{self.name}.delay({ms})")
+        return Pusher(self, {"delay_ms": round(ms)}, made_by=f"{self.name}.delay({ms})")
 
     def step(self, *args: P.args, **kwargs: P.kwargs) -> AppStep:
         """A call with the function's options, for flows, batches and `current().then(…)`."""
@@ -157,13 +166,14 @@ class AppTask(Function[P, R]):
     ) -> tuple[bytes, PushOptions]:
         """The payload and the options of a push with these arguments and headers."""
         bound = self.parameters.bound(args, kwargs)
+        payload = self.payload(args, kwargs)
         options: PushOptions = {**self._fixed, **given}
         for option, of in self._of_call.items():
             if option not in given:
                 options[option] = self._made(option, of, bound)  # type: ignore[literal-required]
         if headers:
             options["headers"] = headers
-        return self.payload(args, kwargs), options
+        return payload, options
 
     def _made(self, option: str, of: Callable[..., Any], bound: inspect.BoundArguments) -> str:
         """What a function makes of the arguments."""
@@ -183,37 +193,48 @@ class AppTask(Function[P, R]):
         made = {option: self._made(option, of, bound) for option, of in self._of_call.items()}
         return self.payload((), {}), cast(ScheduleOptions, {**self._fixed, **made})
 
-    @property
-    def keys(self) -> list[str]:
-        """The keys of its queue."""
-        return self._connections.queue(self.queue).keys
+    def keys_of(self, queue: str) -> list[str]:
+        """The keys of a queue of the app."""
+        return self._connections.queue(queue).keys
 
-    def of(self, made: str) -> Pushed[Any]:
-        """What a push of this function returned."""
-        return Pushed.of(made, self.queue, self._how)
+    def of(self, made: str, queue: str) -> Pushed[Any]:
+        """What a push of this function into a queue returned."""
+        return Pushed.of(made, queue, self._how)
 
 
 class AppStep(Step):
     """A step of a flow that is a call of an app's function."""
 
     task: AppTask[..., Any]
+    queue: str
 
     def check_key(self, key: str) -> None:
         """Raise ValueError if the function's queue is not in this key."""
-        if key not in self.task.keys:
+        if key not in self.task.keys_of(self.queue):
             raise ValueError(
-                f"{self.task.name} is in queue {self.task.queue}, but the next step of a task goes into its own queue"
+                f"{self.task.name} is in queue {self.queue}, but the next step of a task goes into its own queue"
             )
+
+    def of(self, made: str) -> Pushed[Any]:
+        """The task of this step by its id."""
+        return self.task.of(made, self.queue)
 
 
 class Pusher(Generic[P, R]):
     """A function of an app with options of a push, from `options` and `delay`. It can be used any number of times."""
 
-    def __init__(self, task: AppTask[P, R], options: PushOptions, made_by: str | None = None) -> None:
+    def __init__(
+        self,
+        task: AppTask[P, R],
+        options: PushOptions,
+        queue: str | None = None,
+        made_by: str | None = None,
+    ) -> None:
         self._task = task
         if "after" in options:  # an iterator could be read once only
             options = {**options, "after": several(options["after"])}
         self._options = options
+        self._queue = task.queue if queue is None else queue
         self._made_by = made_by  # what to warn of if nothing is pushed
 
     def __del__(self) -> None:
@@ -224,11 +245,14 @@ class Pusher(Generic[P, R]):
                 stacklevel=2,
             )
 
-    def options(self, **options: Unpack[PushOptions]) -> Pusher[P, R]:
+    def options(self, **options: Unpack[AppPushOptions]) -> Pusher[P, R]:
         """The same with more options."""
-        refuse_unknown(options, PushOptions)
+        refuse_unknown(options, AppPushOptions)
+        queue = options.pop("queue", self._queue)
+        if not isinstance(queue, str):
+            raise TypeError(f"queue is the name of a queue, not {type(queue).__name__}")
         made, self._made_by = self._made_by, None
-        return Pusher(self._task, {**self._options, **options}, made)
+        return Pusher(self._task, cast(PushOptions, {**self._options, **options}), queue, made)
 
     def delay(self, ms: int) -> Pusher[P, R]:
         """The same with a delay."""
@@ -243,7 +267,7 @@ class Pusher(Generic[P, R]):
     def push(self, *args: P.args, **kwargs: P.kwargs) -> Pushed[Any]:
         """Push a call with these options, see `AppTask.push`."""
         payload, options = self._prepared(args, kwargs)
-        return self._task.of(self._task._connections.queue(self._task.queue).push(payload, **options))
+        return self._of(self._task._connections.queue(self._queue).push(payload, **options))
 
     @overload
     async def apush(
@@ -256,37 +280,45 @@ class Pusher(Generic[P, R]):
     async def apush(self, *args: P.args, **kwargs: P.kwargs) -> Pushed[Any]:
         """`push` for asyncio."""
         payload, options = self._prepared(args, kwargs)
-        queue = self._task._connections.aqueue(self._task.queue)
-        return self._task.of(await queue.push(payload, **options))
+        queue = self._task._connections.aqueue(self._queue)
+        return self._of(await queue.push(payload, **options))
 
     def push_many(self, calls: Iterable[Any]) -> list[Pushed[Any]]:
         """Push many calls with these options, see `AppTask.push_many`."""
-        queue, made = self._task._connections.queue(self._task.queue), dict[int, str]()
+        queue, made = self._task._connections.queue(self._queue), dict[int, str]()
         for places, payloads, options in together(self._all_prepared(map(arguments_of, calls))):
             if "unique" in options:
                 ids = [queue.push(payload, **options) for payload in payloads]
             else:
                 ids = queue.push_many(payloads, **cast(TaskOptions, options))  # type: ignore[assignment]
             made.update(zip(places, ids, strict=True))
-        return [self._task.of(made[place]) for place in sorted(made)]
+        return [self._of(made[place]) for place in sorted(made)]
 
     async def apush_many(self, calls: Iterable[Any]) -> list[Pushed[Any]]:
         """`push_many` for asyncio."""
-        queue, made = self._task._connections.aqueue(self._task.queue), dict[int, str]()
+        queue, made = self._task._connections.aqueue(self._queue), dict[int, str]()
         for places, payloads, options in together(self._all_prepared(map(arguments_of, calls))):
             if "unique" in options:
                 ids = [await queue.push(payload, **options) for payload in payloads]
             else:
                 ids = await queue.push_many(payloads, **cast(TaskOptions, options))  # type: ignore[assignment]
             made.update(zip(places, ids, strict=True))
-        return [self._task.of(made[place]) for place in sorted(made)]
+        return [self._of(made[place]) for place in sorted(made)]
 
     def step(self, *args: P.args, **kwargs: P.kwargs) -> AppStep:
         """A call with these options as a step, see `AppTask.step`."""
         payload, options = self._prepared(args, kwargs)
         made = AppStep(payload, options)
         object.__setattr__(made, "task", self._task)
+        object.__setattr__(made, "queue", self._queue)
         return made
+
+    def pushed(self, task: str) -> Pushed[Any]:
+        """A task of this function in this queue by its id, see `AppTask.pushed`."""
+        return self._of(task)
+
+    def _of(self, made: str) -> Pushed[Any]:
+        return self._task.of(made, self._queue)
 
     def _prepared(self, args: Any, kwargs: Any) -> tuple[bytes, PushOptions]:
         return self._all_prepared([(args, kwargs)])[0]

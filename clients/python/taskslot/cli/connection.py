@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ..clients import Client
 
@@ -130,3 +130,26 @@ def is_cluster(client: Any) -> bool:
         if "NOPERM" in str(error) or "no permissions" in str(error):
             return False
         raise
+
+
+def redis_cli(address: Address, client: Any) -> list[str]:
+    """The first words of a redis-cli command for the same server. The password is left out: it has REDISCLI_AUTH."""
+    parts = urlsplit(address.url)
+    # In a URL without a password, redis-cli would take the user for the password.
+    user = ["--user", unquote(parts.username)] if parts.username else []
+    if is_cluster(client) and parts.scheme != "unix":
+        return ["redis-cli", "-c", "-u", f"{scheme_of(parts.scheme)}://{address}", *user]
+    database = int(client.connection_pool.connection_kwargs.get("db") or 0)
+    if parts.scheme == "unix":
+        return ["redis-cli", "-s", unquote(parts.path), *(["-n", str(database)] if database else []), *user]
+    place = str(address)
+    if address.sentinels:
+        host, port = client.connection_pool.get_master_address()
+        place = f"{f'[{host}]' if ':' in host else host}:{port}"
+    path = f"/{database}" if database else ""
+    return ["redis-cli", "-u", f"{scheme_of(parts.scheme)}://{place}{path}", *user]
+
+
+def scheme_of(scheme: str) -> str:
+    """The scheme of a URL as redis-cli knows it."""
+    return "rediss" if scheme in ("rediss", "valkeys") else "redis"

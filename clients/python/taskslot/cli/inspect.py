@@ -1,6 +1,7 @@
 """Commands that inspect a queue and its tasks: info, list, get, result."""
 
 import sys
+from contextlib import suppress
 from dataclasses import fields
 from enum import StrEnum
 from itertools import islice
@@ -8,12 +9,13 @@ from typing import Annotated, Any, assert_never
 
 import typer
 
-from ..errors import UnknownTask
+from ..errors import TaskslotError, UnknownTask
 from ..replies import BatchInfo, Info, TaskError, TaskView
 from ..tracebacks import parted
 from . import format, output
 from .admin import exactly_one
 from .session import HolderOption, QueueName, Session, assigned, command, refuse
+from .top.nodes import Nodes
 
 TaskName = Annotated[str | None, typer.Argument(metavar="[ID]", help="The task's id or handle.")]
 
@@ -303,7 +305,7 @@ def list_tasks(
         return
     views = list(islice(found, count + 1))
     if not views:
-        output.note(f"no {state} tasks")
+        output.note(f"no {state} tasks{why_none(session, queue)}")
         return
     rows: list[tuple[str, ...]] = [("id", "prio", "tries", head_of(state), "group", "payload")]
     rows += [row_of(view, state) for view in views[:count]]
@@ -311,6 +313,28 @@ def list_tasks(
         output.line(line)
     if len(views) > count:
         output.note(f"… and more: use --count {count * 10}")
+
+
+def why_none(session: Session, name: str) -> str:
+    """What to say after "no dead tasks" if there is no such queue, with the one that may be meant."""
+    with suppress(TaskslotError):
+        if session.queue(name).info() is None:
+            found = first_that_ends_with(session, name)
+            hint = f"; did you mean {found}?" if found is not None else ""
+            return f": there is no queue {name}{hint}"
+    return ""
+
+
+# How many queues are looked at for a hint, at most.
+MOST_QUEUES = 1000
+
+
+def first_that_ends_with(session: Session, name: str) -> str | None:
+    """A queue whose key ends with this name, as those of an app with a prefix do. None if none is soon found."""
+    with suppress(Exception):  # it is only a hint: this user may not be allowed to search
+        found = Nodes(session.client, MOST_QUEUES).look().infos
+        return next((key for key in sorted(found) if key.endswith(name)), None)
+    return None
 
 
 def head_of(state: TaskState) -> str:

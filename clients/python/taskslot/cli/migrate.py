@@ -16,7 +16,7 @@ from ..migrate.mover import waiting
 from ..migrate.rq import RqSource
 from . import output
 from .admin import YesOption, confirm
-from .connection import connect, is_cluster, read_address
+from .connection import connect, is_cluster, read_address, redis_cli
 from .session import Session, assigned, command
 
 HOUR_MS = 3_600_000
@@ -184,7 +184,17 @@ def bullmq(
 ) -> None:
     """Move the waiting, paused, prioritized and delayed jobs of a queue of BullMQ."""
     move = Move(session, target, from_url, dry_run, limit, remember_hours)
-    move.run(BullmqSource(move.client(), source, prefix, format, assigned("--task", task or [])))
+    words = redis_cli(session.address, session.client)
+    key = session.queue(target).keys[0]
+    move.run(BullmqSource(move.client(), source, prefix, format, assigned("--task", task or []), words, key))
+
+
+def steps_of(text: str) -> list[int]:
+    """The priority steps that an option names. Raises ValueError: the list of a step left out would stay."""
+    try:
+        return [int(one) for one in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--priority-steps takes numbers, such as 0,3,6,9, not {text!r}") from None
 
 
 def celery(
@@ -213,9 +223,7 @@ def celery(
 ) -> None:
     """Move the waiting tasks of a queue of Celery on Redis, and with --unacked those that dead workers hold."""
     move = Move(session, target, from_url, dry_run, limit, remember_hours)
-    steps = [int(one) for one in priority_steps.split(",") if one.strip().isdigit()]
-    if not steps:
-        raise ValueError("--priority-steps takes numbers, such as 0,3,6,9")
+    steps = steps_of(priority_steps)
     if unacked and not dry_run:
         question = "Tasks that a living worker holds would run twice. Are all of Celery's workers stopped?"
         confirm(question, yes)

@@ -57,8 +57,13 @@ def shown(error: Exception) -> str:
         frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
     ]
     own = [frame for frame in frames if frame.filename != __file__]
-    sys.stderr.write("".join(["Traceback (most recent call last):\n", *traceback.format_list(own)]))
-    return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    said = traceback.format_exception_only(error)
+    # Before its last part, a SyntaxError has the file, the line and the place in it. No frame has these.
+    where = said[:-1] if isinstance(error, SyntaxError) else []
+    sys.stderr.write("".join(["Traceback (most recent call last):\n", *traceback.format_list(own), *where]))
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error}"
+    return "".join(said).strip().splitlines()[-1]
 
 
 def suggestion(module: ModuleType) -> str:

@@ -34,7 +34,8 @@ class TaskLog(Middleware):
             ended = None  # the worker logs it when the server knows it
             raise
         finally:
-            if ended is not None:
+            # What a stop gave back is in the log already, as that.
+            if ended is not None and not context.is_abandoned():
                 event, words = ended
                 ms = context.ran_ms() or 0.0
                 extra = fields(event, context) | {"task_ms": ms}

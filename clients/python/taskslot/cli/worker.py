@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -139,6 +141,7 @@ def made_from(
     """The worker to run, with the options that were given. Raises ValueError."""
     if isinstance(found, App):
         names = None if queues is None else [name for name in queues.split(",") if name]
+        warn_of_unused(names or (), found.queues)
         return found.worker(names, deploy=deploy, **given)
     if queues is not None:
         raise ValueError("--queues is for an App: a Worker has its queues already")
@@ -146,3 +149,19 @@ def made_from(
         setattr(found, name, value)
     must_fit(found.queues, found.tied)
     return found
+
+
+def warn_of_unused(names: Sequence[str], used: Sequence[str]) -> None:
+    """Warn of queues that none of the app's functions is pushed into by default: most likely a typing mistake."""
+    for name in names:
+        if name not in used:
+            log.warning(
+                "no function of the app names the queue %s; they name %s%s",
+                *(name, ", ".join(used) or "none", did_you_mean(name, used)),
+            )
+
+
+def did_you_mean(name: str, names: Sequence[str]) -> str:
+    """A question, if a name is much like another."""
+    close = difflib.get_close_matches(name, names, 1)
+    return f": did you mean {close[0]}?" if close else ""

@@ -94,15 +94,15 @@ class Tracing(Middleware):
                 raise
 
 
-class Headers(Getter[Mapping[str, bytes]]):
+class Headers(Getter[Mapping[str, str]]):
     """Reads a context from a task's headers."""
 
-    def get(self, carrier: Mapping[str, bytes], key: str) -> list[str] | None:
+    def get(self, carrier: Mapping[str, str], key: str) -> list[str] | None:
         """The value of a header in a list; None if there is none."""
         value = carrier.get(key)
-        return None if value is None else [value.decode("utf-8", "replace")]
+        return None if value is None else [value]
 
-    def keys(self, carrier: Mapping[str, bytes]) -> list[str]:
+    def keys(self, carrier: Mapping[str, str]) -> list[str]:
         """The names of all headers."""
         return list(carrier)
 

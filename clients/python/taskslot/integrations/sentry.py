@@ -61,7 +61,7 @@ class Sentry(Middleware):
         with sentry_sdk.isolation_scope() as scope:
             describe(scope, context)
             self._scopes[context] = scope, Scope.get_current_scope()
-            headers = {name: context.headers[name].decode() for name in HEADERS if name in context.headers}
+            headers = {name: context.headers[name] for name in HEADERS if name in context.headers}
             transaction = sentry_sdk.continue_trace(
                 headers, op="queue.process", name=context.name, source="task", origin=ORIGIN
             )

@@ -18,16 +18,27 @@ from .source import hashes
 PER_MS = 4096
 Format = Literal["envelope", "data"]
 
+NO_ZONE = (
+    "has no time zone: its times are UTC here, and in BullMQ were those of its process. "
+    "If that had another zone, add it: TZ Europe/Berlin"
+)
+
 
 @dataclass
 class BullmqSource:
-    """A queue of BullMQ by its name and prefix. Format `data` makes the job's data alone the payload."""
+    """A queue of BullMQ by its name and prefix. Format `data` makes the job's data alone the payload.
+
+    For the commands of schedules: `redis_cli` are the words that reach the target's server, and `schedules_key` is the
+    key in which the target has its schedules, if that is not its name.
+    """
 
     client: Any
     name: str
     prefix: str = "bull"
     format: Format = "envelope"
     names: Mapping[str, str] = field(default_factory=dict)
+    redis_cli: Sequence[str] = ("redis-cli",)
+    schedules_key: str = ""
     system: str = "BullMQ"
 
     def key(self, part: str) -> str:
@@ -83,7 +94,7 @@ class BullmqSource:
             return Left(job_id, "its hash can't be read")
         if score is not None:
             options["at"] = int(score) // PER_MS
-        options["headers"] = origin("bullmq", job_id)
+        options["headers"] = origin("bullmq", f"{self.name}:{job_id}")
         token = job.get(b"deid", b"").decode(errors="replace")
         return Job(
             job_id, payload, options, self.key(job_id), hashlib.sha1(data).hexdigest(),
@@ -112,13 +123,14 @@ class BullmqSource:
         schedules = [one.decode(errors="replace") for one in self.client.zrange(self.key("repeat"), 0, -1)]
         found = hashes(self.client, [self.key(f"repeat:{one}") for one in schedules])
         for name, fields in zip(schedules, found, strict=True):
-            notes.append(f"a schedule, not moved: {self._schedule(name, fields, target)}")
+            command, *more = self._schedule(name, fields, self.schedules_key or target)
+            notes += [f"a schedule, not moved: {command}", *more]
         return notes
 
-    def _schedule(self, name: str, fields: Mapping[bytes, bytes], target: str) -> str:
-        """The command that sets a schedule, or what it lacks."""
+    def _schedule(self, name: str, fields: Mapping[bytes, bytes], target: str) -> list[str]:
+        """The command that sets a schedule, or what it lacks; and what has to be said besides."""
         text = {key.decode(): value.decode(errors="replace") for key, value in fields.items()}
-        words = ["redis-cli", "TASK.CRON", target, "SET", name]
+        words = [*self.redis_cli, "TASK.CRON", target, "SET", name]
         pattern = text.get("pattern", "").split()
         if len(pattern) == 6 and pattern[0] == "0":
             pattern = pattern[1:]
@@ -127,14 +139,17 @@ class BullmqSource:
         elif len(pattern) == 5:
             words += ["CRON", " ".join(pattern), *(["TZ", text["tz"]] if text.get("tz") else [])]
         else:
-            return f"{name} ({text.get('pattern') or 'of an old version'}): CRON has five fields, without seconds"
+            pattern_text = text.get("pattern") or "of an old version"
+            return [f"{name} ({pattern_text}): CRON has five fields, without seconds"]
         if ends := [one for one in ("limit", "endDate", "startDate") if text.get(one)]:
-            return f"{name} has {', '.join(ends)}, which schedules here have not"
+            return [f"{name} has {', '.join(ends)}, which schedules here have not"]
         job = {key.encode(): value.encode() for key, value in text.items()} | {
             b"data": text.get("data", "{}").encode()
         }
         attempts = json.loads(text.get("opts") or "{}").get("attempts") or 1
-        return shlex.join([*words, "ATTEMPTS", str(attempts), "PAYLOAD", self._payload(job)])
+        command = shlex.join([*words, "ATTEMPTS", str(attempts), "PAYLOAD", self._payload(job)])
+        has_zone = bool(text.get("every") or text.get("tz"))
+        return [command] if has_zone else [command, f"  {name} {NO_ZONE}"]
 
 
 def options_of(job: Mapping[bytes, bytes]) -> dict[str, Any]:

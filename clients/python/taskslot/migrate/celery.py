@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from ..integrations.kombu_messages import priority, push_options
 from .job import Entry, Job, Left, Place, origin, renamed
 from .plain import NotPlain, as_json
 
@@ -35,6 +36,8 @@ class CelerySource:
     with_unacked: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     system: str = "Celery"
+    # The tags of messages in `unacked` that have another routing key than the queue's name.
+    others: set[bytes] = field(default_factory=set, init=False)
 
     @property
     def staging(self) -> str:
@@ -48,7 +51,7 @@ class CelerySource:
 
     def places(self) -> list[Place]:
         """The lists by priority, 0 first as in Celery, and what dead workers hold if the user asks for it."""
-        ends = [f"{SEPARATOR}{step}" if step else "" for step in sorted(self.steps)]
+        ends = [f"{SEPARATOR}{step}" if step else "" for step in sorted(set(self.steps))]
         lists = [Place(f"{self.prefix}{self.name}{end}", "tail") for end in ends]
         return [*lists, self.unacked] if self.with_unacked else lists
 
@@ -60,11 +63,16 @@ class CelerySource:
 
     def _held(self, entry: Entry) -> Job | Left | None:
         """A message of `unacked`, if it is of this queue."""
+        if not entry.value:
+            return None  # the tag is in the index only
         try:
             message, _, routing_key = json.loads(entry.value)
-        except ValueError:
-            return None  # the tag is in the index only, or the entry is of no known form
-        return self._job(message) if routing_key == self.name else None
+        except (ValueError, TypeError):
+            return Left("?", "it is not a message that a worker of Celery has fetched")
+        if routing_key != self.name:
+            self.others.add(entry.member)
+            return None
+        return self._job(message)
 
     def _message(self, text: bytes) -> Job | Left:
         try:
@@ -79,7 +87,9 @@ class CelerySource:
         task_id = str(headers.get("id"))
         try:
             if self.format == "kombu":
-                return Job(task_id, text or json.dumps(message), kept_options(message) | headers_of(task_id))
+                # As the transport pushes it, but without the task's id as a token: the mover needs one of its own.
+                kept = push_options(message, time.time())
+                return Job(task_id, text or json.dumps(message), kept | headers_of(task_id))
             options, payload = options_of(message), self._payload(message)
         except NotPlain as error:
             return Left(task_id, str(error))
@@ -107,12 +117,18 @@ class CelerySource:
 
     def notes(self, target: str) -> list[str]:
         """What Celery has besides."""
+        if self.with_unacked:
+            text = (
+                f"not moved, messages in {self.unacked.key} whose routing key is not {self.name}: {len(self.others)}. "
+                "They are of other queues, or of exchanges and routing keys that the app has configured"
+            )
+            return [text] if self.others else []
         held = self.client.hlen(self.unacked.key)
         text = (
             f"not moved, messages that workers have fetched, of all queues: {held}. They run or have an ETA. Stop the "
             "workers (SIGTERM): they put back what they have not begun. What stays is of dead workers: --unacked"
         )
-        return [text] if held and not self.with_unacked else []
+        return [text] if held else []
 
 
 def headers_of(task_id: str) -> dict[str, Any]:
@@ -122,18 +138,7 @@ def headers_of(task_id: str) -> dict[str, Any]:
 
 def priority_of(message: Mapping[str, Any]) -> dict[str, Any]:
     """The option `priority`. On Redis, Celery's 0 goes first; here higher goes first, and most tasks have 0."""
-    priority = int(message["properties"].get("priority") or 0)
-    return {"priority": -priority} if priority else {}
-
-
-def kept_options(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a message that is kept, as our transport for Celery gives them. Raises ValueError.
-
-    Celery's workers look at `expires` themselves, to write REVOKED. They also wait for an ETA that names no zone.
-    """
-    eta = message["headers"].get("eta")
-    due = datetime.fromisoformat(eta) if eta else None
-    return priority_of(message) | ({"at": round(due.timestamp() * 1000)} if due and due.tzinfo else {})
+    return {"priority": -given} if (given := priority(message)) else {}
 
 
 def options_of(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,7 +119,10 @@ def found_module() -> str:
     """The path of the module. Raises FileNotFoundError."""
     if named := os.environ.get("TASKSLOT_MODULE"):
         return existing(named, "TASKSLOT_MODULE")
-    return str(module.path())
+    try:
+        return str(module.path())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"TASKSLOT_MODULE names no file of the module, and {error}") from None
 
 
 def existing(path: str, variable: str) -> str:

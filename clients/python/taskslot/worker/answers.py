@@ -12,7 +12,7 @@ from functools import partial
 from .._sync.base_queue import BaseQueue
 from ..arguments import parts
 from ..errors import LeaseLost, Refused, TaskslotError
-from ..replies import Answer, Task
+from ..replies import Answer
 from ..tracebacks import described
 from .context import TaskContext
 from .hooks import Hooks
@@ -20,7 +20,7 @@ from .leases import Leases
 from .outcomes import Done, Failed, Outcome
 from .places import Ended, Places
 from .retries import log_retry, passes, rests
-from .task_log import log_failure, log_lost
+from .task_log import log_failure, log_lost, log_requeued
 from .threads import Threads
 
 log = logging.getLogger("taskslot")
@@ -178,19 +178,21 @@ def instead(outcome: Outcome, error: Exception) -> Outcome | None:
 
 def requeue(contexts: Iterable[TaskContext]) -> None:
     """Requeue tasks, with one command for each key. If that fails, they come back when their leases end."""
-    by_queue: dict[BaseQueue, list[Task]] = {}
+    by_queue: dict[BaseQueue, list[TaskContext]] = {}
     for context in contexts:
-        by_queue.setdefault(context.queue, []).append(context.task)
-    for queue, tasks in by_queue.items():
+        by_queue.setdefault(context.queue, []).append(context)
+    for queue, of_queue in by_queue.items():
         try:
-            queue.requeue_many(tasks)
+            queue.requeue_many([context.task for context in of_queue])
         except Exception as error:
             left = counted(
-                len(tasks),
+                len(of_queue),
                 "task can't be requeued and comes back when its lease ends",
                 "tasks can't be requeued and come back when their leases end",
             )
             log.warning("%s: %s", left, described(error))
+        else:
+            log_requeued(of_queue)
 
 
 def counted(number: int, one: str, many: str) -> str:

@@ -193,9 +193,14 @@ class TaskContext:
         return self._known().counts
 
     @property
-    def headers(self) -> Mapping[str, bytes]:
-        """The task's headers. Like `last_progress`, this asks the server unless the worker's claim had them."""
-        return self._known().headers
+    def headers(self) -> Mapping[str, str]:
+        """The task's headers as texts. Like `last_progress`, this asks the server unless the worker's claim had them.
+
+        A value that is not UTF-8 has surrogate escapes: `value.encode("utf-8", "surrogateescape")` gives its bytes.
+        """
+        return {
+            name: value.decode("utf-8", "surrogateescape") for name, value in self._known().headers.items()
+        }
 
     @property
     def after(self) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ class Executor:
         if function is None:
             # Another worker may know it, for example while a new version is rolled out.
             log.error("task %s of %s is for a function that this worker doesn't have", task.id, task.key)
-            why = sendable(f"UnknownTask: no function {call.task!r}")
+            why = sendable(f"UnknownFunction: no function {call.task!r}")
             self._answers.end(context, Failed(why), here=False)
             return None
         return Job(context, function, call)

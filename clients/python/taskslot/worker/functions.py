@@ -68,19 +68,25 @@ class Function(Generic[P, R]):
         """The payload of a call, to be pushed: `queue.push(send.call("bob"), delay_ms=500)`.
 
         Raises TypeError if the function doesn't accept these arguments, and TypeError or ValueError, which names the
-        argument, if the codec can't write them.
+        argument, if the codec can't write them, or if the function's annotation can't read what is written.
         """
         self.parameters.bound(args, kwargs)
         return self.payload(args, kwargs)
 
     def payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """The payload of a call with arguments that the function accepts."""
+        typed = self.parameters.readers
         try:
-            if self.parameters.readers:
+            if typed:
                 args, kwargs = self.parameters.written(args, kwargs, self.codec)
-            return Call(self.name, args, kwargs).payload(self.codec)
+            payload = Call(self.name, args, kwargs).payload(self.codec)
         except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
             raise self.parameters.unwritable(args, kwargs, self.codec, error) from error
+        if typed:
+            # As the worker will, so that the mistake is seen where it was made.
+            call = Call.read(payload, self.codec)
+            self.parameters.read(call.args, call.kwargs)
+        return payload
 
     @functools.cached_property
     def run(self) -> Callable[..., Any]:

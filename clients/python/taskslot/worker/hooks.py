@@ -1,4 +1,7 @@
-"""Calls the hooks of middleware. An exception of a hook is logged, and changes nothing."""
+"""Calls the hooks of middleware. An exception of a hook is logged, and changes nothing.
+
+`Fail` and `GiveBack` are answers, not mistakes: what comes before a function or a push can refuse with them.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from ..commands import Payload
 from ..middleware import Middleware
 from .context import TaskContext
+from .outcomes import Fail, GiveBack
 
 log = logging.getLogger("taskslot")
 
@@ -36,9 +41,11 @@ class Hooks:
         return Around(self._around, context) if self._around else None
 
     def on_push(self, task: str, headers: Mapping[str, Payload]) -> dict[str, Payload]:
-        """The headers of a push, with those that middleware adds."""
+        """The headers of a push, with those that middleware adds. Raises `Fail` and `GiveBack` of a hook."""
         made = dict(headers)
-        self.call("on_push", task, made)
+        for one in self._middleware:
+            if defines(one, "on_push"):
+                guarded(one, "on_push", task, made, can_refuse=True)
         return made
 
     def failed(self, context: TaskContext, error: BaseException, next_ms: int) -> None:
@@ -56,7 +63,17 @@ class Hooks:
 
 
 AROUND = ("around", "before", "after")
+REFUSALS = (Fail, GiveBack)
 OF_TASKS = (*AROUND, "on_retry", "on_dead")
+
+
+@dataclass(slots=True)
+class Entered:
+    """A middleware whose hooks after the function have to be called."""
+
+    one: Middleware
+    manager: AbstractContextManager[Any] | None
+    is_before_function: bool = False  # False if its `before` refused, so that its `after` is not called
 
 
 class Around:
@@ -65,16 +82,25 @@ class Around:
     def __init__(self, middleware: Sequence[Middleware], context: TaskContext) -> None:
         self._middleware = middleware
         self._context = context
-        self._entered: list[tuple[Middleware, AbstractContextManager[Any] | None]] = []
+        self._entered: list[Entered] = []
         self._pid = os.getpid()
 
     def begin(self) -> None:
-        """Call what comes before the function."""
-        for one in self._middleware:
-            manager = guarded(one, "around", self._context) if defines(one, "around") else None
-            self._entered.append((one, entered(one, manager) if manager is not None else None))
-            if defines(one, "before"):
-                guarded(one, "before", self._context)
+        """Call what comes before the function. Raises `Fail` and `GiveBack` of a hook, after the ends of the others."""
+        try:
+            for one in self._middleware:
+                self._enter(one)
+        except BaseException as refusal:
+            self.end(refusal)
+            raise
+
+    def _enter(self, one: Middleware) -> None:
+        manager = guarded(one, "around", self._context, can_refuse=True) if defines(one, "around") else None
+        of = Entered(one, entered(one, manager) if manager is not None else None)
+        self._entered.append(of)
+        if defines(one, "before"):
+            guarded(one, "before", self._context, can_refuse=True)
+        of.is_before_function = True
 
     def end(self, error: BaseException | None) -> None:
         """Call what comes after the function. A process that the function forked calls nothing."""
@@ -82,11 +108,11 @@ class Around:
             return
         told = (type(error), error, error.__traceback__) if error is not None else (None, None, None)
         while self._entered:
-            one, manager = self._entered.pop()
-            if defines(one, "after"):
-                guarded(one, "after", self._context, error)
-            if manager is not None:
-                leave(one, manager, error, told)
+            of = self._entered.pop()
+            if of.is_before_function and defines(of.one, "after"):
+                guarded(of.one, "after", self._context, error)
+            if of.manager is not None:
+                leave(of.one, of.manager, error, told)
 
     def run(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Call a function between these hooks. If it returns an awaitable, `end` is left to the caller."""
@@ -102,9 +128,11 @@ class Around:
 
 
 def entered(one: Middleware, manager: AbstractContextManager[Any]) -> AbstractContextManager[Any] | None:
-    """Enter a context manager. None if that raised, so that it must not be left."""
+    """Enter a context manager. None if that raised, so that it must not be left. Raises `Fail` and `GiveBack`."""
     try:
         manager.__enter__()
+    except REFUSALS:
+        raise
     except BaseException:
         log.exception("around of %s failed", name_of(one))
         return None
@@ -122,11 +150,13 @@ def leave(
             log.exception("around of %s failed", name_of(one))
 
 
-def guarded(one: Middleware, hook: str, *args: Any) -> Any:
-    """Call a hook. If it raises, that is logged, and the value is None."""
+def guarded(one: Middleware, hook: str, *args: Any, can_refuse: bool = False) -> Any:
+    """Call a hook. If it raises, that is logged, and the value is None; `Fail` and `GiveBack` can go on up."""
     try:
         return getattr(one, hook)(*args)
-    except BaseException:
+    except BaseException as error:
+        if can_refuse and isinstance(error, REFUSALS):
+            raise
         log.exception("%s of %s failed", hook, name_of(one))
         return None
 

@@ -94,11 +94,21 @@ def check_backoff(backoff: Any) -> None:
     if backoff is None or callable(backoff):
         return
     if isinstance(backoff, tuple) and len(backoff) == 2:
-        first, most = checked_ms(backoff[0]), checked_ms(backoff[1])
+        first, most = whole_ms(backoff[0]), whole_ms(backoff[1])
         if not 1 <= first <= most:
             raise ValueError("backoff=(first, most) needs 1 ≤ first ≤ most")
         return
-    checked_ms(backoff)
+    whole_ms(backoff)
+
+
+def whole_ms(value: Any) -> int:
+    """A span in the code, which is ms: 1.5 is a mistake, most likely seconds. Raises TypeError and ValueError."""
+    ms = checked_ms(value)
+    if ms != value:
+        raise ValueError(
+            f"backoff is in ms, whole numbers: {value} is none; for seconds write {value * 1000:g}"
+        )
+    return ms
 
 
 def checked_ms(value: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from .. import commands
@@ -45,6 +46,15 @@ def log_lost(context: TaskContext, outcome: object) -> None:
         outcome.log(context.task, "; its lease had ended, so the failure does not count", extra)
     else:
         log.warning("task %s: its lease had ended, so its outcome is dropped", context.task.id, extra=extra)
+
+
+def log_requeued(contexts: Iterable[TaskContext]) -> None:
+    """Log the tasks that a stop gave back, of those whose function had begun."""
+    for context in contexts:
+        if (ran_ms := context.ran_ms()) is not None:
+            extra = fields("requeued", context) | {"task_ms": ran_ms}
+            words = context.task.id, context.name, span(ran_ms)
+            log.info("task %s, %s, given back after %s: the worker stops", *words, extra=extra)
 
 
 def attempts_of(context: TaskContext) -> Attempts | None:

@@ -109,6 +109,10 @@ class Worker:
         self._runner: Runner | None = None
         self._began = self._stops_early = False
 
+    def __repr__(self) -> str:
+        queues = ", ".join(queue.name for queue in self.queues)
+        return f"<Worker {self.name or 'without a name'} on {queues}>"
+
     # ---- registering
 
     @overload

@@ -7,17 +7,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 from ..._sync.queue import Queue
 from ..._sync.wire import Wire
 from ...errors import LeaseLost
 from ...replies import Task
 from ...worker import LeaseKeeper
+from ...worker.retries import passes, rests
 
 log = logging.getLogger("taskslot")
-
-# The rest between two tries to send an answer that could not be sent.
-REST_S = 0.5
 
 Answer = Callable[[Queue, Task], object]
 
@@ -25,15 +24,19 @@ Answer = Callable[[Queue, Task], object]
 class Held:
     """The unanswered tasks of a channel, by their delivery tags.
 
-    An answer that the server does not get, because it is away, is sent again on a thread until it does. Meanwhile the
-    lease is still extended, so work that was finished is not done twice.
+    An answer that the server does not take now, because it is away, is sent again on a thread until it does. Meanwhile
+    the lease is still extended, so work that was finished is not done twice. Nobody waits for the server: while one
+    answer is late, those after it go to the thread at once.
 
     It also works after its channel has been closed: Celery closes the channel when it loses the connection, while
     tasks are running.
     """
 
-    def __init__(self, wire: Wire, lease_ms: int) -> None:
-        self._wire = wire
+    def __init__(self, client: Any, lease_ms: int) -> None:
+        self._wire = Wire(client, 0)  # the patience is that of the thread
+        self._queues: dict[
+            str, Queue
+        ] = {}  # by key: the lease keeper sends one command for all leases of a queue
         self._lease_ms = lease_ms
         self._tasks: dict[str, tuple[Queue, Task]] = {}
         self._late: list[tuple[Queue, Task, Answer]] = []
@@ -41,8 +44,10 @@ class Held:
         self._answering = threading.Lock()
         self._pid = os.getpid()
 
-    def add(self, tag: str, queue: Queue, task: Task) -> None:
-        """Hold a task that was claimed from a queue."""
+    def add(self, tag: str, task: Task) -> None:
+        """Hold a task that was claimed."""
+        if (queue := self._queues.get(task.key)) is None:
+            queue = self._queues.setdefault(task.key, Queue(self._wire.client, task.key, wire=self._wire))
         self._tasks[tag] = queue, task
         keeper().add(queue, task, lease_ms=self._lease_ms, on_lost=warn_of_loss)
 
@@ -74,25 +79,29 @@ class Held:
             return
         queue, task = held
         with self._answering:
+            if self._late:
+                self._late.append((queue, task, answer))
+                return
             try:
                 self._send(queue, task, answer)
             except Exception as error:
-                if not self._wire.kind.is_away(error):
+                if not passes(queue, error):
                     keeper().remove(task)
                     raise
-                log.warning("task %s: the answer is sent again until the server is back: %s", task.id, error)
+                log.warning("task %s: the answer is sent again until the server takes it: %s", task.id, error)
                 self._late.append((queue, task, answer))
-                if len(self._late) == 1:
-                    threading.Thread(target=self._send_late, name="taskslot-answers", daemon=True).start()
+                threading.Thread(target=self._send_late, name="taskslot-answers", daemon=True).start()
 
     def _send_late(self) -> None:
+        pauses = rests()
         while True:
             queue, task, answer = self._late[0]
             try:
                 self._send(queue, task, answer)
+                pauses = rests()
             except Exception as error:
-                if self._wire.kind.is_away(error):
-                    time.sleep(REST_S)
+                if passes(queue, error):
+                    time.sleep(next(pauses))
                     continue
                 keeper().remove(task)
                 log.exception("task %s: the server refuses the answer", task.id)

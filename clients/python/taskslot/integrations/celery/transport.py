@@ -26,11 +26,12 @@ from ..._sync.queue import Queue
 from ..._sync.wire import Wire
 from ...arguments import token
 from ...clients import Client
-from ...commands import ClaimOptions, Command, PushOptions
-from ...errors import QueueFull
+from ...commands import ClaimOptions, Command
 from ...replies import Task
+from ...worker.retries import passes
+from ..kombu_messages import celery_id, push_options
+from ..named_push import is_token, push_named
 from .held import Held
-from .messages import celery_id, push_options
 from .revocation import hook_into_workers
 
 log = logging.getLogger("taskslot")
@@ -113,7 +114,7 @@ class Channel(kombu_redis.Channel):
     @cached_property
     def held(self) -> Held:
         """The tasks that are delivered and not answered."""
-        return Held(self.wire, self.lease_ms)
+        return Held(self.wire.client, self.lease_ms)
 
     def taskslot_queue(self, name: str) -> Queue:
         """The queue of a name, with all commands of the library."""
@@ -134,26 +135,10 @@ class Channel(kombu_redis.Channel):
         request = properties.setdefault(REQUEST, token())
         bare = {name: value for name, value in properties.items() if name != REQUEST}
         payload = dumps({**message, "properties": bare})
-        options = push_options(message, self._get_message_priority(message, reverse=False), time.time())
-        to = self.taskslot_queue(queue)
+        options = push_options(message, time.time())
         options["request"] = request
-        if not self._is_pushed_as_unique(to, payload, options):
-            options.pop("unique", None)
-            options.pop("until_start", None)
-            options["request"] = f"{request}.again"
-            to.push(payload, **options)
+        push_named(self.taskslot_queue(queue), payload, celery_id(message), options)
         self._keep_alive([queue])
-
-    def _is_pushed_as_unique(self, to: Queue, payload: str, options: PushOptions) -> bool:
-        """Push a message whose id nobody else has. False if another one with this id waits, or too many have ids."""
-        if "unique" not in options:
-            return False
-        try:
-            return to.push(payload, **options).is_new
-        except QueueFull as full:
-            if "tokens-max" in str(full):
-                return False
-            raise
 
     # ---- consume
 
@@ -251,10 +236,13 @@ class Channel(kombu_redis.Channel):
         except self.ResponseError as error:
             self._claim = None
             server = Client(self.client)
-            if server.is_away(error):  # a failover: look for the new primary
+            meaning = error if server.is_away(error) else server.meaning(error) or error
+            if passes(
+                self.taskslot_queue(self._claimed_of[0]), meaning
+            ):  # in a failover: look for the new primary
                 self.client.connection.disconnect()
                 raise server.errors.ConnectionError(str(error)) from error
-            raise server.meaning(error) or error from None
+            raise meaning from None
 
     def _deliver(self, tasks: Sequence[Task], is_held: bool) -> None:
         """Deliver tasks of a queue. If a consumer raises, what was not delivered goes back."""
@@ -295,7 +283,7 @@ class Channel(kombu_redis.Channel):
         """The message of a claimed task, which is held from now on. None if it is none of Kombu's: then it is dead."""
         tag = f"{queue} {task.handle}"
         if is_held:
-            self.held.add(tag, self.taskslot_queue(queue), task)
+            self.held.add(tag, task)
         try:
             message: dict[str, Any] = loads(task.payload)
             properties = message["properties"]
@@ -317,6 +305,8 @@ class Channel(kombu_redis.Channel):
     def remove_waiting(self, queue: str, task_id: str) -> dict[str, Any] | None:
         """Remove the Celery task of this id, if it waits in a queue. Returns its message, or None."""
         of = self.taskslot_queue(queue)
+        if not is_token(task_id):
+            return None
         if (view := of.get(unique=task_id)) is None or of.cancel(unique=task_id) != "removed":
             return None
         message = loads(view.payload or b"")
@@ -335,8 +325,11 @@ class Channel(kombu_redis.Channel):
 
     def _purge(self, queue: str) -> int:
         """Remove the messages that wait. Those of consumers and dead ones stay."""
-        of = self.taskslot_queue(queue)
-        return of.purge("ready") + of.purge("delayed")
+        of, removed = self.taskslot_queue(queue), 0
+        for state in ("ready", "delayed"):
+            while some := of.purge(state):  # a thousand at a time
+                removed += some
+        return removed
 
     def _delete(
         self, queue: str, exchange: str, routing_key: str, pattern: str, *args: Any, **kwargs: Any

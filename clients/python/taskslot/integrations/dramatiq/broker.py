@@ -17,13 +17,13 @@ from ..._sync.sharded import ShardedQueue
 from ..._sync.wire import Wire
 from ...app.connections import of_url
 from ...commands import PushOptions
-from ...errors import QueueFull
+from ...errors import OutOfMemory, Paused, QueueFull
+from ..named_push import is_token, push_named
 from .consumer import TaskslotConsumer, translated
 from .holdings import AnyQueue, Holdings
 
-# The server's limits.
+# The server's bounds.
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -128, 127
-LONGEST_TOKEN = 256
 
 
 class TaskslotBroker(Broker):
@@ -94,15 +94,15 @@ class TaskslotBroker(Broker):
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         """Push a message, which is due in `delay` ms. It waits in the server, not in a worker.
 
-        Raises `QueueNotFound` if its queue was not declared in this process, `ConnectionClosed` if the server is away,
-        and `taskslot.QueueFull` or `taskslot.Paused` if the queue takes no messages.
+        Raises `QueueNotFound` if its queue was not declared in this process, `ConnectionClosed` if the server is away
+        or accepts no writes for now, and `taskslot.QueueFull` or `taskslot.Paused` if the queue takes no messages.
         """
         queue = self._declared(message.queue_name)
         if delay is not None:
             message = message.copy(options={"eta": current_millis() + delay})
         self.emit_before("enqueue", message, delay)
         try:
-            with translated(queue):
+            with translated(queue, but=(QueueFull, Paused, OutOfMemory)):
                 self._push(queue, message, delay)
         except Exception:
             # If this was a retry, Dramatiq logs the error and finishes the message. So it would be lost.
@@ -121,17 +121,7 @@ class TaskslotBroker(Broker):
             options["delay_ms"] = max(0, int(delay))
         elif due is not None:
             options["at"] = due
-        if 0 < len(message.message_id.encode()) <= LONGEST_TOKEN:
-            # Until the first claim: a retry has the same id, and is pushed while a worker still has the message.
-            named: PushOptions = {**options, "unique": message.message_id, "until_start": True}
-            try:
-                if queue.push(payload, **named).is_new:
-                    return
-            except QueueFull as error:
-                if "tokens-max" not in str(error):
-                    raise
-        # It can't be cancelled by its id: another copy waits, or too many have names already.
-        queue.push(payload, **options)
+        push_named(queue, payload, message.message_id, options)
 
     def _options(self, message: Message[Any], due: float | None) -> PushOptions:
         options: PushOptions = {}
@@ -165,8 +155,10 @@ class TaskslotBroker(Broker):
         that were declared in this process.
         """
         if isinstance(message, Message):
-            return self._declared(message.queue_name).cancel(unique=message.message_id) == "removed"
-        return any(queue.cancel(unique=message) == "removed" for queue in self.queues.values())
+            queues, name = [self._declared(message.queue_name)], message.message_id
+        else:
+            queues, name = list(self.queues.values()), message
+        return is_token(name) and any(queue.cancel(unique=name) == "removed" for queue in queues)
 
     # ---- consume
 

@@ -21,6 +21,7 @@ from ...arguments import MOST, token
 from ...errors import LeaseLost
 from ...replies import Task
 from ...tracebacks import described, error_text
+from ...worker.retries import passes
 from .holdings import AnyQueue, Claim, Holdings, TaskslotMessage
 
 # The files whose calls an error leaves out.
@@ -39,13 +40,14 @@ class TaskslotConsumer(Consumer):
         self._holdings = holdings
         self._worker = f"dramatiq-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._claimed: deque[TaskslotMessage] = deque()
-        self._held = 0
+        # What it has claimed itself. It also answers messages of the consumer before it, which don't count.
+        self._held: set[str] = set()
         self._answered = threading.Condition()
 
     # ---- to the worker
 
     def __next__(self) -> TaskslotMessage | None:
-        """The next message; None if there is none in time. Raises `ConnectionClosed` if the server is away."""
+        """The next message; None if there is none in time. Raises `ConnectionClosed` if the server takes no claims."""
         if not self._claimed and (places := self._wait_for_places()) > 0:
             self._take(self._claim(places))
         return self._claimed.popleft() if self._claimed else None
@@ -53,9 +55,9 @@ class TaskslotConsumer(Consumer):
     def _wait_for_places(self) -> int:
         """How many more messages the worker can hold. If it is full, wait until one is answered."""
         with self._answered:
-            if self._held >= self.prefetch:
+            if len(self._held) >= self.prefetch:
                 self._answered.wait(self.timeout / 1000)
-            return self.prefetch - self._held
+            return self.prefetch - len(self._held)
 
     def _claim(self, places: int) -> list[Task]:
         # A claim without a reply may have leased messages, which this consumer or the next one gets by its token.
@@ -84,7 +86,7 @@ class TaskslotConsumer(Consumer):
             self._holdings.take(self.queue, message)
             self._claimed.append(message)
             with self._answered:
-                self._held += 1
+                self._held.add(task.handle)
 
     def _refuse(self, task: Task, error: DecodeError) -> None:
         """Make a task dead that is no message. If that fails, it comes again when its lease ends."""
@@ -114,7 +116,7 @@ class TaskslotConsumer(Consumer):
         self.queue.fail(task, error, dead=True)
 
     def _answer(self, message: MessageProxy, send: Callable[[Task], object]) -> None:
-        """Send an answer. If the server is away, the message stays held, and Dramatiq answers again later."""
+        """Send an answer. While the server takes none, the message stays held, and Dramatiq answers again later."""
         assert isinstance(message, TaskslotMessage)
         try:
             with translated(self.queue):
@@ -144,16 +146,21 @@ class TaskslotConsumer(Consumer):
     def _let_go(self, messages: Sequence[TaskslotMessage]) -> None:
         self._holdings.let_go(messages)
         with self._answered:
-            self._held -= len(messages)
+            self._held.difference_update(message.task.handle for message in messages)
             self._answered.notify()
 
 
 @contextmanager
-def translated(queue: AnyQueue) -> Iterator[None]:
-    """Raise Dramatiq's error instead of one of the connection, so that Dramatiq tries again later."""
+def translated(queue: AnyQueue, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Raise Dramatiq's error of a connection instead of one that passes, so that Dramatiq tries again later.
+
+    Those in `but` stay what they are.
+    """
     try:
         yield
+    except but:
+        raise
     except Exception as error:
-        if queue.wire.kind.is_away(error):
+        if passes(queue, error):
             raise ConnectionClosed(error) from error
         raise
