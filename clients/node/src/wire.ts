@@ -177,7 +177,8 @@ export function sliceMs(endsAt: number): number {
   return Math.max(1, Math.min(SLICE_MS, Math.round(endsAt - Date.now())));
 }
 
-async function inTime<T>(reply: Promise<T>, mostMs: number): Promise<T> {
+/** A reply, or `NoReply` if it takes longer than `mostMs`; what comes later is dropped. */
+export async function inTime<T>(reply: Promise<T>, mostMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new NoReply(`no reply within ${mostMs} ms`)), mostMs);

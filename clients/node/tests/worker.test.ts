@@ -151,6 +151,62 @@ describe("a worker", { concurrency: 8 }, () => {
     });
   });
 
+  test("an error whose own code throws is a failure like any other", async () => {
+    const queue = await newQueue();
+    await queue.configure({ attempts: 1 });
+    const thrower = (): never => {
+      throw new Error("mean");
+    };
+    class Mean extends Error {
+      override get message(): string {
+        return thrower();
+      }
+    }
+    const mean = task("mean", () => {
+      throw new Mean();
+    });
+    const proxy = task("proxy", () => {
+      throw new globalThis.Proxy(new Error("x"), { get: thrower, getPrototypeOf: thrower });
+    });
+    const nameless = task("nameless", () => {
+      throw Object.defineProperty({}, "name", { get: thrower });
+    });
+    const json = task("json", () => ({
+      toJSON() {
+        throw new Mean();
+      },
+    }));
+    await working(queue, [mean, proxy, nameless, json], async () => {
+      const shown = "Error: an error that cannot be shown";
+      for (const [one, error] of [
+        [mean, shown],
+        [proxy, shown],
+        [nameless, shown],
+        [json, `the result can't be written as JSON: ${shown}`],
+      ] as const) {
+        const { id } = await queue.push(one.with());
+        assert.equal((await queue.result(id, { blockMs: 20_000 }))?.state, "dead");
+        assert.equal((await queue.get(id))?.error, error, one.name);
+      }
+    });
+  });
+
+  test("the log shows no control characters, and no lines but those of a stack", async () => {
+    const queue = await newQueue();
+    await queue.configure({ attempts: 1 });
+    const mean = "\x1b]0;pwn\x07\u2028\ud800\n12:00:00 FORGED";
+    const boom = task("boom", (text: string) => {
+      throw new Error(text);
+    });
+    await working(queue, [boom], async (_, log) => {
+      for (const one of [call(mean), boom.with(mean), boom.with("x".repeat(1_000_000))]) await queue.push(one);
+      await until("all are logged", () => log.filter((line) => line.includes("now dead")).length === 3);
+      for (const line of log.flatMap((text) => text.split(/\n(?= +at )/))) assert.doesNotMatch(line, /[\p{C}\p{Zl}]/u);
+      assert.ok(log.some((text) => text.includes("\\x1b]0;pwn\\x07\\u{2028}\\u{d800}\\n12:00:00 FORGED\n    at ")));
+      assert.ok(log.every((text) => text.length < 10_000));
+    });
+  });
+
   test("a lease is extended while the function runs, whoever set its length", async () => {
     const queue = await newQueue();
     for (const leaseMs of [1500, undefined]) {
@@ -331,6 +387,36 @@ describe("a worker", { concurrency: 8 }, () => {
     const view = await queue.get(id);
     assert.deepEqual([view?.state, view?.deliveries, view?.failures], ["ready", 1, 0]);
     assert.ok(signal?.reason instanceof LeaseLost);
+  });
+
+  test("a stop does not wait for a server that does not reply", async () => {
+    const proxy = await Proxy.open();
+    const queue = await newQueue("ioredis", proxy.port);
+    const ends = gate();
+    const started = gate();
+    const slow = task("slow", () => {
+      started.open();
+      return ends.opened;
+    });
+    const log: string[] = [];
+    const worker = new Worker(queue, [slow], { log: (line) => log.push(line), graceMs: 100 });
+    let givenBack: number | undefined;
+    void worker.run({ signals: false }).then((number) => (givenBack = number));
+    await queue.push(slow.with());
+    await started.opened;
+    proxy.losesRepliesTo = ""; // to all
+    void worker.close();
+    // The queue's own patience is a minute.
+    await until("it has ended", () => givenBack !== undefined);
+    ends.open();
+    // What was on its way goes on, behind the run.
+    proxy.losesRepliesTo = undefined;
+    proxy.seen = "";
+    proxy.cut();
+    await until("it is sent again", () => proxy.seen.includes("TASK.REQUEUE"));
+    await queue.info();
+    assert.equal(givenBack, 1);
+    assert.ok(log.some((line) => line.startsWith("1 tasks can't be requeued and come back when their leases end")));
   });
 
   test("SIGTERM stops a program gracefully", async () => {

@@ -12,6 +12,7 @@ versions. `Worker` runs functions for tasks. `chain`, `group` and `chord` make f
 the repository explains tasks, queues and commands.
 """
 
+from . import records as records  # it sets up the library's logger
 from ._async.batch import AsyncBatch
 from ._async.queue import AsyncQueue
 from ._async.sharded import AsyncShardedQueue

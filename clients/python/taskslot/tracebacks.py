@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 
+from .printable import printable
+
 # The server keeps 4 KiB of an error. The text of an exception can contain a payload of many MiB.
 MOST_BYTES = 4096
 # What a long text of an exception leaves to the traceback.
@@ -29,16 +31,29 @@ def error_text(error: BaseException, within: str = "") -> str:
 
     The calls at its beginning that are in files of the folder `within` are left out.
     """
-    what = described(error)
-    try:
-        lines = "".join(full_trace(error, within)).splitlines(keepends=True)
-        trace = "".join(line for line in lines if is_telling(line))
-    except BaseException:  # methods of the user's exceptions can raise anything
-        return what
+    what, trace = described(error), traced(error, within)
     if not trace:
         return what
     what = cut(what, MOST_BYTES - min(len(trace.encode()) + 1, TRACE_BYTES))
     return f"{what}\n{ending(trace, MOST_BYTES - len(what.encode()) - 1)}"
+
+
+def log_text(error: BaseException, within: str) -> str:
+    """An exception as a log shows it: its traceback, and below it in one line what was raised.
+
+    The calls at its beginning that are in files of the folder `within` are left out, unless there are no others.
+    """
+    what, trace = printable(described(error)), traced(error, within) or traced(error, "")
+    return f"{ending(trace, MOST_BYTES)}\n{what}" if trace else what
+
+
+def traced(error: BaseException, within: str) -> str:
+    """The traceback of an exception; empty if it has none."""
+    try:
+        lines = "".join(full_trace(error, within)).splitlines(keepends=True)
+        return "".join(line for line in lines if is_telling(line))
+    except BaseException:  # methods of the user's exceptions can raise anything
+        return ""
 
 
 def parted(error: str) -> tuple[str, str | None]:
@@ -60,17 +75,26 @@ def full_trace(error: BaseException, within: str) -> Iterator[str]:
     told = traceback.TracebackException(type(error), error, trace, limit=-MOST_CALLS)
     if told.exceptions:  # of an ExceptionGroup, drawn beside each other
         yield HEADER
-        yield from (sendable(line) for line in told.format())
+        yield from map(shown, told.format())
         return
     cause = told.__cause__ or (None if told.__suppress_context__ else told.__context__)
     calls = told.stack.format()
     yield HEADER if calls or cause else ""
     if cause is not None:
-        for line in "".join(cause.format()).removeprefix(HEADER).splitlines(keepends=True):
-            yield sendable(line)
+        for number, part in enumerate(cause.format()):
+            if number or part != HEADER:
+                yield shown(part)
         yield "\nwhich led to:\n\n"
-    for call in calls:
-        yield sendable(call)
+    yield from map(shown, calls)
+
+
+def shown(part: str) -> str:
+    """A part of a traceback without control characters. Its newlines are Python's, not those of an exception's text.
+
+    Calls and groups are indented, whatever their texts. The line of an exception is not.
+    """
+    text = sendable(part).removesuffix("\n")
+    return printable(text, "\n\t" if part.startswith(("  ", "\n", HEADER)) else "\t") + "\n"
 
 
 def ending(trace: str, most: int) -> str:

@@ -21,7 +21,12 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, NewType, Union, get_args, get_origin, get_type_hints, is_typeddict
 from uuid import UUID
 
+from .printable import printable
+
 Read = Callable[[Any], Any]
+
+# How much of a key an error shows.
+MOST_OF_KEY = 100
 
 
 class Unreadable(ValueError):
@@ -215,7 +220,8 @@ def is_plainly(kind: Any, value: Any) -> bool:
 def read_items(made: Callable[[Iterable[Any]], Any], item: Read | None, value: Any) -> Any:
     """Read a list as a list, a tuple or a set."""
     must_be(value, list | tuple | set | frozenset, "list")
-    return made(value if item is None else [item(one) for one in value])
+    # What can't be hashed can't be in a set.
+    return read_with(made, made, value if item is None else [item(one) for one in value])
 
 
 def read_tuple(items: list[Read | None], value: Any) -> Any:
@@ -295,5 +301,10 @@ def reason(error: Exception) -> str:
     problems = getattr(error, "errors", None)
     if not callable(problems):
         return type(error).__name__
-    texts = [": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"]))) for one in problems()]
-    return "; ".join(texts[:3])
+    texts = [": ".join(filter(None, (place_of(one["loc"]), one["msg"]))) for one in problems()[:3]]
+    return "; ".join(texts)
+
+
+def place_of(loc: Iterable[Any]) -> str:
+    """Where in a value a problem of pydantic is. Its keys are those of the value: anyone's text."""
+    return printable(".".join(str(part)[:MOST_OF_KEY] for part in loc))

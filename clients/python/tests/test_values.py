@@ -58,6 +58,10 @@ class Invoice(BaseModel):
     sum: Decimal
 
 
+class Strict(BaseModel, extra="forbid"):
+    """A model that takes no other keys."""
+
+
 UserId = NewType("UserId", UUID)
 ONE = UUID(int=1)
 NOON = dt.datetime(2026, 11, 27, 12, tzinfo=dt.UTC)
@@ -155,6 +159,7 @@ def test_what_is_written_is_plain_json():
         (Node, ["secret"], "it is no map"),
         (Invoice, {"id": "secret", "sum": 1}, "it is no Invoice: id: Input should be a valid UUID"),
         (int | dt.date, "secret", "it is none of int, date"),
+        (set[str], [["secret"]], "it is no set: TypeError"),
     ],
 )
 def test_what_cannot_be_read_says_which_argument_and_why(annotation, plain, why):
@@ -163,6 +168,13 @@ def test_what_cannot_be_read_says_which_argument_and_why(annotation, plain, why)
         function_of(annotation).run(plain)
     assert "argument 'value' of f can't be read: " + why in str(refusal.value)
     assert "secret" not in str(refusal.value)
+
+
+def test_keys_of_a_payload_are_cut_and_escaped():
+    """Pydantic names the key that a model doesn't know."""
+    with pytest.raises(BadPayload) as refusal:
+        function_of(Strict).run({"\x1b[31m\n" + "x" * 10_000: 1})
+    assert str(refusal.value).isprintable() and len(str(refusal.value)) < 300
 
 
 def test_fields_that_a_newer_producer_has_added_are_left_out():

@@ -16,12 +16,14 @@ import taskslot
 from harness.programs import OF_THIS_TREE, with_ctrl_c
 from harness.server import PATIENCE_S, wait_until
 from taskslot import Queue
-from taskslot.cli.supervisor import RESTS_S, Child, Supervisor
+from taskslot.cli import supervisor
+from taskslot.cli.supervisor import KILL_S, RESTS_S, Child, Supervisor
 from taskslot.cli.watch import Watch
 
 # A project as users have it. A task tells who it is, and waits until the test lets it go on.
 TASKS = """
 import os
+import re
 import redis
 import taskslot
 
@@ -37,6 +39,12 @@ def waits():
     while client.get("go") is None and not taskslot.current().wait(0.01):
         pass
     taskslot.current().check()
+
+
+@app.task(name="computes", queue="default")
+def computes():
+    client.rpush("came", os.getpid())
+    re.match(r"(a+)+$", "a" * 60 + "b")  # holds the GIL for longer than anyone waits
 
 
 @app.every("1h")
@@ -302,6 +310,51 @@ def test_a_second_ctrl_c_stops_all_processes_at_once(run, client, default):
     command.press_ctrl_c()
     assert command.ended() == 1
     assert (default.info().ready, default.info().leased, default.info().requeued) == (2, 0, 2)
+
+
+def test_after_a_second_signal_children_that_can_not_stop_are_killed(run, client, default):
+    """One holds the GIL, the other is suspended. The log says so, and their tasks come back."""
+    command = run("--queues", "default", "--processes", "2", "--concurrency", "1", "--lease-ms", "1000")
+    waits = default.push(taskslot.call("waits"))
+    (child,) = reaches(client)
+    computes = default.push(taskslot.call("computes"))
+    reaches(client, 2)
+    os.kill(child, signal.SIGSTOP)
+    command.process.send_signal(signal.SIGTERM)
+    command.log("stopping 2 processes")
+    command.process.send_signal(signal.SIGTERM)
+    assert command.ended() == 1
+    command.log(f"has not stopped within {KILL_S:g} s, so it is killed", times=2)
+    wait_until(lambda: default.info().ready == 2, "their leases have ended")
+    assert all(default.get(task).failures == 0 for task in (waits, computes))
+
+
+@pytest.fixture
+def deaf(monkeypatch):
+    """A supervisor of a child that does not listen, such as one that still loads its code; it soon loses patience."""
+    monkeypatch.setattr(supervisor, "KILL_S", 0.1)
+    monkeypatch.setattr(supervisor, "RELOAD_S", 0.1)
+    made = Supervisor(["sleep", "600"], 1, None)
+    made._look()
+    return made
+
+
+def test_a_child_that_does_not_listen_is_killed(deaf):
+    """The status says that it did not end in time."""
+    deaf._signals = 2
+    deaf._stop()
+    assert deaf._status == 1 and not deaf._children[0].runs
+
+
+def test_a_reload_does_not_wait_for_a_child_that_does_not_listen(deaf):
+    """It is killed, and starts again with the new code."""
+    before = deaf._children[0]._process.pid
+    deaf._reload(["shop.py"])
+    assert not is_alive(before)
+    deaf._look()
+    assert deaf._children[0].runs
+    deaf._signals = 2
+    deaf._stop()
 
 
 def test_children_stop_when_their_parent_is_killed(run, client, default):

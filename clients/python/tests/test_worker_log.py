@@ -8,9 +8,10 @@ import threading
 
 import pytest
 import redis
+import taskslot
 from harness.server import wait_until
 from harness.worker_thread import Gate, WorkerThread
-from taskslot import Fail, Queue, Worker, current
+from taskslot import Fail, Middleware, Queue, Worker, current
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +67,7 @@ def test_a_failure_says_what_happens_next(queue, caplog):
         f"{begin} (attempt 4 of 4, now dead): {error}",
     ]
     traces = [record for record in caplog.records if "failed" in record.getMessage()]
-    assert all(record.exc_info[0] is ValueError for record in traces)
+    assert all(record.exc_text.endswith("\nValueError: no such address") for record in traces)
 
 
 def test_a_failure_is_logged_with_the_limit_of_its_task(queue, caplog):
@@ -117,6 +118,81 @@ def test_a_payload_that_cannot_be_read_is_one_line(queue, caplog):
         wait_until(lambda: lines_with(caplog, "now dead"), "it is logged")
     why = "BadPayload: the payload can't be read as JSON: JSONDecodeError"
     assert lines_with(caplog, str(task)) == [f"task {task} failed (attempt 1 of 25, now dead): {why}"]
+
+
+LONG = "x" * 1_000_000
+MEAN = "\x1b]0;pwn\x07\n12:00:00 FORGED"
+
+
+def written(caplog, words):
+    """What a program with a formatter of its own writes of the records with a text."""
+    formatter = logging.Formatter("%(levelname)s %(message)s")
+    return "\n".join(formatter.format(record) for record in caplog.records if words in record.getMessage())
+
+
+@pytest.mark.parametrize("name", ["raises", "leads", "group", "broken", "keyword", "unknown", "noted"])
+def test_a_payload_can_neither_fill_the_log_nor_forge_lines_of_it(queue, caplog, name):
+    """An exception's text is cut and escaped: in the message, in the traceback, and in what led to it."""
+    queue.configure(attempts=1)
+    worker = Worker(queue)
+
+    @worker.task("raises")
+    def raises(text):
+        raise ValueError(f"no address: {text}")
+
+    @worker.task("leads")
+    def leads(text):
+        try:
+            raises(text)
+        except ValueError:
+            raise RuntimeError(text)  # noqa: B904
+
+    @worker.task("group")
+    def group(text):
+        raise ExceptionGroup(text, [ValueError(text), KeyError(text)])
+
+    @worker.task("broken")
+    def broken(text):
+        class Broken(Exception):
+            def __str__(self):
+                raise RuntimeError(text)  # noqa: B904
+
+        raise Broken
+
+    @worker.task("noted")
+    def noted(text):
+        error = ValueError("no")
+        error.add_note(text)
+        raise error
+
+    for text in (MEAN, LONG):
+        if name == "keyword":
+            queue.push(taskslot.call("raises", **{text: 1}))
+        else:
+            queue.push(taskslot.call(text if name == "unknown" else name, text))
+    with WorkerThread(worker):
+        wait_until(lambda: queue.info().dead == 2, "both are dead")
+        wait_until(lambda: len(lines_with(caplog, "now dead")) == 2, "both are logged")
+    text = written(caplog, "task ")
+    assert len(text) < 60_000
+    assert not set(text) & {"\x1b", "\x07"}
+    assert not [line for line in text.split("\n") if line.startswith("12:00:00")]
+
+
+def test_what_middleware_raises_is_bounded_too(queue, caplog):
+    """The log keeps the traceback, down to the line that raised."""
+
+    class Fails(Middleware):
+        def before(self, context):
+            raise ValueError(MEAN + LONG)
+
+    worker = Worker(queue, middleware=[Fails()])
+    task = worker.task("f")(lambda: None)
+    with WorkerThread(worker):
+        queue.push(task.call())
+        wait_until(lambda: lines_with(caplog, "before of Fails failed"), "it is logged")
+    text = written(caplog, "before of Fails")
+    assert "raise ValueError(MEAN + LONG)" in text and "\x1b" not in text and len(text) < 20_000
 
 
 def test_a_stop_logs_the_number_of_running_tasks(queue, caplog):

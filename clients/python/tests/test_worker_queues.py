@@ -243,16 +243,61 @@ def test_tasks_without_a_place_are_given_back(mixed, monkeypatch):
             gate.open()
 
 
-def test_an_error_that_does_not_pass_ends_the_worker(mixed, client):
-    """Tasks that were claimed before it in the same look are done first."""
+def is_done(queue, task):
+    """Whether a task is done within a while."""
+    return queue.result(task, block_ms=20_000).value == b"7"
+
+
+@pytest.mark.parametrize("kind", [pair_of, mixed_of])
+def test_a_queue_that_the_server_refuses_holds_up_no_other(client, kind, caplog):
+    """The worker logs it once, goes on with the others, and looks again now and then."""
+    critical, default = kind(client)
     client.set("default", "no queue")
-    worker = Worker(mixed, concurrency=4)
-    task = worker.task("f")(lambda: None)
-    mixed[0].push_many([task.call()] * 2)
-    with WorkerThread(worker) as run:
-        run.ended()
+    worker = Worker([critical, default], concurrency=4)
+    task = worker.task("f", retain_ms=60_000)(lambda: 7)
+    pushed = [critical.push(task.call()) for _ in range(3)]
+    with WorkerThread(worker):
+        assert all(is_done(critical, one) for one in pushed)
+        wait_until(lambda: "claims of default are refused" in caplog.text, "it is logged")
+        polled = next(one for one in worker._runner._claimer.claims._polled if one.source.name == "default")
+        until = polled.away_until
+        wait_until(lambda: polled.away_until > until, "it is asked again")
+        client.delete("default")
+        assert is_done(default, default.push(task.call()))
+        assert is_done(critical, critical.push(task.call()))
+        assert caplog.text.count("refused, trying again now and then: WrongType") == 1
+        wait_until(lambda: "claims of default are accepted again" in caplog.text, "and that, too")
+
+
+def test_a_worker_claims_only_from_queues_that_it_may(pair, client, server):
+    """Its user lacks the right to a key."""
+    client.acl_setuser("some", enabled=True, nopass=True, categories=["+@all"], keys=["critical"])
+    with redis.Redis(port=server.port, username="some", password="any") as limited:
+        worker = Worker(pair_of(limited), concurrency=1)
+        task = worker.task("f", retain_ms=60_000)(lambda: 7)
+        with WorkerThread(worker):
+            assert is_done(pair[0], pair[0].push(task.call()))
+    client.acl_deluser("some")
+
+
+@pytest.mark.parametrize("kind", [pair_of, mixed_of])
+def test_a_worker_ends_if_all_its_queues_are_refused(client, kind):
+    """Running tasks are done first."""
+    critical, default = kind(client)
+    with Gate() as gate:
+        worker = Worker([critical, default], concurrency=4)
+        default.push(worker.task("f")(gate.enter).call())
+        with WorkerThread(worker) as run:
+            gate.inside()
+            client.rename("default", "kept")
+            for key in [*critical.keys, "default"]:
+                client.set(key, "no queue")
+            wait_until(lambda: worker._runner._places.is_stopping(), "the worker stops")
+            client.rename("kept", "default")
+            gate.open()
+            run.ended()
     assert isinstance(run.error, taskslot.WrongType)
-    assert mixed[0].info().acked == 2
+    assert default.info().acked == 1
 
 
 # ---- which queues

@@ -120,6 +120,24 @@ def test_tasks_that_have_not_begun_are_given_back_at_once(queue):
     assert (queue.info().acked, queue.info().requeued) == (1, 2)
 
 
+def test_a_stop_without_a_thread_gives_back_all_the_same(queue, monkeypatch):
+    """The process may not be able to start one. Then the caller of `run` does it."""
+    with Gate() as gate:
+        worker = Worker(queue, concurrency=1, grace_ms=0)
+        task = worker.task("f")(gate.enter)
+        with WorkerThread(worker) as run:
+            queue.push(task.call())
+            gate.inside()
+
+            def refuse(_):
+                raise RuntimeError("can't start new thread")
+
+            monkeypatch.setattr(worker._runner._threads, "start", refuse)
+            worker.stop()
+            assert run.ended() == 1
+    assert (queue.info().ready, queue.info().leased) == (1, 0)
+
+
 def test_a_stop_before_the_start_counts(queue):
     """A stop counts even if another thread is only about to start the worker."""
     worker = Worker(queue)

@@ -14,6 +14,8 @@ export const PROGRESS_BYTES = 4096;
 /** How long a result is kept if neither the function, the push nor the queue's setting says it. */
 const RETAIN_MS = 60_000;
 
+/** The text of an error whose own code throws. */
+const UNSHOWN = "Error: an error that cannot be shown";
 /** Frames of a stack that say nothing about the function: the worker's own, and Node's. */
 const OURS = /[\\/]dist[\\/](esm|cjs)[\\/]worker[\\/]|\(?node:/;
 
@@ -82,7 +84,7 @@ export function ofValue(context: TaskContext, value: unknown, retainMs: number |
     if (value !== undefined && value !== null && result === undefined)
       throw new TypeError(`JSON has no ${typeof value}`);
   } catch (error) {
-    return failed(context, `the result can't be written as JSON: ${(error as Error).message}`, { dead: true });
+    return failed(context, `the result can't be written as JSON: ${described(error).split("\n")[0]}`, { dead: true });
   }
   const kept = retainMs ?? (context.task.meta?.retain === null ? RETAIN_MS : undefined);
   const ack = async (queue: BaseQueue, keptMs: number | undefined): Promise<void> => {
@@ -105,6 +107,15 @@ export function ofValue(context: TaskContext, value: unknown, retainMs: number |
 /** The outcome of an error; undefined if the lease is lost, so that nothing can be reported. */
 export function ofError(context: TaskContext, error: unknown): Outcome | undefined {
   if (context.leaseLost) return undefined;
+  try {
+    return ofThrown(context, error);
+  } catch {
+    // Anything can be thrown: a proxy, or an object whose getters throw.
+    return failed(context, UNSHOWN, {});
+  }
+}
+
+function ofThrown(context: TaskContext, error: unknown): Outcome {
   if (error instanceof GiveBack) return givenBack(context, error.how);
   if (error instanceof Fail) return failed(context, error.message, error.how);
   // A requeue ends a cancelled task, like a fail, but without an error: the function stopped as it was asked to.
@@ -164,7 +175,7 @@ export function described(error: unknown): string {
     const frames = stack.split("\n").filter((line) => /^\s+at /.test(line) && !OURS.test(line));
     return [head, ...frames].join("\n");
   } catch {
-    return "Error: an error that cannot be shown";
+    return UNSHOWN;
   }
 }
 

@@ -7,16 +7,20 @@ import { hostname } from "node:os";
 import { type BaseQueue, type Search, searchFor } from "../base-queue.js";
 import { BadPayload, type Call, type TaskFunction, readCall } from "../call.js";
 import { LeaseLost, OutOfMemory, Paused, QueueFull, Refused, passes } from "../errors.js";
+import { printable } from "../printable.js";
 import type { Task } from "../replies.js";
-import { SLICE_MS, Wire } from "../wire.js";
+import { SLICE_MS, Wire, inTime } from "../wire.js";
 import { TaskContext, runWith } from "./context.js";
 import { Leases } from "./leases.js";
-import { type Outcome, failed, ofError, ofValue } from "./outcomes.js";
+import { type Outcome, described, failed, ofError, ofValue } from "./outcomes.js";
 
 /** If a claim took longer than this, its tasks' leases count from its sending: an earlier copy may have leased them. */
 const LATE_MS = 1500;
 /** The shortest and the longest rest after an error. */
 const RESTS_MS = [100, 5000] as const;
+/** How long a stop waits for its TASK.REQUEUE if a server is away, and for the reply to its last claim. */
+const REQUEUE_MS = 4000;
+const LAST_CLAIM_MS = 2000;
 /** The mark of this process, the same for all of its workers. */
 const MARK = randomBytes(3).toString("hex");
 
@@ -32,7 +36,10 @@ export interface WorkerOptions {
   graceMs?: number;
   /** Claim only tasks of this group. */
   group?: string;
-  /** Gets a line about each failure, lost lease and outage. Default `console.error`. */
+  /**
+   * Gets a text about each failure, lost lease and outage: a line, and below it the calls of a stack. Control characters
+   * are escaped. Default `console.error`.
+   */
   log?: (line: string) => void;
 }
 
@@ -89,8 +96,11 @@ export class Worker extends EventEmitter<WorkerEvents> {
     this.#options = options;
     this.#concurrency = concurrency;
     this.#graceMs = graceMs;
-    this.#log = options.log ?? ((line) => console.error(line));
+    const log = options.log ?? ((line: string) => console.error(line));
+    // Names and errors can contain a payload.
+    this.#log = (line) => log(printable(line));
     this.#leases = new Leases(queue, options.leaseMs, this.#log);
+    this.#stop.signal.addEventListener("abort", () => (this.#stoppedAt = performance.now()));
     for (const { signal } of [this.#stop, this.#stopNow]) signal.addEventListener("abort", () => this.#wake());
   }
 
@@ -167,7 +177,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   /** Ask for the tasks of a claim without an answer, so that they don't wait for the ends of their leases. */
   async #drain(search: Search, wire: Wire): Promise<void> {
     try {
-      this.#begin(await this.#queue.claimOnce(search, undefined, wire), performance.now());
+      this.#begin(await inTime(this.#queue.claimOnce(search, undefined, wire), LAST_CLAIM_MS), performance.now());
     } catch {
       // The server is still away, and their leases end.
     }
@@ -193,7 +203,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       const outcome = await this.#outcome(context);
       if (outcome) await this.#answer(context, outcome);
     } catch (error) {
-      this.#log(`task ${context.task.id}: ${(error as Error).message}`);
+      this.#log(`task ${context.task.id}: ${described(error)}`);
     } finally {
       this.#leases.remove(context);
       this.#running.delete(context.task.handle);
@@ -255,14 +265,17 @@ export class Worker extends EventEmitter<WorkerEvents> {
 
   // ---- the end
 
+  /** Since when the worker stops (`performance.now()`). */
+  #stoppedAt = 0;
   readonly #unbegun: string[] = [];
   #givenBack = 0;
 
   /** Wait for running tasks, then give back those that are left. */
   async #settle(): Promise<void> {
     await this.#giveBack(this.#unbegun.map((handle) => this.#running.get(handle)).filter((one) => one !== undefined));
-    const endsAt = performance.now() + this.#graceMs;
-    const timer = setTimeout(() => this.#wake(), Math.min(this.#graceMs + 1, 2 ** 31 - 1));
+    // The last claim has taken a part of the grace, and a long one if the server does not reply.
+    const endsAt = this.#stoppedAt + this.#graceMs;
+    const timer = setTimeout(() => this.#wake(), Math.min(endsAt - performance.now() + 1, 2 ** 31 - 1));
     while (this.#running.size && !this.#stopNow.signal.aborted && performance.now() < endsAt) await this.#next();
     clearTimeout(timer);
     this.#givenBack = await this.#giveBack([...this.#running.values()]);
@@ -275,7 +288,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     for (const context of contexts) context.isAbandoned = true;
     let answers: number[] = [];
     try {
-      answers = await this.#queue.requeueMany(contexts.map(({ task }) => task));
+      answers = await inTime(this.#queue.requeueMany(contexts.map(({ task }) => task)), REQUEUE_MS);
     } catch (error) {
       const why = (error as Error).message;
       this.#log(`${contexts.length} tasks can't be requeued and come back when their leases end: ${why}`);

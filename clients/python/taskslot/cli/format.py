@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from ..printable import printable
+
 # The units of spans, in ms.
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 
@@ -70,13 +72,7 @@ def instant(unix_ms: int) -> str:
 
 def payload(data: bytes) -> str:
     """Bytes as one line of text. Anything but printable UTF-8 is escaped, so that it can't control the terminal."""
-    text = data.decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else escaped(letter) for letter in text)
-
-
-def escaped(letter: str) -> str:
-    """A character as Python's escape sequence."""
-    return letter.encode("unicode_escape").decode()
+    return printable(data.decode("utf-8", "backslashreplace"))
 
 
 def columns(rows: Sequence[tuple[str, ...]], right: frozenset[int] = frozenset()) -> list[str]:

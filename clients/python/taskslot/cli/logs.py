@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 # What a record about a task has in addition, in this order. A payload is never among it.
@@ -21,22 +20,7 @@ DIM, COLOURS, PLAIN = (
 )
 
 
-# Calls in files of this folder are left out at the beginning of a traceback.
-OURS = str(Path(__file__).parents[1])
-
-
-class Formatter(logging.Formatter):
-    """Writes tracebacks from the user's own code on."""
-
-    def formatException(self, ei: Any) -> str:
-        """The traceback of an exception."""
-        kind, error, trace = ei
-        while trace is not None and trace.tb_frame.f_code.co_filename.startswith(OURS):
-            trace = trace.tb_next
-        return super().formatException((kind, error, trace if trace is not None else ei[2]))
-
-
-class JsonLines(Formatter):
+class JsonLines(logging.Formatter):
     """Writes a record as one line of JSON. Its fields are in docs/python-worker.md."""
 
     def __init__(self) -> None:
@@ -57,10 +41,12 @@ class JsonLines(Formatter):
         line |= {name: vars(record).get(f"task_{name}") for name in FIELDS}
         if record.exc_info and record.exc_info[0] is not None:
             line["traceback"] = self.formatException(record.exc_info)
+        elif record.exc_text:  # of the library's own records
+            line["traceback"] = record.exc_text
         return json.dumps({name: value for name, value in line.items() if value is not None})
 
 
-class Lines(Formatter):
+class Lines(logging.Formatter):
     """Writes a record for people: its time, the number of the process if there are several, and the message."""
 
     def __init__(self, number: int | None, colours: bool) -> None:

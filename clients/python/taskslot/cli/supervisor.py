@@ -35,6 +35,9 @@ LOOK_S, WATCH_S = 0.1, 0.5
 RESTS_S, LIVED_S = (0.5, 30.0), 10.0
 # How long tasks can go on after a change of code, before they are given back.
 RELOAD_S = 1.0
+# How long a child may take to give its tasks back and to end after STOP_NOW, before it is killed. If its server is
+# away, it takes most of that.
+KILL_S = 8.0
 # A child ends with this status if its target can't be loaded: without a change, another start ends the same way. A task
 # can end its process with it too, so it counts only if the child has not said that it has loaded.
 UNUSABLE = 2
@@ -84,6 +87,11 @@ class Child:
         if self._pipe is not None:
             with suppress(OSError):  # it has ended
                 self._pipe.send(what)
+
+    def kill(self) -> None:
+        """End the process, even one that is suspended or runs no Python code."""
+        if self._process is not None:
+            self._process.kill()
 
     def ended(self) -> int | None:
         """The status of the process, once, if it has ended; negative if a signal ended it. Otherwise None."""
@@ -191,17 +199,31 @@ class Supervisor:
 
     def _end(self, is_now: Callable[[], bool]) -> list[int]:
         """Stop all children and wait for their ends; without their grace once `is_now`. Returns their statuses."""
-        for child in self._children:
-            child.tell(STOP)
-        statuses, is_told = list[int](), False
+        self._tell(STOP)
+        statuses, kill_at = list[int](), float("inf")
         while any(child.runs for child in self._children):
-            if not is_told and is_now():
-                is_told = True
-                for child in self._children:
-                    child.tell(STOP_NOW)
+            if kill_at == float("inf") and is_now():
+                self._tell(STOP_NOW)
+                kill_at = time.monotonic() + KILL_S
+            elif time.monotonic() > kill_at:
+                self._kill()
+                kill_at += KILL_S
             statuses += [status for child in self._children if (status := child.ended()) is not None]
             time.sleep(LOOK_S)
         return statuses
+
+    def _tell(self, what: bytes) -> None:
+        for child in self._children:
+            child.tell(what)
+
+    def _kill(self) -> None:
+        for child in self._children:
+            if child.runs:
+                log.error(
+                    "process %d has not stopped within %g s, so it is killed; its tasks come back with their leases",
+                    *(child.number, KILL_S),
+                )
+                child.kill()
 
 
 def how(status: int) -> str:

@@ -65,7 +65,7 @@ class Claimer:
         over: Callable[[], None],
     ) -> None:
         self._options = options
-        self._claims = claims
+        self.claims = claims
         self._threads = threads
         self._places = places
         self._leases = leases
@@ -167,16 +167,31 @@ class Claimer:
 
         Returns the claimed tasks, and when the claim was sent first, as a monotonic time.
         """
-        if isinstance(self._claims, Polling):
-            return self._polled(self._claims, free) if free else ([], 0.0)
+        if isinstance(self.claims, Polling):
+            return self._polled(self.claims, free) if free else ([], 0.0)
         asked_at, request = time.monotonic(), token()
         if self._places.together:
             # The answers count at once, also while the claim waits.
             self._leases.remove(context for context, _ in ended)
-            if (contexts := self._at_once(self._claims, free, ended, request)) is not None:
+            if (contexts := self._at_once(self.claims, free, ended, request)) is not None:
                 return contexts, asked_at
-        tasks = self._claim(self._claims, free, request) if free else []
+        try:
+            tasks = self._claim(self.claims, free, request) if free else []
+        except Exception as error:
+            tasks, self.claims = [], self._singly(self.claims, error)
         return [self._context_of(task) for task in tasks], asked_at
+
+    def _singly(self, source: Source, error: Exception) -> Polling:
+        """The queues of a source that the server refuses, to be polled one by one: it may refuse only some of them.
+
+        Raises the error if it is about one queue. Tied leases need one connection, so they end with it too.
+        """
+        if not source.also or self._options.tied:
+            raise error
+        self._places.together = False
+        polling = Polling([source], self._places)
+        polling.sources[0].queue.wire.outages = source.queue.wire.outages
+        return polling
 
     def _polled(self, polling: Polling, free: int) -> tuple[Sequence[TaskContext], float]:
         """Claim from several sources. Tasks for which there is no place, of a claim whose reply was lost, go back."""

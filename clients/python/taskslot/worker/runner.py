@@ -67,11 +67,11 @@ class Runner:
         self._loop = Loop(loop)
         sources = sources_of(options.queues)
         self._places = Places(options.concurrency, can_be_together(sources))
-        self._claims: Source | Polling
+        claims: Source | Polling
         if len(sources) > 1:
-            self._claims = Polling(sources, self._places)
+            claims = Polling(sources, self._places)
         else:
-            self._claims = sources[0].apart(sources[0].queue.wire.patience_ms) if options.tied else sources[0]
+            claims = sources[0].apart(sources[0].queue.wire.patience_ms) if options.tied else sources[0]
         self._leases = Leases(self._threads, options.lease_ms)
         self._answers = Answers(
             self._threads, self._places, self._leases, self._stopped, self._freed, options.hooks
@@ -88,7 +88,7 @@ class Runner:
         )
         self._claimer = Claimer(
             options,
-            self._claims,
+            claims,
             self._threads,
             self._places,
             self._leases,
@@ -136,9 +136,10 @@ class Runner:
 
     def _wires(self) -> tuple[list[Wire], list[Wire]]:
         """The connections of the queues, and those that claims have for themselves."""
-        claims = self._claims.sources if isinstance(self._claims, Polling) else [self._claims]
+        claims = self._claimer.claims
+        sources = claims.sources if isinstance(claims, Polling) else [claims]
         of_queues = [queue.wire for queue in self.options.queues]
-        return of_queues, [one.queue.wire for one in claims if one.queue.wire not in of_queues]
+        return of_queues, [one.queue.wire for one in sources if one.queue.wire not in of_queues]
 
     def _freed(self) -> None:
         if self._places.is_stopping():
@@ -206,7 +207,10 @@ class Runner:
             requeue(left)
             done.set()
 
-        self._threads.start(give_back)
+        try:
+            self._threads.start(give_back)
+        except RuntimeError:  # the process can't start another thread
+            give_back()
         done.wait(REQUEUE_S)
 
 

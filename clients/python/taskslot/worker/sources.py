@@ -51,6 +51,11 @@ class Source:
             return self.queue.claim(count, block_ms=wait_ms, request=request, **options)
         return self.queue.wire.look(commands.claim(self.keys, count, wait_ms, request, **options))
 
+    def singles(self) -> list[Source]:
+        """A source for each of the queues, on the connections of this one."""
+        wire = self.queue.wire
+        return [Source(Queue(wire.client, name, wire=wire)) for name in self.keys]
+
     def apart(self, patience_ms: int) -> Source:
         """The same queues, reached over connections of their own, with this patience."""
         client, name = self.queue.wire.client, self.queue.name
