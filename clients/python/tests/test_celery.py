@@ -135,7 +135,7 @@ def test_a_worker_runs_delays_retries_and_rejects(server, client, queue, app, se
     assert client.lrange("celery", 0, -1) == [b"a message of the Redis transport"]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "solo", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "solo", "threads", "gevent"])
 def test_a_task_longer_than_its_lease_runs_once(server, client, queue, send, pool):
     """In each pool, its lease is extended: the only thread of `solo` runs the task meanwhile."""
     with celery_worker(server, "--pool", pool, "-c", "1", lease_ms=300):

@@ -1,5 +1,8 @@
 """A sleep that lets other work go on: asyncio's here, a thread's in the sync half."""
 
-from asyncio import sleep as pause
+import asyncio
 
-__all__ = ["pause"]
+
+async def pause(seconds: float) -> None:
+    """Sleep. The function is looked up at each call, because gevent can replace it after this file was imported."""
+    await asyncio.sleep(seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Queue
 
 Job = Callable[[], object]
 
@@ -21,7 +21,8 @@ class Threads:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        # Not a SimpleQueue: if gevent replaces the threads after this file was imported, that would block all of them.
+        self._jobs: Queue[Job | None] = Queue()
         # Counts the threads that wait for a job and have not been assigned one.
         self._free = threading.Semaphore(0)
         self._lock = threading.Lock()
