@@ -175,10 +175,16 @@ class Kept(Transport):
 def sent():
     """What the SDK has sent, initialised for the test."""
     kept = Kept()
-    sentry_sdk.init(dsn="http://key@127.0.0.1:1/1", transport=kept, traces_sample_rate=1.0)
+    init(transport=kept)
     yield kept
     sentry_sdk.get_client().close()
-    sentry_sdk.init()
+    init(dsn=None)
+
+
+def init(**options):
+    """Initialise the SDK without what it does to other packages: it would change redis-py for all later tests."""
+    given = {"dsn": "http://key@127.0.0.1:1/1", "traces_sample_rate": 1.0, **options}
+    sentry_sdk.init(auto_enabling_integrations=False, **given)
 
 
 def breaking(app):
@@ -221,9 +227,7 @@ def test_an_error_is_an_event_when_the_task_dies_or_always(client, sent, capture
 
 def test_no_payload_is_sent_to_sentry(client, sent):
     """Apart from the local variables of the function, which the SDK can leave out."""
-    sentry_sdk.init(
-        dsn="http://key@127.0.0.1:1/1", transport=sent, traces_sample_rate=1.0, include_local_variables=False
-    )
+    init(transport=sent, include_local_variables=False)
     app = App(client, middleware=[Sentry(captures="all")])
     breaking(app).push("key 7f")
     run_all(app, raises=False, delayed=True)
