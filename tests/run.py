@@ -63,12 +63,13 @@ def cargo_tests(times: int) -> Counter:
 
 
 def server_tests(servers: list[str], extra: list[str]) -> Counter:
-    """Run pytest on real servers. Tests mostly wait, so two run at a time for each core."""
+    """Run pytest on real servers. Tests mostly wait, so two run at a time for each core, and one more."""
     heading(f"servers {', '.join(servers)}: pytest")
     report = RESULTS / "pytest.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", *FOLDERS, f"--server={','.join(servers)}"]
-    command += ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal", f"--junitxml={report}", *extra]
+    at_a_time = str(2 * (os.cpu_count() or 1) + 1)
+    command += ["-n", at_a_time, "--dist", "worksteal", f"--junitxml={report}", *extra]
     code = subprocess.run(command, cwd=ROOT).returncode
     counts = read_junit(report)
     if not counts:

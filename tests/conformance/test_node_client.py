@@ -28,7 +28,8 @@ def failures(worker, **options):
     return {one.case.name: one.failures for one in asyncio.run(run_all(chosen, **options)) if one.failures}
 
 
-@pytest.mark.parametrize("worker", ["ioredis", pytest.param("redis", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("worker", ["ioredis", "redis"], indirect=True)
 def test_the_worker_for_node_keeps_the_protocol_in_all_hard_cases(worker):
     """The conformance test plays the server's part."""
     assert failures(worker) == {}

@@ -14,14 +14,21 @@ from harness.worker_thread import WorkerClock
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
 
 HERE = Path(__file__).parent
+# Sync and asyncio, redis-py and valkey-py.
+ENOUGH = ("redis-py", "valkey-py asyncio")
 ON_CLUSTERS = ("test_library", "test_command_line", "test_worker_on_a_cluster")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the slow ones are left out
 def pytest_collection_modifyitems(config, items):
     """Run all tests of the library on the first two selected servers, and a part of them on the others.
 
     On the others, the tests of each command run with two of the clients, and a fixed quarter of all other tests runs.
+    The tests with the other two clients count as slow.
     """
+    for item in items:
+        if is_library(item) and client_of(item) not in (None, *ENOUGH):
+            item.add_marker(pytest.mark.slow)
     full = [server.name for server in chosen(config)[:2]]
     dropped = {
         item
@@ -42,10 +49,16 @@ def server_of(item):
     return getattr(item.callspec.params.get("installed"), "name", None) if hasattr(item, "callspec") else None
 
 
+def client_of(item):
+    """The kind of client that a test in this folder is run with. None if it is run with one only."""
+    is_here = HERE in item.path.parents and hasattr(item, "callspec")
+    return item.callspec.params.get("library") if is_here else None
+
+
 def is_enough(item):
     """Whether a test also runs on servers between the newest and the oldest."""
-    library = item.callspec.params.get("library") if HERE in item.path.parents else None
-    return library in ("redis-py", "valkey-py asyncio") if library else crc32(item.nodeid.encode()) % 4 == 0
+    client = client_of(item)
+    return client in ENOUGH if client else crc32(item.nodeid.encode()) % 4 == 0
 
 
 @pytest.fixture

@@ -678,6 +678,7 @@ def test_a_server_without_the_module_is_named(start):
         connection.SimpleQueue("mail").put("a")
 
 
+@pytest.mark.slow
 def test_sentinel_finds_the_primary(installed):
     """The URLs name sentinels, the first of which does not reply."""
     sentinel = Sentinel(installed)

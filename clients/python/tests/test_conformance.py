@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
 from conformance import cases  # noqa: F401  (registers them)
 from conformance.case import CASES, run_all
 from harness.programs import OF_THIS_TREE
@@ -25,6 +26,7 @@ def test_the_worker_keeps_the_protocol_in_all_hard_cases():
     assert failures() == {}
 
 
+@pytest.mark.slow
 def test_the_worker_keeps_the_protocol_on_a_real_server(server):
     """Workers are killed, connections break, the server hangs."""
     assert failures(server=f"redis://127.0.0.1:{server.port}") == {}

@@ -312,6 +312,7 @@ def test_a_second_ctrl_c_stops_all_processes_at_once(run, client, default):
     assert (default.info().ready, default.info().leased, default.info().requeued) == (2, 0, 2)
 
 
+@pytest.mark.slow
 def test_after_a_second_signal_children_that_can_not_stop_are_killed(run, client, default):
     """One holds the GIL, the other is suspended. The log says so, and their tasks come back."""
     command = run("--queues", "default", "--processes", "2", "--concurrency", "1", "--lease-ms", "1000")
