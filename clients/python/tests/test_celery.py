@@ -138,12 +138,12 @@ def test_a_worker_runs_delays_retries_and_rejects(server, client, queue, app, se
 @pytest.mark.parametrize("pool", ["prefork", "solo", "threads", "gevent"])
 def test_a_task_longer_than_its_lease_runs_once(server, client, queue, send, pool):
     """In each pool, its lease is extended: the only thread of `solo` runs the task meanwhile."""
-    with celery_worker(server, "--pool", pool, "-c", "1", lease_ms=300):
+    with celery_worker(server, "--pool", pool, "-c", "1", lease_ms=1000):
         task = send("wait_for", "end", "long")
         wait_ran(client, "long")
         begun = next(queue.tasks("leased")).deadline
         wait_until(
-            lambda: next(queue.tasks("leased")).deadline - begun > 900, "its lease was extended for longer"
+            lambda: next(queue.tasks("leased")).deadline - begun > 1200, "its lease was extended for longer"
         )
         client.rpush("end", 1)
         task.get(timeout=20)

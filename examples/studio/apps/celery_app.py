@@ -18,6 +18,8 @@ app.conf.update(
     task_default_queue="studio",
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
+    # Otherwise a retry that can't be published for a second makes the task dead.
+    task_publish_retry_policy={"max_retries": 100, "interval_step": 0.2, "interval_max": 1},
     # Otherwise a task that ends while the server is away can't store its result, and its chord fails.
     result_backend_always_retry=True,
     broker_transport_options={"lease_ms": 3000},
