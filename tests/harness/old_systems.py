@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import subprocess
 from datetime import timedelta
-from pathlib import Path
 
 import redis
 
-from harness.recipes import BUILT, alone, get, need
+from harness.recipes import need, node_modules
 from harness.server import ROOT
 
 ADD = """
 import { readFileSync } from "node:fs";
 import { FlowProducer, Queue } from "bullmq";
 
-const connection = { port: Number(process.argv[2]), host: "127.0.0.1" };
+const connection = { port: Number(process.argv[1]), host: "127.0.0.1" };
 const steps = JSON.parse(readFileSync(0, "utf8"));
 const queue = new Queue("mail", { connection });
 const flows = new FlowProducer({ connection });
@@ -33,34 +30,17 @@ await flows.close();
 
 def bullmq(port: int, steps: list[list]) -> None:
     """Call methods of BullMQ's queue `mail`, such as `["add", "welcome", {"to": "bob"}]`; skip the test without npm."""
-    folder = bullmq_folder()
-    program = folder / "add.mjs"
+    # BullMQ in the version that the benchmark pins. The program finds packages from its working folder.
+    folder = node_modules(ROOT / "bench/frameworks").parent
     done = subprocess.run(
-        [need("node"), program, str(port)],
+        [need("node"), "--input-type=module", "--eval", ADD, str(port)],
+        cwd=folder,
         input=json.dumps(steps),
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-
-
-def bullmq_folder() -> Path:
-    """A folder with BullMQ in the version that the benchmark pins, installed once, and the program."""
-    files = [ROOT / "bench/frameworks" / name for name in ("package.json", "package-lock.json")]
-    version = hashlib.sha256(b"".join([*(file.read_bytes() for file in files), ADD.encode()])).hexdigest()[
-        :12
-    ]
-    place = BUILT / f"bullmq-{version}"
-    with alone("npm"):
-        if not (place / "ready").exists():
-            place.mkdir(parents=True, exist_ok=True)
-            for file in files:
-                shutil.copy(file, place)
-            get([need("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], place)
-            (place / "add.mjs").write_text(ADD)
-            (place / "ready").touch()
-    return place
 
 
 def some_rq_jobs(port: int) -> list[str]:

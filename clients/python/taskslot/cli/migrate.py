@@ -14,6 +14,7 @@ from ..migrate.celery import CelerySource
 from ..migrate.celery import Format as CeleryFormat
 from ..migrate.mover import waiting
 from ..migrate.rq import RqSource
+from ..printable import printable
 from . import output
 from .admin import YesOption, confirm
 from .connection import connect, is_cluster, read_address, redis_cli
@@ -145,11 +146,6 @@ class Move:
 def examples(ids: list[str]) -> str:
     """The first few ids."""
     return ", ".join(printable(one) for one in ids[:EXAMPLES]) + (", …" if len(ids) > EXAMPLES else "")
-
-
-def printable(text: str) -> str:
-    """A text without what a terminal would obey. Celery's keys have such characters."""
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
 def rq(
