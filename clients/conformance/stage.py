@@ -1,4 +1,4 @@
-"""The stage of one case: a server on a port that plays its part, and the worker that is told to use it."""
+"""The stage of one case: a server on a port that plays its part, and the worker that connects to it."""
 
 from __future__ import annotations
 

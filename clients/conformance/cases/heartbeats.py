@@ -46,7 +46,7 @@ async def many_leases(stage: Stage) -> None:
 
 
 async def told(stage: Stage, task: ModelTask, fate: str, what: str) -> None:
-    """Let a running task meet its fate, and wait until the worker is told by its heartbeat."""
+    """End a running task's lease in this way, and wait until the worker's next heartbeat has got the answer."""
     await stage.until(lambda: task.delivered_at, "a claim")
     task.fate = fate
     await stage.until(lambda: task.is_told, "EXTEND, at a third of the lease")

@@ -1,4 +1,4 @@
-"""Outcomes: how values, exceptions and bad payloads are told to the server."""
+"""Outcomes: how the worker reports values, exceptions and bad payloads to the server."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ def send_to():
 
 
 def test_a_worker_removes_a_revoked_task_that_waits(server, client, queue, app, send):
-    """It is told so by `revoke`, and removes the task from the server. The state is REVOKED."""
+    """The command `revoke` reaches it, and it removes the task from the server. The state is REVOKED."""
     with celery_worker(server, "-c", "1"):
         wait_until(lambda: client.execute_command("PUBSUB", "NUMPAT"), "the worker listens to commands")
         later = send("say", "never", countdown=3600)

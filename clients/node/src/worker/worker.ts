@@ -302,7 +302,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
     return answers.filter((answer) => answer === 1).length;
   }
 
-  /** Wait until a task ends, or the worker is told to stop. */
+  /** Wait until a task ends, or the worker has to stop. */
   #next(): Promise<void> {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }

@@ -243,7 +243,7 @@ class App:
         return done
 
     def _own_name(self) -> str:
-        """The app's name, by which its schedules are told from those of other apps. Raises ValueError without one."""
+        """The app's name, with which the names of its schedules begin. Raises ValueError without one."""
         if self.name is None:
             raise ValueError(
                 'an app with schedules needs a name of its own, such as App(…, name="shop"): '

@@ -6,7 +6,7 @@ from . import bad_messages, revocation
 
 
 def hook_into_workers() -> None:
-    """Let workers remove waiting tasks when they are told to revoke them, and outlive bad messages."""
+    """Make workers remove waiting tasks that are revoked, and go on after bad messages."""
     try:
         from celery import signals
     except ImportError:  # Kombu without Celery

@@ -1,6 +1,6 @@
 """Revokes Celery tasks that wait in the server: they are removed, and their state is REVOKED.
 
-The workers of an app do it when they are told to revoke a task (`app.control.revoke`, `result.revoke()`, Flower), each
+The workers of an app do it when a task is revoked (`app.control.revoke`, `result.revoke()`, Flower), each
 for the queues that it consumes. `revoke_in` does it without a worker.
 """
 
@@ -43,7 +43,7 @@ def remove(
 
 
 def announce(app: Any, channel: Any, raw: Any, dispatcher: Any) -> None:
-    """Tell of a revoked task what Celery's worker would have told: its state, the event, the signal."""
+    """Report a revoked task as Celery's worker would: its state, the event, the signal."""
     from celery import signals
 
     context = context_of(app, channel, raw)
