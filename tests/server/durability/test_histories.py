@@ -63,18 +63,20 @@ def test_every_task_of_a_history_is_accounted_for(start, seed):
         c("TASK.CONFIG", key, "SET", "stalls", -1, "backoff-base", 1, "backoff-max", 1)
         c("TASK.RESUME", key, "ALL")
 
-        def drained(key: str = key) -> bool:
+        def drained(key: str = key) -> dict | None:
             c("TASK.RETRY", key, "COUNT", 1000)
             for handle, *_ in c("TASK.CLAIM", key, "COUNT", 1000, "LEASE", 60_000):
                 assert c("TASK.ACK", key, handle) == 1
             counts = info(r, key)
-            return sum(counts[name] for name in ("ready", "delayed", "dead")) == 0
+            return counts if sum(counts[name] for name in ("ready", "delayed", "dead")) == 0 else None
 
-        server.wait_until(drained, f"nothing waits in {key}", 15)
-        counts = info(r, key)
-        # Some leases belong to workers that have left; they last until their deadlines.
+        counts = server.wait_until(drained, f"nothing waits in {key}", 15)
+        # Some leases belong to workers that have left. They last until their deadlines, which may pass at any time.
         ends = ("leased", "acked", "cancelled", "purged", "dropped")
         assert counts["pushed"] == sum(counts[name] for name in ends), counts
         # Remembered requests count in `bytes` but not against `max-bytes`, which only tasks fill.
         c("TASK.CONFIG", key, "SET", "max-bytes", 1)
-        assert isinstance(c("TASK.PUSH", key, "x"), Error) == (counts["leased"] > 0)
+        for command in (["MULTI"], ["TASK.LEN", key], ["TASK.PUSH", key, "x"]):
+            c(*command)
+        remaining, pushed = c("EXEC")
+        assert isinstance(pushed, Error) == (remaining > 0)
