@@ -47,7 +47,7 @@ def test_a_cluster_is_noticed_and_top_sees_all_primaries(start_cluster):
 def test_top_lives_through_a_failover(start_cluster):
     """The node is shown as away until its replica has taken over. `top` need not be restarted."""
     from redis.cluster import RedisCluster
-    from taskslot.cli.top.nodes import Nodes
+    from taskslot.overview import Nodes
     from taskslot.clients import Client
 
     cluster = start_cluster()

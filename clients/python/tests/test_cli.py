@@ -650,7 +650,7 @@ def test_top_shows_at_most_the_limit_of_queues(run, client):
 
 def test_a_look_continues_where_the_last_one_stopped(client, queue, monkeypatch):
     """A queue among many keys is found after some looks. A deleted queue is forgotten at once."""
-    from taskslot.cli.top import nodes
+    from taskslot.overview import nodes
 
     monkeypatch.setattr(nodes, "SCANS_A_LOOK", 1)
     monkeypatch.setattr(nodes, "SCAN_COUNT", 10)
@@ -670,8 +670,8 @@ def test_a_look_continues_where_the_last_one_stopped(client, queue, monkeypatch)
 
 def test_top_keeps_running_while_its_server_is_unreachable(server, client, queue):
     """It shows that, and sees the queues again when the server is back."""
-    from taskslot.cli.top.nodes import Nodes
     from taskslot.clients import Client
+    from taskslot.overview.nodes import Nodes
 
     queue.push("a")
     watched = Nodes(Client(client).twin(0.5), 1000)

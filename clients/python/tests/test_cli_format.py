@@ -10,8 +10,8 @@ from rich.console import Console
 from taskslot import shards
 from taskslot.cli import format, output
 from taskslot.cli.connection import library_for, read_address, redis_cli
-from taskslot.cli.top.rows import SMALL, logical_queues, plausible_number, rows, shard_of_key
 from taskslot.cli.top.table import COLUMNS, GAP, NAME_WIDTH, Picture, fitting
+from taskslot.overview.rows import SMALL, logical_queues, plausible_number, rows, shard_of_key
 from taskslot.replies import Info, Load
 
 LOAD = Load(1.0, 1.0, 100.0, 1, 1, 0.05, 0, 0, 1, 1)

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from svg import COLOURS, MONO, SANS
 from taskslot import Queue
-from taskslot.cli.top.nodes import Nodes
-from taskslot.cli.top.rows import rows
+from taskslot.overview import Nodes
+from taskslot.overview import rows
 from taskslot.cli.top.table import Picture
 from taskslot.shards import names
 

@@ -10,12 +10,12 @@ from typing import Annotated, Any, assert_never
 import typer
 
 from ..errors import TaskslotError, UnknownTask
+from ..overview import Nodes
 from ..replies import BatchInfo, Info, TaskError, TaskView
 from ..tracebacks import parted
 from . import format, output
 from .admin import exactly_one
 from .session import HolderOption, QueueName, Session, assigned, command, refuse
-from .top.nodes import Nodes
 
 TaskName = Annotated[str | None, typer.Argument(metavar="[ID]", help="The task's id or handle.")]
 

@@ -11,11 +11,10 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from ...clients import Client
+from ...overview import Nodes, Row, Seen, rows
 from .. import output
 from ..session import Session, command
 from .keys import Keys
-from .nodes import Nodes, Seen
-from .rows import Row, rows
 from .table import Picture, plural
 
 # How long a node can take to reply before the table is drawn without it.

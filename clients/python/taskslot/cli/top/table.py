@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ...aggregate import total
+from ...overview import Row
 from ...replies import Info
 from .. import format
-from .rows import Row
 
 # The space between two columns, and the smallest width of the queues' names.
 GAP, NAME_WIDTH = 2, 13

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ...aggregate import total
-from ...replies import Info
-from ...shards import SLOTS, slot_of, slot_of_shard, tags
+from ..aggregate import total
+from ..replies import Info
+from ..shards import SLOTS, slot_of, slot_of_shard, tags
 
 SHARD = re.compile(r"(?P<queue>[^{]*):\{(?P<tag>[0-9a-z]{1,4})\}")
 # A user's own tag, as in `mail:{eu}`, is also the tag of one of the 16384 possible shards. So a key counts as a shard

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from ... import commands
-from ...clients import AS_BYTES, Client
-from ...replies import Info
+from .. import commands
+from ..clients import AS_BYTES, Client
+from ..replies import Info
 
 # The number of keys that one SCAN searches, and the number of SCANs that one look sends to each node.
 SCAN_COUNT, SCANS_A_LOOK = 1000, 100
