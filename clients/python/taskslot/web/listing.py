@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import Any, get_args
 
 from ..replies import State
 from .lens import ROWS, Place, Walked, Wanted, read_place
@@ -61,14 +61,14 @@ class Listing:
         given = {name: value or None for name, value in self.filter.items()}
         return {"state": self.wanted.state, **given, "order": None if own_order else self.order}
 
-    def after(self, walked: Walked[object]) -> dict[str, object] | None:
+    def after(self, walked: Walked[Any]) -> dict[str, object] | None:
         """The parameters of a link to the rest; None if there is none."""
         if walked.next is None:
             return None
         rows, calls = self.rows_before + len(walked.rows), self.calls_before + walked.calls
         return {**self.query, "at": str(walked.next), "rows": rows or None, "calls": calls or None}
 
-    def examined(self, walked: Walked[object], total: int) -> int:
+    def examined(self, walked: Walked[Any], total: int) -> int:
         """How many tasks the search has looked at so far, at most."""
         if walked.next is None:
             return total
@@ -85,7 +85,7 @@ def read_listing(query: Mapping[str, str], shards: int) -> Listing:
         raise ValueError("the order must be newest or first")
     given = {name: query.get(name, "") for name in ("match", "header", "header_match", "group", "worker")}
     check_filter(state, given)
-    wanted = Wanted(cast(State, state), **given, newest=order == "newest")
+    wanted = Wanted(state, **given, newest=order == "newest")
     rows, calls = count_of(query.get("rows", "")), count_of(query.get("calls", ""))
     return Listing(wanted, read_place(query.get("at", ""), shards), rows, calls)
 
@@ -108,7 +108,7 @@ def count_of(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
 
 
-def range_in_words(listing: Listing, walked: Walked[object]) -> str:
+def range_in_words(listing: Listing, walked: Walked[Any]) -> str:
     """`1 to 50`; empty if nothing was found."""
     if not walked.rows:
         return ""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 
 from .._sync.wire import Wire
 from ..clients import Client
 from .lens import MOST_ADDED, Lens
-from .links import decoded, needed, number_of, query_of
+from .links import Links, decoded, links_of, needed, number_of, query_of
 from .site import Site, site_of
 
 # How long a page waits for a reply, and how long it keeps trying while a server is away.
@@ -28,6 +31,23 @@ def lens_of(request: Request) -> Lens:
         return Lens(wire_of(site_of(request)), key, shards)
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
+
+
+def shared(request: Request, lens: Lens) -> dict[str, Any]:
+    """What the templates know of a queue. `here` makes links to its pages; `of` is its field in a search form."""
+    link = links_of(request)
+
+    def here(path: str, /, **query: object) -> str:
+        return link(path, **{**lens.query, **query})
+
+    of = Links()("", **lens.query)[1:]
+    return {"lens": lens, "key": lens.name, "shards": lens.shards, "here": here, "of": of}
+
+
+def gone(request: Request, lens: Lens | None, title: str, text: str) -> Response:
+    """A 404 that says what is gone, with a link back to the queue if that is there."""
+    values = shared(request, lens) if lens else {"here": None}
+    return site_of(request).page(request, "gone.html", 404, title=title, text=text, **values)
 
 
 def wire_of(site: Site) -> Wire:

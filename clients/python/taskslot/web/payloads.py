@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 from ..calls import BadPayload, Call
 from ..codecs import JSON
 from ..printable import printable
+from ..tracebacks import parted
 
 # How many bytes of a value are shown as text, and as a hex dump; and how long a value can be to be read as a whole.
 TEXT_BYTES, DUMP_BYTES, READ_BYTES = 16 * 1024, 1024, 1024 * 1024
@@ -175,8 +176,10 @@ def dumped(data: bytes) -> Iterator[str]:
 # ---- one line
 
 
-def preview(data: bytes, width: int = 120) -> str:
+def preview(data: bytes | None, width: int = 120) -> str:
     """Bytes as one line of at most `width` characters: as a call of a function, as text, or the first bytes in hex."""
+    if not data:
+        return ""
     part = data[: width * 4]
     if (text := as_text(part, is_whole=len(part) == len(data))) is None:
         return f"{len(data):,} bytes: {data[:ROW_BYTES].hex(' ')}{' …' if len(data) > ROW_BYTES else ''}"
@@ -199,6 +202,11 @@ def call_in_words(data: bytes) -> str | None:
 def written(value: Any) -> str:
     """A value as JSON in one line. Half a surrogate pair stays an escape sequence."""
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+
+
+def first_line(error: str | None, width: int = 160) -> str:
+    """What was raised, without its traceback, in one line."""
+    return shortened(printable(" ".join(parted((error or "")[:8192])[0].split())), width)
 
 
 def shortened(text: str, width: int) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..cli import format
+from ..figures import plural, span
 from ..printable import printable
 from ..replies import TaskError, TaskView
 from ..tracebacks import parted
@@ -172,9 +172,4 @@ def lease_in_words(view: TaskView) -> str:
 
 def run_in_words(view: TaskView) -> str:
     """How long the last attempt took; empty if that is not known."""
-    return f"the last attempt took {format.span(view.run_ms)}" if view.run_ms is not None else ""
-
-
-def plural(number: int, what: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"the last attempt took {span(view.run_ms)}" if view.run_ms is not None else ""

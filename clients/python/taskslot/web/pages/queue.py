@@ -18,9 +18,9 @@ from ...replies import Info
 from ..failures import meaning
 from ..lens import Lens, Place, read_place
 from ..links import links_of, query_of
-from ..listing import ORDERS, STATES, Listing, range_in_words, read_listing
-from ..looked_at import lens_of
-from ..payloads import preview, shown
+from ..listing import ORDERS, PATTERN_BYTES, STATES, range_in_words, read_listing
+from ..looked_at import gone, lens_of, shared
+from ..payloads import first_line, preview, shown
 from ..sampler import Snapshot
 from ..setting import values
 from ..site import site_of
@@ -61,24 +61,25 @@ def page(request: Request) -> Response:
     query, lens, reading = query_of(request), lens_of(request), Reading(request)
     info, trouble = reading.of(lens.info)
     if info is None and not trouble:
-        raise HTTPException(404, "There is no queue of this name. It may have been deleted, or nothing was pushed yet.")
+        text = f"There is no queue {lens.name} now. It was deleted, or nothing has been pushed to it yet."
+        return gone(request, None, "There is no such queue", text)
     section = query.get("section", "")
-    shared = {
-        "lens": lens,
-        "key": lens.name,
-        "shards": lens.shards,
-        "queue": lens.query,
+    tab = section or query.get("state", "") or "ready"
+    common = {
+        **shared(request, lens),
         "info": info,
         "trouble": trouble,
-        "tab": section or query.get("state", "") or "ready",
-        "live": links_of(request)("/live", view="queue", **lens.query),
+        "tab": tab,
+        "live": links_of(request)("/live", view="queue", **lens.query, tab=tab),
         **figures(lens, info),
     }
     if section not in ("", *SECTIONS):
         raise HTTPException(400, f"The section must be one of {', '.join(SECTIONS)}.")
-    name, own = section_of(section, lens, reading, query, info) if section else tasks(lens, reading, query, info)
+    name, own = (
+        section_of(section, lens, reading, query, info) if section else tasks(lens, reading, query, info)
+    )
     reading.finish()
-    return reading.site.page(request, name, **shared, **own)
+    return reading.site.page(request, name, **common, **own)
 
 
 def figures(lens: Lens, info: Info | None) -> dict[str, Any]:
@@ -114,6 +115,7 @@ def tasks(
         "is_first": listing.place == Place(),
         "matching": None if listing.wanted.is_search else in_all,
         "preview": preview,
+        "first_line": first_line,
         **listing.filter,
     }
     return "queue_tasks.html", own
@@ -136,7 +138,7 @@ def section_of(
         own["workers"], own["refusal"] = reading.of(lens.workers)
     elif section == "schedules":
         own["schedules"], own["refusal"] = reading.of(lens.schedules)
-        own["shown"] = shown
+        own |= {"shown": shown, "preview": preview}
     else:
         found, own["refusal"] = reading.of(lens.settings)
         own["settings"] = found
@@ -150,9 +152,10 @@ def find(request: Request) -> Response:
     link = links_of(request)
     if not wanted:
         return RedirectResponse(link("/queue", **lens.query), 303)
-    found = by_id(lens, wanted) or lens.get_unique(wanted)
+    found = by_id(lens, wanted) or by_token(lens, wanted)
     if found is None:
-        raise HTTPException(404, f"No task of {lens.name} has this id or holds this unique token: {wanted[:200]}")
+        text = f"No task of {lens.name} has this id, or holds this unique token: {wanted[:200]}"
+        return gone(request, lens, "No such task", text)
     return RedirectResponse(link("/task", **lens.query, id=found[1].id), 303)
 
 
@@ -168,6 +171,13 @@ def by_id(lens: Lens, wanted: str) -> Any:
         raise
 
 
+def by_token(lens: Lens, wanted: str) -> Any:
+    """The task that holds a token; None if there is none, or the text is too long for one."""
+    return (
+        lens.get_unique(wanted) if len(wanted.encode("utf-8", "surrogateescape")) <= PATTERN_BYTES else None
+    )
+
+
 def parts(request: Request, snapshot: Snapshot) -> dict[str, str]:
     """What is live: the figures and the counts of the tabs. The lists stay, so that nothing moves while one reads."""
     site, lens = site_of(request), lens_of(request)
@@ -175,9 +185,10 @@ def parts(request: Request, snapshot: Snapshot) -> dict[str, str]:
     info = total(infos)
     if info is None:
         return {}
-    values = {"queue": lens.query, "key": lens.name, "shards": lens.shards, "info": info, "tab": "", "trouble": ""}
-    values |= figures(lens, info)
-    return {name: site.part(request, "queue.html", name, **values) for name in ("figures", "concerns")}
+    values = {**shared(request, lens), "tab": query_of(request).get("tab", ""), **figures(lens, info)}
+    return {
+        name: site.part(request, "queue.html", name, **values) for name in ("figures", "concerns", "tabs")
+    }
 
 
 live = {"queue": parts}
