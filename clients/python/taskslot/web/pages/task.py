@@ -82,7 +82,9 @@ def title(task: TaskView) -> str:
 
 def claims(task: TaskView) -> str:
     """How often a task was claimed, and how often that went wrong."""
-    times = "never" if not task.deliveries else "once" if task.deliveries == 1 else f"{task.deliveries:,} times"
+    times = (
+        "never" if not task.deliveries else "once" if task.deliveries == 1 else f"{task.deliveries:,} times"
+    )
     most = f" of {task.attempts:,}" if task.attempts is not None and task.attempts >= 0 else ""
     return f"{times}; {plural(task.failures, 'failure')}{most}, {plural(task.stalls, 'stall')}"
 
