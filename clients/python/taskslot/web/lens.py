@@ -6,6 +6,7 @@ some commands, or at the end of the list, and says where to go on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
@@ -20,6 +21,9 @@ from ..shards import names
 from .faithful import read, sendable
 
 R = TypeVar("R")
+
+# An id or a handle, and the longest unique token in bytes.
+ID, NAME_BYTES = re.compile(r"\d+-\d+(@\d+-[0-9a-f]+)?"), 256
 
 # Rows of a page of tasks; and of groups and batches, of which the server sends a thousand at a time.
 ROWS, NAMED_ROWS = 50, 200
@@ -228,29 +232,44 @@ class Lens:
         return info is None or not getattr(info, state)
 
     def get(self, task: str) -> tuple[int, TaskView] | None:
-        """A task with the number of its shard, by an id or a handle. None if there is none."""
+        """A task with the number of its shard, by an id or a handle of this queue. None if there is none.
+
+        Raises ValueError if the id names no shard of this queue.
+        """
         shard, bare = self.located(task)
-        shards = [shard] if shard is not None else range(min(len(self.keys), MOST_SHARDS))
-        for number in shards:
-            if (view := self.run(getting(self.keys[number], bare))) is not None:
-                return number, self.named(number, view)
-        return None
+        view = self.run(getting(self.keys[shard], bare))
+        return None if view is None else (shard, self.named(shard, view))
 
-    def get_unique(self, token: str) -> tuple[int, TaskView] | None:
-        """The task that holds a token, with the number of its shard. None if there is none."""
-        for number, key in enumerate(self.keys[:MOST_SHARDS]):
-            if (view := self.run(getting(key, "UNIQUE", token))) is not None:
-                return number, self.named(number, view)
-        return None
-
-    def located(self, task: str) -> tuple[int | None, str]:
-        """The shard of a task and the id that the server knows. None: any shard. Raises ValueError."""
+    def located(self, task: str) -> tuple[int, str]:
+        """The shard of a task and the id that the server knows. Raises ValueError."""
         number, slash, bare = task.partition("/")
-        if not slash:
-            return (None if self.shards else 0), task
+        if not slash and not self.shards:
+            return 0, task
         if not self.shards or not (number.isascii() and number.isdigit()) or int(number) >= len(self.keys):
             raise ValueError("there is no such shard in this queue")
         return int(number), bare
+
+    def find(self, text: str) -> list[TaskView]:
+        """The tasks with this id, this handle or this unique token. Shards can have tasks of the same bare id."""
+        found = (
+            self._everywhere("UNIQUE", text)
+            if len(text.encode("utf-8", "surrogateescape")) <= NAME_BYTES
+            else []
+        )
+        written = text.strip()
+        number, slash, bare = written.rpartition("/")
+        if ID.fullmatch(bare) is None:
+            return found
+        if not slash:
+            return found + self._everywhere(bare)
+        is_here = bool(self.shards) and number.isascii() and number.isdigit() and int(number) < len(self.keys)
+        one = self.get(written) if is_here else None
+        return found + ([one[1]] if one else [])
+
+    def _everywhere(self, *name: str) -> list[TaskView]:
+        """The tasks of all shards that have this name."""
+        found = self.of_all(lambda key: getting(key, *name))
+        return [self.named(shard, view) for shard, view in enumerate(found) if view is not None]
 
     def id_in(self, shard: int, task: str) -> str:
         """The id that a task of a shard has in this queue."""
