@@ -118,8 +118,9 @@ class Sampler:
             if self._nodes is None:
                 self._nodes = Nodes(self._client(), self._limit, PATIENCE_S)
             seen = self._nodes.look()
-            if not seen.nodes:
-                return replace(last, number=last.number + 1, failed=f"no answer from {', '.join(seen.away)}")
+            if seen.away and not any(node.is_primary for node in seen.nodes):
+                failed = f"no answer from {', '.join(seen.away)}"
+                return replace(last, number=last.number + 1, failed=failed)
             found = rows(seen.infos)
         except Exception as error:
             if str(error) != last.failed:
