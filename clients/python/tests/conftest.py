@@ -81,6 +81,29 @@ def worker_clock(monkeypatch):
 
 
 @pytest.fixture
+def web(server):
+    """Makes browsers of a web page of the server: `web()` reads only, `web(write=True)` has signed in to change things.
+
+    Other options are those of `create_app`.
+    """
+    from harness.web import PASSWORD, Browser, create_app
+    from taskslot.web import Write
+
+    made = []
+
+    def make(write=False, at=None, **options):
+        if write is True:
+            write = Write.by_password(PASSWORD)
+        app = create_app(at or f"redis://127.0.0.1:{server.port}", write=write or None, **options)
+        made.append(Browser(app))
+        return made[-1].sign_in() if write and write.secret else made[-1]
+
+    yield make
+    for browser in made:
+        browser.app.state.site.close()
+
+
+@pytest.fixture
 def queue(client):
     """An empty queue."""
     with Queue(client, "mail") as queue:

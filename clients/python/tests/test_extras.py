@@ -17,10 +17,20 @@ EXTRAS = {
     "django": ["django"],
     "dramatiq": ["dramatiq"],
     "module": ["taskslot_module"],
+    "metrics": ["prometheus_client"],
     "msgpack": ["msgpack"],
     "otel": ["opentelemetry"],
     "sentry": ["sentry_sdk"],
     "valkey": ["valkey"],
+    "web": [
+        "itsdangerous",
+        "jinja2",
+        "prometheus_client",
+        "python_multipart",
+        "sse_starlette",
+        "starlette",
+        "uvicorn",
+    ],
 }
 HIDE = "import sys; sys.modules.update(dict.fromkeys({names!r})); "
 
@@ -43,7 +53,7 @@ def test_the_library_is_imported_without_any_extra():
     code = """
 import importlib, pkgutil, taskslot
 for one in pkgutil.walk_packages(taskslot.__path__, "taskslot."):
-    apart = ("taskslot.cli", "taskslot.integrations.", "taskslot.__main__", "taskslot.testing.pytest")
+    apart = ("taskslot.cli", "taskslot.integrations.", "taskslot.__main__", "taskslot.testing.pytest", "taskslot.web")
     if not one.name.startswith(apart):
         importlib.import_module(one.name)
 print(taskslot.Worker.__name__)

@@ -1,0 +1,7 @@
+"""What changes things: POST routes only. `guard` has checked rights, token and origin before one of them is called."""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+routes: list[Route] = []

@@ -1,0 +1,98 @@
+"""Server-sent events: each open page gets the parts of its HTML that have changed.
+
+An event has the part's name, its data is the HTML. It is made once for all viewers who look at the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from .links import links_of, query_of
+from .sampler import Snapshot
+from .site import Site, View, site_of, visitor_of
+
+# The most pages that are kept up to date at a time, and the most views of a snapshot whose HTML is kept.
+MOST_VIEWERS, MOST_VIEWS = 500, 64
+
+
+@dataclass
+class Parts:
+    """The HTML of the views of one snapshot."""
+
+    number: int = -1
+    made: OrderedDict[tuple[Any, ...], dict[str, str]] = field(default_factory=OrderedDict)
+
+    def of(self, request: Request, view: View, snapshot: Snapshot) -> dict[str, str]:
+        """The parts of a view, made by the first who asks for them."""
+        if snapshot.number != self.number:
+            self.number, self.made = snapshot.number, OrderedDict()
+        visitor = visitor_of(request)
+        like = (request.scope["query_string"], links_of(request).root, visitor.may_write)
+        if like not in self.made:
+            status = site_of(request).part(request, "status.html", "status", snapshot=snapshot)
+            self.made[like] = {"status": status, **view(request, snapshot)}
+            while len(self.made) > MOST_VIEWS:
+                self.made.popitem(last=False)
+        return self.made[like]
+
+
+async def live(request: Request) -> Response:
+    """The changes of a view for as long as its page is open."""
+    site = site_of(request)
+    view = site.views.get(query_of(request).get("view", ""))
+    if view is None:
+        raise HTTPException(404, "There is no such view.")
+    viewers = site.shelf.setdefault("viewers", set())
+    if len(viewers) >= MOST_VIEWERS:
+        raise HTTPException(503, "Too many pages are open at a time.")
+    return EventSourceResponse(changes(site, request, view), headers={"Cache-Control": "no-store"})
+
+
+async def changes(site: Site, request: Request, view: View) -> AsyncIterator[ServerSentEvent]:
+    """An event for each part that has changed, after each look of the sampler."""
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+    leave = site.sampler.listen(lambda: wake(loop, changed))
+    viewers: set[object] = site.shelf.setdefault("viewers", set())
+    viewers.add(changed)
+    parts: Parts = site.shelf.setdefault("parts", Parts())
+    sent: dict[str, str] = {}
+    try:
+        while True:
+            snapshot = await run_in_threadpool(site.sampler.snapshot)
+            for name, html in (await run_in_threadpool(parts.of, request, view, snapshot)).items():
+                if sent.get(name) != html:
+                    sent[name] = html
+                    yield ServerSentEvent(html, event=name)
+            await changed.wait()
+            changed.clear()
+    finally:
+        leave()
+        viewers.discard(changed)
+
+
+def wake(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:
+    """Wake a viewer from the sampler's thread. Its loop may have ended."""
+    try:
+        loop.call_soon_threadsafe(changed.set)
+    except RuntimeError:
+        pass
+
+
+def nothing_more(request: Request, snapshot: Snapshot) -> dict[str, str]:
+    """The view of a page of which only the server's status is live."""
+    return {}
+
+
+views: dict[str, View] = {"status": nothing_more}
+routes = [Route("/live", live)]

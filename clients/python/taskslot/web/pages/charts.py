@@ -1,0 +1,7 @@
+"""Charts of the last hours."""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+routes: list[Route] = []

@@ -1,0 +1,7 @@
+"""The page of a task."""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+routes: list[Route] = []

@@ -1,0 +1,193 @@
+"""What all pages share: the client, the sampler, the rights, the templates.
+
+A page is a module in `pages/` with `routes`, a list of starlette's `Route`s. Its endpoints are plain functions, which
+starlette runs on threads:
+
+```python
+def page(request: Request) -> Response:
+    site, key = site_of(request), key_of(request)
+    with site.queue(key) as queue:
+        tasks = queue.tasks("dead", count=50)
+    return site.page(request, "queue.html", key=key, tasks=tasks)
+
+routes = [Route("/queue", page)]
+```
+
+- Raise `HTTPException(404, "There is no task …")` for what can't be shown. Errors of the client and of taskslot may
+  pass: `failures` turns them into pages.
+- A route that changes something is a POST, in `actions/`. `guard` has checked the rights, the token and the origin by
+  then; `form_of(request)` has the fields, `visitor_of(request)` says who it is. Finish with `site.go(…)`, which
+  redirects, and shows a message on the next page.
+- `live` of a module is a dict of views, `name: function(request, snapshot) -> {part: html}`. The page passes
+  `live=links_of(request)("/live", view="queue", key=key)` to its template, and the content of each element with
+  `data-part="<part>"` follows. The function must only read the snapshot: the server gets no command for a viewer.
+- Templates extend `base.html` and import `parts.html` with context. In them, `link("/queue", key=key)` makes a link.
+  Every `{{ value }}` has its control characters shown as escapes and its HTML escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from .. import Queue, __version__
+from ..clients import Client
+from . import texts, units
+from .history import History
+from .links import Links, decoded, links_of
+from .rights import Rights, Tries, Visitor, csrf_of
+from .sampler import Sampler, Snapshot
+
+HERE = Path(__file__).parent
+# The longest message of `Site.go`. It travels in the session's cookie.
+LONGEST_MESSAGE = 300
+
+View = Callable[[Request, Snapshot], dict[str, str]]
+
+
+class Site:
+    """One page of queues with its threads and settings. `close` ends the threads."""
+
+    def __init__(
+        self, connect: Callable[[], Any], rights: Rights, *, name: str = "", marks_token: str = ""
+    ) -> None:
+        self._connect = connect
+        self._client: Any = None
+        self._lock = threading.Lock()
+        self.rights = rights
+        self.name = name
+        self.marks_token = marks_token
+        self.tries = Tries()
+        self.history = History()
+        self.sampler = Sampler(lambda: self.client, self.history)
+        self.templates = environment()
+        self.views: dict[str, View] = {}
+        # What `actions` keeps for as long as the process runs, such as running jobs.
+        self.shelf: dict[str, Any] = {}
+
+    @property
+    def client(self) -> Any:
+        """The client. It is made by the first who needs it, so the page starts while the server is away."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    @property
+    def kind(self) -> Client:
+        """What can be said about the client and its errors."""
+        return Client(self.client)
+
+    def queue(self, key: str) -> Queue:
+        """The queue of a key. Use it in a `with` block."""
+        return Queue(self.client, key)
+
+    def close(self) -> None:
+        """End the sampler."""
+        self.sampler.stop()
+
+    # ---- answers
+
+    def page(self, request: Request, template: str, /, status: int = 200, **values: Any) -> Response:
+        """A template as a page."""
+        return HTMLResponse(self.render(request, template, **values), status)
+
+    def render(self, request: Request, template: str, /, **values: Any) -> str:
+        """The text of a template. Whatever a key or a payload holds, it can be encoded as UTF-8."""
+        text = self.templates.get_template(template).render(**self._shared(request), **values)
+        return text.encode("utf-8", "backslashreplace").decode()
+
+    def part(self, request: Request, template: str, block: str, /, **values: Any) -> str:
+        """The text of one block of a template, for live parts."""
+        found = self.templates.get_template(template)
+        context = found.new_context({**self._shared(request), **values})
+        return "".join(found.blocks[block](context)).encode("utf-8", "backslashreplace").decode()
+
+    def go(self, request: Request, url: str, said: str = "", *, is_bad: bool = False) -> Response:
+        """Go to another page, one of `Links`, and say there what happened."""
+        if said:
+            self.say(request, said, is_bad=is_bad)
+        if "hx-request" in request.headers:
+            return Response(status_code=204, headers={"HX-Redirect": url})
+        return RedirectResponse(url, 303)
+
+    def say(self, request: Request, text: str, *, is_bad: bool = False) -> None:
+        """Show a message on the next page that this person opens."""
+        request.session["said"] = [texts.shown(text)[:LONGEST_MESSAGE], is_bad]
+
+    def _shared(self, request: Request) -> dict[str, Any]:
+        """What every template knows."""
+        visitor = visitor_of(request)
+        return {
+            "link": links_of(request),
+            "visitor": visitor,
+            "asks_for_password": self.rights.asks_for_password,
+            "can_write": self.rights.write is not None,
+            "csrf": lambda: csrf_of(request),
+            "take_message": lambda: request.session.pop("said", None),
+            "path": page_path(request),
+            "site_name": self.name,
+            "version": __version__,
+        }
+
+
+def environment() -> Environment:
+    """The templates. What is printed in them is made safe by `finalize` and by escaping; undefined names are errors."""
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: (
+            value if isinstance(value, Markup) or not isinstance(value, str) else texts.shown(value)
+        ),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(units.FILTERS, cut=texts.cut, shown=texts.shown, json=json.dumps)
+    return made
+
+
+def site_of(request: Request) -> Site:
+    """The site that a request is for."""
+    site: Site = request.scope["taskslot.site"]
+    return site
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Who sent a request, as `guard` has found out."""
+    visitor: Visitor = request.scope.get("taskslot.visitor", Visitor())
+    return visitor
+
+
+def form_of(request: Request) -> dict[str, str]:
+    """The fields of the form that was posted. `form_data` has all values of fields with several."""
+    return decoded(form_data(request))
+
+
+def form_data(request: Request) -> bytes:
+    """The posted form as the bytes that were sent, for `links.decoded_all`."""
+    data: bytes = request.scope.get("taskslot.form", b"")
+    return data
+
+
+def page_path(request: Request) -> str:
+    """The path of a request below the root path."""
+    root, path = str(request.scope.get("root_path", "")).rstrip("/"), str(request.scope["path"])
+    return path.removeprefix(root) or "/"
+
+
+def here(request: Request) -> str:
+    """The path and query of a request below the root path, to come back to."""
+    query = request.scope["query_string"].decode("ascii", "replace")
+    return page_path(request) + (f"?{query}" if query else "")
+
+
+__all__ = ["Links", "Site", "form_data", "form_of", "here", "page_path", "site_of", "visitor_of"]

@@ -1,0 +1,21 @@
+"""Texts that others wrote, made safe to show: control and direction characters are escaped, long texts are cut."""
+
+from __future__ import annotations
+
+from ..printable import printable
+
+# The letters of a text that a page shows without being asked for more.
+MOST_LETTERS = 2000
+
+
+def shown(text: str) -> str:
+    """A text with its unprintable characters escaped, apart from line ends and tabs; its stray bytes as `\\xff`."""
+    if text.isprintable():
+        return text
+    whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return printable(whole, keep="\n\t")
+
+
+def cut(text: str, letters: int = MOST_LETTERS) -> str:
+    """A text of at most this many letters. If it is longer, its size is said."""
+    return text if len(text) <= letters else f"{text[:letters]}… ({len(text):,} letters in all)"
