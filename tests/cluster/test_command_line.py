@@ -5,6 +5,7 @@ import json
 import pytest
 from harness.server import wait_synced, wait_until
 from taskslot import shards
+from taskslot.shards import SLOTS
 from typer.testing import CliRunner
 
 
@@ -48,23 +49,28 @@ def test_top_lives_through_a_failover(start_cluster):
     """The node is shown as away until its replica has taken over. `top` need not be restarted."""
     from redis.cluster import RedisCluster
     from taskslot.overview import Nodes
-    from taskslot.clients import Client
 
     cluster = start_cluster()
     with RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port) as client:
         for key in shards.names("orders", 16):
             client.execute_command("TASK.PUSH", key, "x")
-        nodes = Nodes(Client(client).twin(1.0), 1000)
-        assert len(nodes.look().infos) == 16
+        nodes = Nodes(client, 1000, patience_s=1)
+        # A node only names replicas of which it has heard that they have some data.
+        seen = wait_until(lambda: len((look := nodes.look()).nodes) == 6 and look, "replicas are named")
+        assert len(seen.infos) == 16 and sum(node.slots_count for node in seen.nodes) == SLOTS
+        assert [node.role for node in seen.nodes] == ["primary"] * 3 + ["replica"] * 3
+        assert {node.primary for node in seen.nodes[3:]} == {node.address for node in seen.nodes[:3]}
+        assert set(seen.places.values()) == {node.address for node in seen.nodes[:3]}
         victim = cluster.primaries()[2]
         heir = cluster.replica_of(victim)
         wait_synced(victim, heir)
         cluster.kill(victim)
         during = nodes.look()
-        assert 0 < len(during.infos) < 16 and during.away
+        assert 0 < len(during.infos) < 16 and during.away == [f"127.0.0.1:{victim.port}"]
         cluster.wait_promoted(heir)
         wait_until(lambda: len(nodes.look().infos) == 16, "top sees all again", 10)
-        assert nodes.look().away == [] and nodes.look().primaries == 3
+        assert nodes.look().primaries == 3
+        nodes.close()
 
 
 @pytest.mark.parametrize("scheme", ["redis", pytest.param("valkey", marks=pytest.mark.slow)])
@@ -76,3 +82,24 @@ def test_sentinels_are_asked_for_the_primary(start_sentinel, scheme):
     run(*how, "push", "mail", "hello")
     assert run(*how, "claim", "mail")[0].endswith("  hello")
     assert run(*how, "top")[0].startswith("main by Sentinel  1 queue")
+
+
+def test_an_overview_by_sentinel_follows_a_failover(start_sentinel):
+    """The nodes are named by their addresses. While there is no primary, that is said."""
+    from taskslot.overview import Nodes
+
+    watched = start_sentinel()
+    with watched.client() as client, Nodes(client, 1000, patience_s=1) as nodes:
+        client.execute_command("TASK.PUSH", "mail", "x")
+        first, second = watched.primary(), watched.replica()
+        wait_synced(first, second)
+        places = [f"127.0.0.1:{node.port}" for node in (first, second)]
+        seen = nodes.look()
+        assert [(node.address, node.role) for node in seen.nodes] == [
+            (places[0], "primary"), (places[1], "replica"),
+        ]  # fmt: skip
+        first.kill9()
+        assert nodes.look().away == [places[0]]
+        watched.wait_promoted(second)
+        seen = wait_until(lambda: (look := nodes.look()).infos and look, "the queues are seen again")
+        assert seen.places == {"mail": places[1]} and seen.nodes[0].role == "primary"

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from .errors import OutOfMemory, Refused, TaskslotError, of_reply
+from .keys import key_word
 from .line import Line, sends_plainly
 
 # Ask redis-py and valkey-py not to decode a reply, whatever the client does otherwise: payloads are bytes. This option
@@ -158,7 +159,7 @@ class Client:
         """The name of the node that serves a key, as far as the client knows; "" outside of a cluster."""
         if not self.is_cluster:
             return ""
-        node = self.client.get_node_from_key(key)
+        node = self.client.get_node_from_key(key_word(key))
         return node.name if node is not None else ""
 
     def bulk_for(self, node: str) -> Any:
@@ -189,7 +190,7 @@ class Client:
         """What lends connections to the key's server: its pool, or the node of an asyncio cluster client."""
         if not self.is_cluster:
             return self.client.connection_pool
-        if (node := self.client.get_node_from_key(key)) is None:
+        if (node := self.client.get_node_from_key(key_word(key))) is None:
             raise self.errors.SlotNotCoveredError("no node serves the slot of the key")
         return node if self.is_async else self.client_of(node).connection_pool
 
@@ -210,6 +211,27 @@ class Client:
         made = self._cluster_twin(own) if self.is_cluster else self._pool_twin(own)
         return as_derived(made, self.client)
 
+    def neighbour(self, host: str, port: int, socket_timeout_s: float) -> Any:
+        """A client for another server, such as a replica, with the user, the password and the TLS options of this one.
+
+        It never resends. This client is a sync one of a single server or of Sentinel.
+        """
+        pool, connection = self.client.connection_pool, self._module("connection")
+        own = {"host": host, "port": port, "socket_timeout": socket_timeout_s, "decode_responses": False}
+        own["socket_connect_timeout"] = CONNECT_S
+        kwargs = {**shared(pool.connection_kwargs), **own, **self._as_of(pool), "retry": self._no_retry()}
+        kwargs.pop("path", None)
+        is_tls = issubclass(pool.connection_class, connection.SSLConnection)
+        kwargs["connection_class"] = connection.SSLConnection if is_tls else connection.Connection
+        return self._own_class(self.client).from_pool(connection.ConnectionPool(**kwargs))
+
+    def _as_of(self, pool: Any) -> dict[str, Any]:
+        """The option that turns off what the pool has turned off: the server's notices of its maintenance."""
+        if not hasattr(pool, "maint_notifications_enabled") or pool.maint_notifications_enabled():
+            return {}
+        notices = importlib.import_module(f"{self.library}.maint_notifications")
+        return {"maint_notifications_config": notices.MaintNotificationsConfig(enabled=False)}
+
     def _pool_twin(self, own: dict[str, Any]) -> Any:
         """A client with a pool like that of the user's client, however that one was made."""
         pool = self.client.connection_pool
@@ -219,9 +241,7 @@ class Client:
             kwargs["host"] = host
         if not issubclass(pool.connection_class, self._module("connection").Connection):
             del kwargs["socket_connect_timeout"]  # unix sockets don't have one
-        if hasattr(pool, "maint_notifications_enabled") and not pool.maint_notifications_enabled():
-            notices = importlib.import_module(f"{self.library}.maint_notifications")
-            kwargs["maint_notifications_config"] = notices.MaintNotificationsConfig(enabled=False)
+        kwargs |= self._as_of(pool)
         # Options of a BlockingConnectionPool and of a SentinelConnectionPool.
         options = (
             "timeout",

@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 
 from .arguments import identity, several
 from .errors import UnknownTask
+from .keys import key_text, key_word
 from .replies import (
     BatchInfo,
     Group,
@@ -52,10 +53,17 @@ class Command(Generic[R]):
     words: tuple[Word, ...]
     read: Callable[[Any], R]
 
+    def __post_init__(self) -> None:
+        # A key that is not UTF-8 (see `keys`) is sent as its bytes.
+        key = self.words[1]
+        if type(key) is str and not key.isascii():
+            self.words = (self.words[0], key_word(key), *self.words[2:])
+
     @property
     def key(self) -> str:
         """The queue's key."""
-        return text(self.words[1])
+        key = self.words[1]
+        return key_text(key) if isinstance(key, bytes) else str(key)
 
 
 class CommonOptions(TypedDict, total=False):
@@ -328,7 +336,7 @@ def claim(
     refuse_unknown(options, ClaimOptions)
     words: list[Word] = ["TASK.CLAIM", keys[0]]
     if len(keys) > 1:
-        words = ["TASK.MCLAIM", keys[0], "KEYS", len(keys) - 1, *keys[1:]]
+        words = ["TASK.MCLAIM", keys[0], "KEYS", len(keys) - 1, *map(key_word, keys[1:])]
     words += claim_words(count, block_ms, request, options)
     if len(keys) == 1:
         return Command(tuple(words), lambda reply: [read_task(keys[0], one) for one in reply or []])
@@ -408,7 +416,7 @@ def claimed_of_several(reply: Any) -> list[Task]:
 def parted(reply: Any) -> tuple[str, Sequence[Any]]:
     """The key and the raw tasks of a reply of MCLAIM."""
     key, tasks = reply
-    return text(key), tasks
+    return key_text(data(key)), tasks
 
 
 def ack(key: str, handles: Handles, result: Payload | None, retain_ms: int | None) -> Command[Any]:

@@ -289,5 +289,5 @@ def test_the_reason_that_stops_a_queue_is_shown():
         "c": info(ready=2, broken="a panic"), "d": info(ready=1),
     }  # fmt: skip
     lines = drawn(Picture(rows(states), "host:6379"), 140)
-    assert [line.split("  ")[-1].strip() for line in lines[3:6]] == ["paused in+out", "rate", "BROKEN"]
+    assert [line.split("  ")[-1].strip() for line in lines[3:6]] == ["BROKEN", "paused in+out", "rate"]
     assert lines[6].split()[-1] == "1"  # workers needed: nothing holds it

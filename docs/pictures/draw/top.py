@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from svg import COLOURS, MONO, SANS
 from taskslot import Queue
-from taskslot.overview import Nodes
-from taskslot.overview import rows
 from taskslot.cli.top.table import Picture
+from taskslot.overview import Nodes, rows
 from taskslot.shards import names
 
 WIDTH = 108

@@ -332,8 +332,9 @@ MOST_QUEUES = 1000
 def first_that_ends_with(session: Session, name: str) -> str | None:
     """A queue whose key ends with this name, as those of an app with a prefix do. None if none is soon found."""
     with suppress(Exception):  # it is only a hint: this user may not be allowed to search
-        found = Nodes(session.client, MOST_QUEUES).look().infos
-        return next((key for key in sorted(found) if key.endswith(name)), None)
+        with Nodes(session.client, MOST_QUEUES) as nodes:
+            found = nodes.look().infos
+        return next((cell(key) for key in sorted(found) if key.endswith(name)), None)
     return None
 
 

@@ -1,9 +1,16 @@
 """An overview of all queues of a server or cluster, for `taskslot top`, the web page and the metrics.
 
-`nodes` finds the queues of all primaries and reads them, `rows` makes one row of all shards of a logical queue.
+`nodes` finds the servers and the queues of all primaries and reads them: `with Nodes(client, limit=1000) as nodes`,
+then `nodes.look()` as often as one likes, which returns a `Seen`. `rows` makes one row of all shards of a logical
+queue. `attention` says what of it needs a person.
 """
 
-from .nodes import Nodes, Seen
+from .attention import Concern, Severity, concerns, node_concerns
+from .node_info import NodeInfo, Replica
+from .nodes import Nodes
 from .rows import Row, rows
+from .seen import Seen
 
-__all__ = ["Nodes", "Row", "Seen", "rows"]
+__all__ = [
+    "Concern", "NodeInfo", "Nodes", "Replica", "Row", "Seen", "Severity", "concerns", "node_concerns", "rows",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Finds the queues of all primaries and reads their state, with a limit on the work of each look.
+"""Finds the queues of all primaries and reads their state and that of the servers, with a limit on each look's work.
 
 A look continues the search in the keys of each node where the last one stopped (SCAN … TYPE taskqueue). So no look
 takes long, and a queue among millions of other keys is found after some looks. A queue that was found is read with
@@ -7,136 +7,248 @@ every look until it no longer exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from .. import commands
 from ..clients import AS_BYTES, Client
+from ..keys import key_text
 from ..replies import Info
+from .node_info import SECTIONS, NodeInfo, read_node
+from .seen import Seen
+from .servers import Server, Servers
+from .sweep import Sweep
 
-# The number of keys that one SCAN searches, and the number of SCANs that one look sends to each node.
-SCAN_COUNT, SCANS_A_LOOK = 1000, 100
+T = TypeVar("T")
+
 # The number of TASK.INFOs in one pipeline. Each takes the server some microseconds.
 INFOS_AT_ONCE = 200
+# How many servers are asked at the same time.
+SERVERS_AT_ONCE = 8
+# How long a server can take to reply before the look goes on without it.
+PATIENCE_S = 2.0
 
 
 @dataclass
-class Sweep:
-    """The state of the search in a node's keys: its cursor, the queues found, and how often it reached the end."""
+class Sight:
+    """What a look found on one server."""
 
-    cursor: int = 0
-    keys: dict[bytes, None] = field(default_factory=dict)
-    rounds: int = 0
-
-    def step(self, client: Any) -> None:
-        """Send the next SCAN."""
-        words = ("SCAN", self.cursor, "COUNT", SCAN_COUNT, "TYPE", "taskqueue")
-        cursor, found = client.execute_command(*words, **AS_BYTES)[:2]
-        self.keys.update(dict.fromkeys(found))
-        self.cursor = int(cursor)
-        self.rounds += self.cursor == 0
-
-
-@dataclass
-class Seen:
-    """What one look found: the state of each queue by key, and what it could not see.
-
-    `away` names nodes that didn't reply, `was_cut` says that there are more queues than the limit, and `is_whole` says
-    that all keys have been searched.
-    """
-
-    infos: dict[str, Info] = field(default_factory=dict)
-    away: list[str] = field(default_factory=list)
-    was_cut: bool = False
-    is_whole: bool = True
-    primaries: int = 0
+    server: Server
+    sweep: Sweep
+    node: NodeInfo | None = None
+    infos: dict[bytes, Info] = field(default_factory=dict)
+    unreadable: dict[bytes, str] = field(default_factory=dict)
+    refused: dict[str, Exception] = field(default_factory=dict)
+    is_away: bool = False
+    commands: int = 0
 
 
 class Nodes:
-    """The primaries that a client knows, and the queues that were found on them."""
+    """The servers that a client knows, and the queues that were found on them, at most `limit`.
 
-    def __init__(self, client: Any, limit: int) -> None:
-        self.client = client
+    It opens connections of its own, which wait at most `patience_s` for a reply. Threads can share it: there is one
+    look at a time. A server that is away does not raise an error, however long it is away: each look says which are.
+    """
+
+    def __init__(self, client: Any, limit: int, patience_s: float = PATIENCE_S) -> None:
         self.kind = Client(client)
         self.limit = limit
+        self._servers = Servers(client, patience_s)
         self._sweeps: dict[str, Sweep] = {}
+        self._lock = threading.Lock()
+        self._last: tuple[float, bool, Seen] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. The client stays open."""
+        with self._lock:
+            self._servers.close()
 
     def look(self, whole: bool = False) -> Seen:
-        """Read the state of all queues found so far, at most `limit`. With `whole`, search all keys first."""
-        seen = Seen()
-        known: dict[str, Sweep] = {}
-        for name, client in self._primaries(seen):
-            seen.primaries += 1
-            sweep = known[name] = self._sweeps.get(name) or Sweep()
-            try:
-                self._refuse_without_module(client, sweep)
-                self._search(client, sweep, whole, seen)
-                self._ask(client, sweep, seen)
-            except Exception as error:
-                if not self.kind.is_away(error):
-                    raise
-                seen.away.append(name)
-        self._sweeps = known
+        """Read the state of all servers, and of all queues found so far. With `whole`, search all keys first.
+
+        A thread that had to wait for the look of another gets what that one found, if it began after this call. Raises
+        `Refused` if no server has the module, and the client's error for a wrong password.
+        """
+        asked_at = time.monotonic()
+        with self._lock:
+            if self._last is not None:
+                began_at, was_whole, seen = self._last
+                if began_at >= asked_at and (was_whole or not whole):
+                    return seen
+            began_at = time.monotonic()
+            seen = self._look(whole)
+            self._last = (began_at, whole, seen)
+            return seen
+
+    def _look(self, whole: bool) -> Seen:
+        began_at, seen = time.monotonic(), Seen(at_ms=round(time.time() * 1000))
+        sights = self._primaries(seen)
+        at_once(lambda sight: self._guarded(sight, lambda: self._begin(sight, whole)), sights)
+        left = self.limit
+        shares = {}
+        for sight in sights:
+            shares[sight.server.name] = min(left, len(sight.sweep.keys))
+            left -= shares[sight.server.name]
+        known = [sight.node for sight in sights if sight.node is not None]
+        replicas = [Sight(server, Sweep()) for server in self._servers.replicas(known)]
+
+        def go_on(sight: Sight) -> None:
+            if not sight.server.is_primary:
+                self._guarded(sight, lambda: self._read_node(sight))
+            elif not sight.is_away:
+                self._guarded(sight, lambda: self._ask(sight, shares[sight.server.name]))
+
+        at_once(go_on, [*sights, *replicas])
+        seen.was_cut = any(len(sight.sweep.keys) > shares[sight.server.name] for sight in sights)
+        self._add_up(seen, sights, replicas)
+        seen.took_ms = round((time.monotonic() - began_at) * 1000)
         return seen
 
-    def _refuse_without_module(self, client: Any, sweep: Sweep) -> None:
-        """Raise an error if a server lacks the module. SCAN would find no queues there, without an error."""
-        if sweep.cursor or sweep.rounds:
-            return
+    def _primaries(self, seen: Seen) -> list[Sight]:
+        """A sight of each primary, with the sweep of the looks before."""
         try:
-            client.execute_command("TASK.HELP", **AS_BYTES)
-        except self.kind.errors.ResponseError as error:
-            # A user without the right to call TASK.HELP gets another error, and the module is there.
-            if self.kind.lacks_module(error):
-                raise self.kind.meaning(error) or error from None
-
-    def _primaries(self, seen: Seen) -> Iterator[tuple[str, Any]]:
-        if not self.kind.is_cluster:
-            yield "", self.client
-            return
-        try:
-            # The primaries can change. Asking costs one CLUSTER SLOTS.
-            self.client.nodes_manager.initialize()
+            primaries = self._servers.primaries()
         except Exception as error:
             if not self.kind.is_away(error):
                 raise
-            seen.away.append("cluster")
+            seen.away.append("the cluster")
+            return []
+        seen.commands += self.kind.is_cluster
+        seen.primaries = len(primaries)
+        self._sweeps = {server.name: self._sweeps.get(server.name) or Sweep() for server in primaries}
+        return [Sight(server, self._sweeps[server.name]) for server in primaries]
+
+    def _guarded(self, sight: Sight, work: Callable[[], None]) -> None:
+        """Do something with a server. If it is away, the sight says so."""
+        try:
+            work()
+        except Exception as error:
+            if not self.kind.is_away(error):
+                raise
+            sight.is_away = True
+
+    def _begin(self, sight: Sight, whole: bool) -> None:
+        """Read the server's INFO, and continue the search for queues."""
+        self._read_node(sight)
+        if (sight.sweep.cursor or sight.sweep.rounds) == 0 and (error := self._lack(sight)) is not None:
+            sight.refused["TASK.HELP"] = error
             return
-        for node in self.client.get_primaries():
-            yield node.name, self.kind.client_of(node)
+        try:
+            sight.commands += sight.sweep.search(sight.server.client, self.limit, whole)
+        except self.kind.errors.ResponseError as error:
+            if self.kind.is_away(error):
+                raise
+            sight.refused["SCAN"] = error
 
-    def _search(self, client: Any, sweep: Sweep, whole: bool, seen: Seen) -> None:
-        """Continue the search: to the end of the keys if `whole`, otherwise for a limited number of steps."""
-        steps, rounds = 0, sweep.rounds
-        while sweep.rounds == rounds and (whole or steps < SCANS_A_LOOK) and len(sweep.keys) <= self.limit:
-            sweep.step(client)
-            steps += 1
-        seen.is_whole = seen.is_whole and sweep.rounds > 0
+    def _read_node(self, sight: Sight) -> None:
+        """Read the server's INFO. A user without the right to it still gets the node's address."""
+        pipeline = sight.server.client.pipeline(transaction=False)
+        for section in SECTIONS:
+            pipeline.execute_command("INFO", section)
+        pipeline.execute_command("TIME")
+        asked_at, clock = time.monotonic(), time.time()
+        replies = pipeline.execute(raise_on_error=False)
+        took_s = time.monotonic() - asked_at
+        sight.commands += len(replies)
+        fields: dict[str, Any] = {}
+        for reply in replies[:-1]:
+            if isinstance(reply, Exception):
+                if self.kind.is_away(reply):
+                    raise reply
+                sight.refused["INFO"] = reply
+            else:
+                fields.update(reply)
+        address, server = self._servers.address(sight.server), sight.server
+        if "INFO" in sight.refused:
+            role = "primary" if server.is_primary else "replica"
+            trouble = str(sight.refused["INFO"])
+            sight.node = NodeInfo(address, role, slots=server.slots, trouble=trouble)
+            return
+        ahead_ms = None
+        if not isinstance(replies[-1], Exception):
+            seconds, microseconds = replies[-1]
+            ahead_ms = round((seconds + microseconds / 1e6 - clock - took_s / 2) * 1000)
+        sight.node = read_node(address, fields, server.slots, ahead_ms, round(took_s * 1000))
 
-    def _ask(self, client: Any, sweep: Sweep, seen: Seen) -> None:
-        """Read the state of the queues on a node. Forget those that were deleted or have moved."""
-        left = self.limit - len(seen.infos)
-        seen.was_cut = seen.was_cut or len(sweep.keys) > left
-        for keys in batches(islice(list(sweep.keys), left)):
-            pipeline = client.pipeline(transaction=False)
+    def _lack(self, sight: Sight) -> Exception | None:
+        """The error if a server lacks the module. SCAN would find no queues there, without an error."""
+        sight.commands += 1
+        try:
+            sight.server.client.execute_command("TASK.HELP", **AS_BYTES)
+        except self.kind.errors.ResponseError as error:
+            # A user without the right to call TASK.HELP gets another error, and the module is there.
+            if self.kind.lacks_module(error):
+                return self.kind.meaning(error) or error
+        return None
+
+    def _ask(self, sight: Sight, share: int) -> None:
+        """Read the state of the server's queues, at most `share`. Forget those that were deleted or have moved."""
+        for keys in batches(islice(list(sight.sweep.keys), share)):
+            pipeline = sight.server.client.pipeline(transaction=False)
             for key in keys:
                 pipeline.execute_command("TASK.INFO", key, **AS_BYTES)
+            sight.commands += len(keys)
             for key, reply in zip(keys, pipeline.execute(raise_on_error=False), strict=True):
-                info = None if isinstance(reply, Exception) else commands.info("").read(reply)
                 if isinstance(reply, Exception) and not self._is_gone(reply):
-                    raise reply
+                    if self.kind.is_away(reply):
+                        raise reply
+                    sight.unreadable[key] = str(reply)
+                    continue
+                info = None if isinstance(reply, Exception) else commands.info("").read(reply)
                 if info is None:
-                    sweep.keys.pop(key, None)
+                    sight.sweep.keys.pop(key, None)
                 else:
-                    seen.infos[key.decode("utf-8", "backslashreplace")] = info
+                    sight.infos[key] = info
 
     def _is_gone(self, error: Exception) -> bool:
         """Whether an error means that the key is no longer a queue on this node."""
         errors = self.kind.errors
         moving = (errors.MovedError, errors.AskError, errors.TryAgainError)
         return isinstance(error, moving) or str(error).startswith("WRONGTYPE")
+
+    def _add_up(self, seen: Seen, primaries: Sequence[Sight], replicas: Sequence[Sight]) -> None:
+        lacking = [sight.refused["TASK.HELP"] for sight in primaries if "TASK.HELP" in sight.refused]
+        if lacking and len(lacking) == sum(not sight.is_away for sight in primaries):
+            raise lacking[0]
+        for sight in (*primaries, *replicas):
+            place = self._servers.address(sight.server)
+            seen.commands += sight.commands
+            seen.oversized += sight.sweep.oversized
+            seen.refused.update({f"{what} on {place}": str(error) for what, error in sight.refused.items()})
+            if sight.is_away:
+                seen.away.append(place)
+            if sight.node is not None:
+                seen.nodes.append(sight.node)
+            seen.unreadable.update({key_text(key): text for key, text in sight.unreadable.items()})
+            for key, info in sight.infos.items():
+                seen.infos[key_text(key)] = info
+                seen.places[key_text(key)] = place
+        searched = [sight for sight in primaries if not sight.is_away]
+        seen.is_whole = all(sight.sweep.rounds > 0 for sight in searched)
+
+
+def at_once(work: Callable[[T], None], on: Sequence[T]) -> None:
+    """Do something with each of these, some at the same time. An error is raised once all have ended."""
+    if len(on) == 1:
+        work(on[0])
+    elif on:
+        with ThreadPoolExecutor(min(len(on), SERVERS_AT_ONCE)) as pool:
+            for done in [pool.submit(work, one) for one in on]:
+                done.result()
 
 
 def batches(keys: Iterable[bytes]) -> Iterator[list[bytes]]:

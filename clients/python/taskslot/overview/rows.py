@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..aggregate import total
 from ..replies import Info
 from ..shards import SLOTS, slot_of, slot_of_shard, tags
+from .attention import Concern, attention, concerns
 
 SHARD = re.compile(r"(?P<queue>[^{]*):\{(?P<tag>[0-9a-z]{1,4})\}")
 # A user's own tag, as in `mail:{eu}`, is also the tag of one of the 16384 possible shards. So a key counts as a shard
@@ -24,9 +26,14 @@ class Row:
     info: Info
     shards: int = 0
 
+    @cached_property
+    def concerns(self) -> tuple[Concern, ...]:
+        """What a person should know about the queue, the most urgent first."""
+        return concerns(self.info)
+
 
 def rows(infos: Mapping[str, Info], shards_apart: bool = False) -> list[Row]:
-    """A row for each queue, the largest backlog first. Shards are one row, unless `shards_apart` is set."""
+    """A row for each queue, what needs a person first. Shards are one row, unless `shards_apart` is set."""
     together = {} if shards_apart else logical_queues(infos)
     shards = {key for keys in together.values() for key in keys}
     made = [Row(key, info) for key, info in infos.items() if key not in shards]
@@ -34,7 +41,7 @@ def rows(infos: Mapping[str, Info], shards_apart: bool = False) -> list[Row]:
         info = total([infos[key] for key in keys])
         if info is not None:
             made.append(Row(queue, info, len(keys)))
-    return sorted(made, key=lambda row: (-row.info.ready, -row.info.leased, row.queue))
+    return sorted(made, key=attention)
 
 
 def logical_queues(keys: Iterable[str]) -> dict[str, set[str]]:

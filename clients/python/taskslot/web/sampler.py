@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..clients import Client
 from ..overview import Nodes, Row, Seen, rows
 from .history import History
 
@@ -110,16 +109,16 @@ class Sampler:
             self._wake.wait(INTERVAL_S if is_watched else IDLE_INTERVAL_S)
             self._wake.clear()
         if self._nodes is not None:
-            self._nodes.client.close()
+            self._nodes.close()
 
     def _look(self) -> Snapshot:
         """A new snapshot. Never raises."""
         last = self._snapshot
         try:
             if self._nodes is None:
-                self._nodes = Nodes(Client(self._client()).twin(PATIENCE_S), self._limit)
+                self._nodes = Nodes(self._client(), self._limit, PATIENCE_S)
             seen = self._nodes.look()
-            if seen.away and not seen.primaries - len(seen.away) > 0:
+            if seen.away and not any(node.is_primary for node in seen.nodes):
                 return replace(last, number=last.number + 1, failed="the server doesn't answer")
             found = rows(seen.infos)
         except Exception as error:

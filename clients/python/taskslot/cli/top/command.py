@@ -10,15 +10,13 @@ import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from ...clients import Client
+from ...keys import key_bytes
 from ...overview import Nodes, Row, Seen, rows
 from .. import output
 from ..session import Session, command
 from .keys import Keys
 from .table import Picture, plural
 
-# How long a node can take to reply before the table is drawn without it.
-PATIENCE_S = 2.0
 # The width of a table that is written to a file or a pipe, unless COLUMNS is set.
 WIDTH = 140
 
@@ -38,16 +36,12 @@ def top(
     shards_apart: Annotated[bool, typer.Option("--shards-apart", help="Show a line for each shard.")] = False,
 ) -> None:
     """Show all queues live: backlog, rates, ages, workers. Press q or Ctrl-C to quit."""
-    client = Client(session.client).twin(PATIENCE_S)
-    try:
-        nodes = Nodes(client, limit)
+    with Nodes(session.client, limit) as nodes:
         console = Console()
         if session.json or once or not console.is_terminal:
             print_once(session, nodes, console, shards_apart)
         else:
             show(session, nodes, console, interval_ms / 1000, shards_apart)
-    finally:
-        client.close()
 
 
 def print_once(session: Session, nodes: Nodes, console: Console, shards_apart: bool) -> None:
@@ -56,7 +50,8 @@ def print_once(session: Session, nodes: Nodes, console: Console, shards_apart: b
     found = rows(seen.infos, shards_apart)
     if session.json:
         for row in found:
-            output.json_line({"queue": row.queue, "shards": row.shards, **output.plain(row.info)})
+            name = output.named("queue", key_bytes(row.queue))
+            output.json_line({**name, "shards": row.shards, **output.plain(row.info)})
         for note in notes(seen, nodes.limit):
             output.note(note)
         return
@@ -93,5 +88,5 @@ def notes(seen: Seen, limit: int) -> list[str]:
     if not seen.is_whole:
         notes.append("still searching the keys for queues")
     if seen.away:
-        notes.append(f"no answer from {', '.join(name or 'the server' for name in seen.away)}")
+        notes.append(f"no answer from {', '.join(seen.away)}")
     return notes
