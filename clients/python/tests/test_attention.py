@@ -1,24 +1,16 @@
 """What needs a person: the words, how urgent they are, and the order of the rows. Pure functions."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
+from harness.infos import LOAD, info
 from taskslot.figures import age, plural
 from taskslot.overview.attention import NAMES, Severity, concerns, node_concerns
 from taskslot.overview.node_info import NodeInfo, host_and_port, ranges, read_node
 from taskslot.overview.rows import rows
-from taskslot.replies import Info, Load
 
-LOAD = Load(1.0, 1.0, 100.0, 1, 1, 0.05, 0, 0, 1, 1)
 NO_PLACES = replace(LOAD, places_busy=0, places_free=0)
 MINUTE = 60_000
-
-
-def info(**values) -> Info:
-    """An Info of a queue, with zeros except for the given values."""
-    texts = {"held_by": "", "broken": "", "load": LOAD}
-    counts = {item.name: 0 for item in fields(Info) if item.name not in ("more", *texts)}
-    return Info(**{**counts, "oldest_ready_ms": -1, **texts, **values})
 
 
 @pytest.mark.parametrize(
