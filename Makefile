@@ -34,7 +34,7 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example pipeline studio build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all \
+.PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all \
 	test-frameworks lint \
 	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
@@ -123,8 +123,8 @@ fmt: $(LINT) ## Format all code; generate the sync half of the Python library
 site: $(SITE) ## Build the site of the documents, target/site/index.html
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
 
-# Life and cluster only need Python. Top starts a server and takes half a minute.
-pictures: .venv/bin/python $(if $(findstring top,$(ARGS)),build $(TEST)) ## Draw the pictures of the documents (ARGS=top: the screen of taskslot top, from a run)
+# Life and cluster only need Python. Top and web start a server, and take half a minute and three minutes.
+pictures: .venv/bin/python $(if $(findstring top,$(ARGS)),build $(TEST)) $(if $(findstring web,$(ARGS)),build $(PLOTS)) ## Draw the pictures of the documents (ARGS=top: the screen of taskslot top, ARGS=web: the page, each from a run)
 	@.venv/bin/python docs/pictures/draw $(ARGS)
 
 cluster: build $(TEST) ## Start a cluster, 3 primaries and 3 replicas, in the foreground (PORT=7001 is the first of six)
@@ -133,6 +133,9 @@ cluster: build $(TEST) ## Start a cluster, 3 primaries and 3 replicas, in the fo
 
 demo: build $(PLOTS) ## Show a cluster under load: nodes and workers are killed, shards move, every task is accounted for (ARGS=--help)
 	@.venv/bin/python examples/demo $(ARGS)
+
+web: build $(TEST) ## Show the page of taskslot web with a living shop behind it, until Ctrl-C (PORT=8080, ARGS=--cluster)
+	@.venv/bin/python examples/web $(if $(filter file,$(origin PORT)),,--port $(PORT)) $(if $(SERVER),--server $(SERVER)) $(ARGS)
 
 bench: build $(PLOTS) ## Measure tasks beside Streams, a list, Lua and task frameworks: CPU, memory, latency (ARGS=--help)
 	@.venv/bin/python bench $(ARGS)

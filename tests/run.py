@@ -33,6 +33,7 @@ FOLDERS = [
     "tests/cluster",
     "tests/dist",
     "tests/conformance",
+    "tests/web",
     "clients/python/tests",
 ]
 

@@ -1,7 +1,7 @@
 """Draws the pictures of the documents. With --check, compares them with the files instead.
 
-Other pictures show real runs: `make pictures ARGS=top` draws top.svg, `make demo ARGS='--plot docs/pictures/demo.svg'`
-draws demo.svg, and `make figures` draws benchmark.svg.
+Other pictures show real runs: `make pictures ARGS=top` draws top.svg, `make pictures ARGS=web` takes those of the page
+in Chromium, `make demo ARGS='--plot docs/pictures/demo.svg'` draws demo.svg, and `make figures` draws benchmark.svg.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from cluster import cluster
 from life import life
 
 PICTURES = Path(__file__).resolve().parent.parent
+# Pictures of a run, which need a server and the library; `web` also Chromium. The others only need Python.
+RUNS = ("top", "web")
 
 
 def drawn() -> dict[str, Callable[[], str]]:
@@ -33,21 +35,24 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"pictures to draw (default: all except top): {', '.join(pictures)}, top",
+        help=f"pictures to draw (default: those that need no run): {', '.join([*pictures, *RUNS])}",
     )
     parser.add_argument("--check", action="store_true", help="do not draw, only compare")
     chosen = parser.parse_args()
     names = chosen.names or list(pictures)
-    if unknown := [name for name in names if name not in pictures and name != "top"]:
+    if unknown := [name for name in names if name not in pictures and name not in RUNS]:
         parser.error(f"there is no picture {unknown[0]}")
     stale = []
     for name in names:
         path = PICTURES / f"{name}.svg"
         if name == "top":
-            # This picture needs a server and the library. The others only need Python.
             from top import top
 
             path.write_text(top())
+        elif name == "web":
+            from web import web
+
+            web(PICTURES)
         elif chosen.check:
             if not path.is_file() or path.read_text() != pictures[name]():
                 stale.append(name)

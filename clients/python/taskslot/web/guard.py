@@ -57,7 +57,10 @@ class Outside:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message.setdefault("headers", [])
-                finish(MutableHeaders(scope=message), is_https=scope.get("scheme") == "https")
+                headers = MutableHeaders(scope=message)
+                if page_path(Request(own)).startswith("/static/"):
+                    headers.setdefault("Cache-Control", "no-cache")  # may be kept, and is asked about
+                finish(headers, is_https=scope.get("scheme") == "https")
             await send(message)
 
         host = Headers(scope=scope).get("host", "")

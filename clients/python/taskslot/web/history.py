@@ -87,6 +87,19 @@ class Ring:
         after = (self._newest + 1) % self.size
         return [*kept[after:], *kept[:after]]
 
+    def recent(self, key: str, name: str, per: int) -> list[float]:
+        """The means of each `per` steps. They end at multiples of it, so that all but the newest stay as they are."""
+        values = self.read(key, name)
+        first = self._newest - self.size + 1
+        skipped = -first % per
+        return [mean(values[at : at + per]) for at in range(skipped, self.size, per)]
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean of what is known; NaN for none."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
 
 def joined(name: str, kept: float, value: float, count: int) -> float:
     """The value of a step after one more sample."""
@@ -119,6 +132,11 @@ class History:
         with self._lock:
             ring = self.rings[span]
             return ring.times(), {name: ring.read(key, name) for name in names}
+
+    def recent(self, key: str, *names: str) -> list[list[float]]:
+        """The last ten minutes of some series, a value for each 10 s."""
+        with self._lock:
+            return [self.rings["10m"].recent(key, name, 5) for name in names]
 
     def mark(self, at: float, text: str) -> Mark:
         """Remember that something happened. The oldest of 200 marks is forgotten."""

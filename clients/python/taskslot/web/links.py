@@ -55,6 +55,17 @@ def decoded_all(data: bytes) -> list[tuple[str, str]]:
     return parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=MOST_FIELDS)
 
 
+def safe_path(text: str, default: str = "/") -> str:
+    """A path below this page to go back to, such as `here(request)` gave: never one of another site."""
+    is_safe = text.startswith("/") and text[1:2] not in ("/", "\\") and text.isascii() and text.isprintable()
+    return text if is_safe else default
+
+
+def back_of(request: Request, fields: Mapping[str, str], default: str = "/") -> str:
+    """The link to where the form's field `back` says, a path below this page; otherwise to `default`."""
+    return links_of(request).root + safe_path(fields.get("back", ""), default)
+
+
 def query_of(request: Request) -> dict[str, str]:
     """The parameters of a request's query."""
     return decoded(request.scope["query_string"])

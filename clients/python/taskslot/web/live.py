@@ -1,11 +1,13 @@
 """Server-sent events: each open page gets the parts of its HTML that have changed.
 
-An event has the part's name, its data is the HTML. It is made once for all viewers who look at the same.
+An event has the part's name, its data is the HTML. It is made once for all viewers who look at the same. A part can
+also be `Rows`: then the data is JSON, with the order of the rows and the HTML of those that have changed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from starlette.routing import Route
 
 from .links import links_of, query_of
 from .sampler import Snapshot
-from .site import Site, View, site_of, visitor_of
+from .site import Part, Site, View, site_of, visitor_of
 
 # The most pages that are kept up to date at a time, and the most views of a snapshot whose HTML is kept.
 MOST_VIEWERS, MOST_VIEWS = 500, 64
@@ -31,9 +33,9 @@ class Parts:
     """The HTML of the views of one snapshot."""
 
     number: int = -1
-    made: OrderedDict[tuple[Any, ...], dict[str, str]] = field(default_factory=OrderedDict)
+    made: OrderedDict[tuple[Any, ...], dict[str, Part]] = field(default_factory=OrderedDict)
 
-    def of(self, request: Request, view: View, snapshot: Snapshot) -> dict[str, str]:
+    def of(self, request: Request, view: View, snapshot: Snapshot) -> dict[str, Part]:
         """The parts of a view, made by the first who asks for them."""
         if snapshot.number != self.number:
             self.number, self.made = snapshot.number, OrderedDict()
@@ -66,19 +68,28 @@ async def changes(site: Site, request: Request, view: View) -> AsyncIterator[Ser
     viewers: set[object] = site.shelf.setdefault("viewers", set())
     viewers.add(changed)
     parts: Parts = site.shelf.setdefault("parts", Parts())
-    sent: dict[str, str] = {}
+    sent: dict[str, Part] = {}
     try:
         while True:
             snapshot = await run_in_threadpool(site.sampler.snapshot)
-            for name, html in (await run_in_threadpool(parts.of, request, view, snapshot)).items():
-                if sent.get(name) != html:
-                    sent[name] = html
-                    yield ServerSentEvent(html, event=name)
+            for name, part in (await run_in_threadpool(parts.of, request, view, snapshot)).items():
+                if (before := sent.get(name)) != part:
+                    sent[name] = part
+                    yield ServerSentEvent(change(before, part), event=name)
             await changed.wait()
             changed.clear()
     finally:
         leave()
         viewers.discard(changed)
+
+
+def change(before: Part | None, part: Part) -> str:
+    """What an event says of a part, to somebody who was sent this before."""
+    if isinstance(part, str):
+        return part
+    known = before if isinstance(before, dict) else {}
+    changed = {name: html for name, html in part.items() if known.get(name) != html}
+    return json.dumps({"order": list(part), "rows": changed})
 
 
 def wake(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:
@@ -89,7 +100,7 @@ def wake(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:
         pass
 
 
-def nothing_more(request: Request, snapshot: Snapshot) -> dict[str, str]:
+def nothing_more(request: Request, snapshot: Snapshot) -> dict[str, Part]:
     """The view of a page of which only the server's status is live."""
     return {}
 

@@ -119,7 +119,8 @@ class Sampler:
                 self._nodes = Nodes(self._client(), self._limit, PATIENCE_S)
             seen = self._nodes.look()
             if seen.away and not any(node.is_primary for node in seen.nodes):
-                return replace(last, number=last.number + 1, failed="the server doesn't answer")
+                failed = f"no answer from {', '.join(seen.away)}"
+                return replace(last, number=last.number + 1, failed=failed)
             found = rows(seen.infos)
         except Exception as error:
             if str(error) != last.failed:

@@ -17,12 +17,13 @@ routes = [Route("/queue", page)]
   pass: `failures` turns them into pages.
 - A route that changes something is a POST, in `actions/`. `guard` has checked the rights, the token and the origin by
   then; `form_of(request)` has the fields, `visitor_of(request)` says who it is. Finish with `site.go(…)`, which
-  redirects, and shows a message on the next page.
+  redirects, and shows a message on the next page. `links.back_of` reads the form's field `back`.
 - `live` of a module is a dict of views, `name: function(request, snapshot) -> {part: html}`. The page passes
   `live=links_of(request)("/live", view="queue", key=key)` to its template, and the content of each element with
-  `data-part="<part>"` follows. The function must only read the snapshot: the server gets no command for a viewer.
-- Templates extend `base.html` and import `parts.html` with context. In them, `link("/queue", key=key)` makes a link.
-  Every `{{ value }}` has its control characters shown as escapes and its HTML escaped.
+  `data-part="<part>"` follows. (A part that is a dict has a `<tr id="…">` for each id.) The function must only read the
+  snapshot: the server gets no command for a viewer.
+- Templates extend `base.html` and have the macros of `parts.html` as `parts`. In them, `link("/queue", key=key)` makes
+  a link. Every `{{ value }}` has its control characters shown as escapes and its HTML escaped.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -47,10 +48,15 @@ from .rights import Rights, Tries, Visitor, csrf_of
 from .sampler import Sampler, Snapshot
 
 HERE = Path(__file__).parent
-# The longest message of `Site.go`. It travels in the session's cookie.
-LONGEST_MESSAGE = 300
+# The longest message of `Site.go`, and how many are kept. They travel in the session's cookie.
+LONGEST_MESSAGE, MOST_MESSAGES = 300, 3
 
-View = Callable[[Request, Snapshot], dict[str, str]]
+# What a message says: something was done, nothing was changed, or it failed.
+Tone = Literal["done", "nothing", "failed"]
+
+# A live part: its HTML, or the HTML of each of its rows by the row's id, in their order.
+Part = str | dict[str, str]
+View = Callable[[Request, Snapshot], dict[str, Part]]
 
 
 class Site:
@@ -111,32 +117,35 @@ class Site:
         context = found.new_context({**self._shared(request), **values})
         return "".join(found.blocks[block](context)).encode("utf-8", "backslashreplace").decode()
 
-    def go(self, request: Request, url: str, said: str = "", *, is_bad: bool = False) -> Response:
+    def go(self, request: Request, url: str, said: str = "", tone: Tone = "done") -> Response:
         """Go to another page, one of `Links`, and say there what happened."""
         if said:
-            self.say(request, said, is_bad=is_bad)
+            self.say(request, said, tone)
         if "hx-request" in request.headers:
             return Response(status_code=204, headers={"HX-Redirect": url})
         return RedirectResponse(url, 303)
 
-    def say(self, request: Request, text: str, *, is_bad: bool = False) -> None:
-        """Show a message on the next page that this person opens."""
-        request.session["said"] = [texts.shown(text)[:LONGEST_MESSAGE], is_bad]
+    def say(self, request: Request, text: str, tone: Tone = "done") -> None:
+        """Show a message on the next page that this person opens; the last three of them."""
+        said = [*request.session.get("said", []), [texts.shown(text)[:LONGEST_MESSAGE], tone]]
+        request.session["said"] = said[-MOST_MESSAGES:]
 
     def _shared(self, request: Request) -> dict[str, Any]:
         """What every template knows."""
         visitor = visitor_of(request)
-        return {
+        shared: dict[str, Any] = {
             "link": links_of(request),
             "visitor": visitor,
             "asks_for_password": self.rights.asks_for_password,
             "can_write": self.rights.write is not None,
             "csrf": lambda: csrf_of(request),
-            "take_message": lambda: request.session.pop("said", None),
+            "take_messages": lambda: request.session.pop("said", []),
             "path": page_path(request),
             "site_name": self.name,
             "version": __version__,
         }
+        # Imported here, not by each template, because a block that is rendered alone has no imports.
+        return {**shared, "parts": self.templates.get_template("parts.html").make_module(shared)}
 
 
 def environment() -> Environment:

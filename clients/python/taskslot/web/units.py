@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from ..cli import format
+from .. import figures
 
 
 def grouped(number: float) -> str:
@@ -35,11 +35,12 @@ def at(unix_ms: float) -> datetime | None:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    "count": format.count,
+    "count": figures.count,
     "grouped": grouped,
-    "rate": format.rate,
-    "span": format.span,
-    "size": format.size,
+    "rate": figures.rate,
+    "span": figures.span,
+    "age": figures.age,
+    "size": figures.size,
     "iso": iso,
     "instant": instant,
 }

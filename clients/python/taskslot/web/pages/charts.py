@@ -1,7 +1,105 @@
-"""Charts of the last hours."""
+"""Charts of the last ten minutes or 24 hours, of all queues or of one, from what this process has seen; and marks."""
 
 from __future__ import annotations
 
+import math
+import time
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-routes: list[Route] = []
+from ...figures import count, rate, span
+from ..history import ALL, LONGEST_MARK, SERIES
+from ..links import back_of, links_of, needed, query_of
+from ..site import form_of, site_of
+from ..texts import shown as printed
+
+SPANS = {"10m": "10 minutes", "24h": "24 hours"}
+# A chart: its title, the series in it with their names, and the unit of its values.
+CHARTS = (
+    ("Pushed and finished", (("in", "in/s"), ("out", "out/s")), "rate"),
+    ("Ready", (("ready", "ready"),), "count"),
+    ("Dead", (("dead", "dead"),), "count"),
+    ("Wait", (("wait_p95", "wait p95"), ("oldest", "oldest ready")), "ms"),
+)
+UNITS = {"rate": rate, "count": count, "ms": span}
+# The rows of a chart's table, and the most queues in the choice.
+TABLE_ROWS, MOST_CHOICES = 20, 300
+
+
+def page(request: Request) -> Response:
+    """The page of the charts. Its script asks for the data."""
+    site, fields = site_of(request), query_of(request)
+    key, name = fields.get("key", ALL), fields.get("span", "10m")
+    if name not in SPANS:
+        raise HTTPException(400, "the parameter span must be 10m or 24h")
+    snapshot = site.sampler.snapshot()
+    queues = sorted(row.queue for row in snapshot.rows[:MOST_CHOICES])
+    return site.page(
+        request,
+        "charts.html",
+        snapshot=snapshot,
+        key=key,
+        span=name,
+        spans=SPANS,
+        queues=queues,
+        charts=CHARTS,
+        tables=[table(request, key, name, series, unit) for _, series, unit in CHARTS],
+        marks=[(mark.at * 1000, mark.text) for mark in reversed(site.history.marks())],
+        data=links_of(request)("/charts/data", key=key or None, span=name),
+    )
+
+
+def table(request: Request, key: str, name: str, series: Any, unit: str) -> list[tuple[int, list[str]]]:
+    """A chart for those who can't see it: an instant in ms and a text for each series, the newest first."""
+    times, values = site_of(request).history.read(name, key, [one for one, _ in series])
+    step = max(1, len(times) // TABLE_ROWS)
+    found = []
+    for at in range(len(times) - 1, -1, -step):
+        texts = [texted(values[one][at], unit) for one, _ in series]
+        if any(text != "–" for text in texts):
+            found.append((times[at] * 1000, texts))
+    return found
+
+
+def texted(value: float, unit: str) -> str:
+    """A value for people."""
+    return "–" if math.isnan(value) else UNITS[unit](value)
+
+
+def data(request: Request) -> Response:
+    """The samples as JSON: times in s, a list for each series with null where nothing is known, and the marks."""
+    site, fields = site_of(request), query_of(request)
+    name = fields.get("span", "10m")
+    if name not in SPANS:
+        raise HTTPException(400, "the parameter span must be 10m or 24h")
+    site.sampler.snapshot()
+    times, values = site.history.read(name, fields.get("key", ALL), SERIES)
+    series = {
+        one: [None if math.isnan(value) else round(value, 3) for value in line]
+        for one, line in values.items()
+    }
+    marks = [{"at": mark.at, "text": mark.text} for mark in site.history.marks(times[0] if times else 0)]
+    return JSONResponse({"times": times, "series": series, "marks": marks})
+
+
+def mark(request: Request) -> Response:
+    """Add a mark, such as a deploy: the field `text`. With a token, the answer is a line; to the form, the charts."""
+    site, fields = site_of(request), form_of(request)
+    text = printed(needed(fields, "text").strip())
+    if not text or len(text) > LONGEST_MARK:
+        raise HTTPException(400, f"the text of a mark has 1 to {LONGEST_MARK} letters")
+    site.history.mark(time.time(), text)
+    if "authorization" in request.headers:
+        return PlainTextResponse("marked\n", 201)
+    return site.go(request, back_of(request, fields, "/charts"), "The mark is in the charts.")
+
+
+routes = [
+    Route("/charts", page),
+    Route("/charts/data", data),
+    Route("/marks", mark, methods=["POST"]),
+]

@@ -1,7 +1,195 @@
-"""The page of a queue."""
+"""The page of a queue: its figures, its tasks by state, groups, workers, schedules, batches and settings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-routes: list[Route] = []
+from ...aggregate import total
+from ...cli.inspect import summary
+from ...errors import TaskslotError
+from ...overview.attention import concerns
+from ...replies import Info
+from ..failures import meaning
+from ..lens import Lens, Place, read_place
+from ..links import links_of, query_of
+from ..listing import ORDERS, PATTERN_BYTES, STATES, range_in_words, read_listing
+from ..looked_at import gone, lens_of, shared
+from ..payloads import first_line, preview, shown
+from ..sampler import Snapshot
+from ..setting import values
+from ..site import site_of
+
+R = TypeVar("R")
+
+SECTIONS = ("groups", "workers", "schedules", "batches", "settings")
+# Rows of the summary that the page shows otherwise: as its title, as tabs, and as what needs a person.
+SHOWN_ELSEWHERE = ("queue", "now", "held by", "paused", "broken")
+
+
+class Reading:
+    """Reads the parts of a page. What this user may not read is said where it would be; the rest is shown."""
+
+    def __init__(self, request: Request) -> None:
+        self.site = site_of(request)
+        self.refused: list[TaskslotError] = []
+        self.worked = False
+
+    def of(self, read: Callable[[], R]) -> tuple[R | None, str]:
+        """What a function reads, and an empty text; or None, and why it was refused."""
+        try:
+            found = read()
+        except TaskslotError as error:
+            self.refused.append(error)
+            return None, meaning(self.site, error)[1]
+        self.worked = True
+        return found, ""
+
+    def finish(self) -> None:
+        """Raise the first refusal if there is nothing to show."""
+        if self.refused and not self.worked:
+            raise self.refused[0]
+
+
+def page(request: Request) -> Response:
+    """A queue, with one of its tabs."""
+    query, lens, reading = query_of(request), lens_of(request), Reading(request)
+    info, trouble = reading.of(lens.info)
+    if info is None and not trouble:
+        text = f"There is no queue {lens.name} now. It was deleted, or nothing has been pushed to it yet."
+        return gone(request, None, "There is no such queue", text)
+    section = query.get("section", "")
+    tab = section or query.get("state", "") or "ready"
+    common = {
+        **shared(request, lens),
+        "info": info,
+        "trouble": trouble,
+        "tab": tab,
+        "live": links_of(request)("/live", view="queue", **lens.query, tab=tab),
+        **figures(lens, info),
+    }
+    if section not in ("", *SECTIONS):
+        raise HTTPException(400, f"The section must be one of {', '.join(SECTIONS)}.")
+    name, own = (
+        section_of(section, lens, reading, query, info) if section else tasks(lens, reading, query, info)
+    )
+    reading.finish()
+    return reading.site.page(request, name, **common, **own)
+
+
+def figures(lens: Lens, info: Info | None) -> dict[str, Any]:
+    """What the top of the page shows of a queue."""
+    if info is None:
+        return {"summary": [], "concerns": (), "counts": {}}
+    rows = [row for row in summary(lens.name, info) if row[0] not in SHOWN_ELSEWHERE]
+    counts: dict[str, int | None] = {state: getattr(info, state) for state in STATES}
+    counts |= {"groups": info.groups, "batches": info.batches_open + info.batches_closed}
+    return {"summary": rows, "concerns": concerns(info), "counts": counts}
+
+
+def tasks(
+    lens: Lens, reading: Reading, query: dict[str, str], info: Info | None
+) -> tuple[str, dict[str, Any]]:
+    """The list of the tasks in a state."""
+    try:
+        listing = read_listing(query, lens.shards)
+    except ValueError as error:
+        raise HTTPException(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+    walked, refusal = reading.of(lambda: lens.tasks(listing.wanted, listing.place))
+    in_all = getattr(info, listing.wanted.state) if info is not None else 0
+    own: dict[str, Any] = {
+        "state": listing.wanted.state,
+        "listing": listing,
+        "orders": ORDERS[listing.wanted.state],
+        "refusal": refusal,
+        "rows": walked.rows if walked else [],
+        "range": range_in_words(listing, walked) if walked else "",
+        "after": listing.after(walked) if walked else None,
+        "examined": listing.examined(walked, in_all) if walked else 0,
+        "in_all": in_all,
+        "is_first": listing.place == Place(),
+        "matching": None if listing.wanted.is_search else in_all,
+        "preview": preview,
+        "first_line": first_line,
+        **listing.filter,
+    }
+    return "queue_tasks.html", own
+
+
+def section_of(
+    section: str, lens: Lens, reading: Reading, query: dict[str, str], info: Info | None
+) -> tuple[str, dict[str, Any]]:
+    """One of the other tabs."""
+    try:
+        place = read_place(query.get("at", ""), lens.shards)
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from None
+    own: dict[str, Any] = {"is_first": place == Place()}
+    if section == "groups":
+        own["walked"], own["refusal"] = reading.of(lambda: lens.groups(place))
+    elif section == "batches":
+        own["walked"], own["refusal"] = reading.of(lambda: lens.batches(place))
+    elif section == "workers":
+        own["workers"], own["refusal"] = reading.of(lens.workers)
+    elif section == "schedules":
+        own["schedules"], own["refusal"] = reading.of(lens.schedules)
+        own |= {"shown": shown, "preview": preview}
+    else:
+        found, own["refusal"] = reading.of(lens.settings)
+        own["settings"] = found
+        own["values"] = values(found, info) if found is not None else []
+    return f"queue_{section}.html", own
+
+
+def find(request: Request) -> Response:
+    """Go to the task with an id, a handle or a unique token."""
+    lens, wanted = lens_of(request), query_of(request).get("id", "").strip()
+    link = links_of(request)
+    if not wanted:
+        return RedirectResponse(link("/queue", **lens.query), 303)
+    found = by_id(lens, wanted) or by_token(lens, wanted)
+    if found is None:
+        text = f"No task of {lens.name} has this id, or holds this unique token: {wanted[:200]}"
+        return gone(request, lens, "No such task", text)
+    return RedirectResponse(link("/task", **lens.query, id=found[1].id), 303)
+
+
+def by_id(lens: Lens, wanted: str) -> Any:
+    """The task of an id or a handle; None if the text is neither, or the task is gone."""
+    try:
+        return lens.get(wanted)
+    except ValueError:
+        return None
+    except TaskslotError as error:
+        if "invalid task id" in str(error):
+            return None
+        raise
+
+
+def by_token(lens: Lens, wanted: str) -> Any:
+    """The task that holds a token; None if there is none, or the text is too long for one."""
+    return (
+        lens.get_unique(wanted) if len(wanted.encode("utf-8", "surrogateescape")) <= PATTERN_BYTES else None
+    )
+
+
+def parts(request: Request, snapshot: Snapshot) -> dict[str, str]:
+    """What is live: the figures and the counts of the tabs. The lists stay, so that nothing moves while one reads."""
+    site, lens = site_of(request), lens_of(request)
+    infos = [snapshot.seen.infos[key] for key in lens.keys if key in snapshot.seen.infos]
+    info = total(infos)
+    if info is None:
+        return {}
+    values = {**shared(request, lens), "tab": query_of(request).get("tab", ""), **figures(lens, info)}
+    return {
+        name: site.part(request, "queue.html", name, **values) for name in ("figures", "concerns", "tabs")
+    }
+
+
+live = {"queue": parts}
+routes = [Route("/queue", page), Route("/queue/find", find)]

@@ -1,28 +1,206 @@
-"""The start: all queues, those that need a person first."""
+"""The start: all queues, those that need a person first, and the shards of one logical queue."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..links import links_of
-from ..sampler import Snapshot
-from ..site import site_of
+from ...aggregate import total
+from ...figures import plural
+from ...keys import key_bytes
+from ...overview import Row, Seen, Severity, rows
+from ...overview.rows import logical_queues, shard_of_key
+from ...printable import printable
+from ..links import links_of, number_of, query_of
+from ..sampler import MOST_QUEUES, Snapshot
+from ..site import Part, site_of
+from ..sparkline import sparkline
+
+# The rows of a page.
+ROWS = 100
+# The most queues without an answer that are named.
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that one can sort by: its name, its heading, what it means, and its value for a row."""
+
+    name: str
+    head: str
+    title: str
+    value: Callable[[Row], Any]
+    rises: bool = False
+    is_number: bool = True
+
+
+COLUMNS = (
+    Column("queue", "queue", "", lambda row: row.queue.lower(), True, False),
+    Column("attention", "needs attention", "what needs a person first", lambda row: 0, True, False),
+    Column("ready", "ready", "tasks that a worker can claim now; the last 10 minutes", lambda row: row.info.ready),
+    Column("oldest", "oldest", "how long the oldest ready task has waited", lambda row: row.info.oldest_ready_ms),
+    Column("delayed", "delayed", "tasks that become ready later", lambda row: row.info.delayed),
+    Column("held", "held", "tasks that wait for others or for a batch", lambda row: row.info.held),
+    Column("leased", "leased", "tasks that workers hold", lambda row: row.info.leased),
+    Column("dead", "dead", "tasks that failed too often", lambda row: row.info.dead),
+    Column("in", "in/s", "tasks pushed a second, over the last minute", lambda row: row.info.in_per_second_1m),
+    Column("out", "out/s", "tasks finished a second, over the last minute", lambda row: row.info.out_per_second_1m),
+    Column("wait", "wait p95", "95 % of the tasks waited less than this", lambda row: row.info.wait_p95_ms),
+    Column("run", "run p95", "95 % of the tasks ran for less than this", lambda row: row.info.run_p95_ms),
+    Column("load", "ρ", "utilisation: the share of the places that work needs", lambda row: row.info.load.utilisation),
+    Column("places", "places", "busy / free / needed places of workers", lambda row: row.info.load.places_needed),
+    Column("held_by", "held by", "the limit that stops claims now", lambda row: row.info.held_by, False, False),
+    Column(
+        "paused", "paused", "what a person has stopped",
+        lambda row: (bool(row.info.paused_out), bool(row.info.paused_in)), False, False,
+    ),
+)  # fmt: skip
+BY_NAME = {column.name: column for column in COLUMNS}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody wants to see: the order, a part of the names, the shards of a queue, and which page of rows."""
+
+    sort: str = "attention"
+    is_reversed: bool = False
+    name: str = ""
+    of: str = ""
+    page: int = 1
+
+    @classmethod
+    def read(cls, request: Request) -> Wish:
+        """Read the query. An unknown order is the usual one."""
+        fields = query_of(request)
+        sort = fields.get("sort", "")
+        return cls(
+            sort if sort in BY_NAME else "attention",
+            fields.get("dir") == "back",
+            fields.get("q", "")[:200],
+            fields.get("of", ""),
+            number_of(fields, "page", 1, 1, 10_000),
+        )
+
+    def query(self, **other: Any) -> dict[str, Any]:
+        """The query that says the same, with some of it changed. The first page and the usual order are left out."""
+        values: dict[str, Any] = {
+            "sort": self.sort if self.sort != "attention" else None,
+            "dir": "back" if self.is_reversed else None,
+            "q": self.name or None,
+            "of": self.of or None,
+            "page": self.page if self.page > 1 else None,
+        }
+        return {**values, **other}
+
+    def sorted_by(self, column: Column) -> dict[str, Any]:
+        """The query of a column's heading. A second click turns the order round."""
+        turned = self.sort == column.name and not self.is_reversed
+        sort = column.name if column.name != "attention" else None
+        return self.query(sort=sort, dir="back" if turned else None, page=None)
+
+    def direction(self, column: Column) -> str:
+        """The value of `aria-sort` for a column's heading."""
+        if column.name != self.sort:
+            return "none"
+        return "ascending" if column.rises != self.is_reversed else "descending"
+
+    def chosen(self, found: Sequence[Row]) -> list[Row]:
+        """The rows with that name, in that order. What is equal stays in the order of what needs a person."""
+        wanted = printable(self.name).lower()
+        some = [row for row in found if not wanted or wanted in printable(row.queue).lower()]
+        if self.sort == "attention":
+            return some[::-1] if self.is_reversed else some
+        column = BY_NAME[self.sort]
+        return sorted(some, key=column.value, reverse=column.rises == self.is_reversed)
 
 
 def page(request: Request) -> Response:
     """The table of queues."""
-    site = site_of(request)
+    site, wish = site_of(request), Wish.read(request)
     snapshot = site.sampler.snapshot()
-    return site.page(
-        request, "queues.html", snapshot=snapshot, live=links_of(request)("/live", view="queues")
-    )
+    live = links_of(request)("/live", view="queues", **wish.query())
+    return site.page(request, "queues.html", live=live, **shown(request, snapshot, wish))
 
 
-def parts(request: Request, snapshot: Snapshot) -> dict[str, str]:
-    """The rows."""
-    return {"rows": site_of(request).part(request, "queues.html", "rows", snapshot=snapshot)}
+def parts(request: Request, snapshot: Snapshot) -> dict[str, Part]:
+    """The parts of the table that change."""
+    site, values = site_of(request), shown(request, snapshot, Wish.read(request))
+    one = {row_id(row): site.part(request, "queues.html", "row", **values, row=row) for row in values["rows"]}
+    names = ("totals", "notes", "pager", "urgent")
+    return {"rows": one, **{name: site.part(request, "queues.html", name, **values) for name in names}}
+
+
+def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:
+    """The values of the template."""
+    history = site_of(request).history
+    found = snapshot.rows if not wish.of else shards_of(snapshot, wish.of)
+    chosen = wish.chosen(found)
+    pages = max(1, -(-len(chosen) // ROWS))
+    at = min(wish.page, pages)
+
+    def spark(row: Row, *names: str) -> Any:
+        return sparkline(f"{' and '.join(names)} in the last 10 minutes", *history.recent(row.queue, *names))
+
+    return {
+        "snapshot": snapshot,
+        "wish": wish,
+        "columns": COLUMNS,
+        "rows": chosen[(at - 1) * ROWS : at * ROWS],
+        "found": len(chosen),
+        "all_found": len(found),
+        "at": at,
+        "pages": pages,
+        "total": total([row.info for row in chosen]),
+        "urgent": sum(1 for row in found if any(one.severity >= Severity.LOOK for one in row.concerns)),
+        "notes": notes(snapshot.seen),
+        "spark": spark,
+        "row_id": row_id,
+        "of_queue": lambda row: of_queue(snapshot, row),
+        "Severity": Severity,
+    }
+
+
+def row_id(row: Row) -> str:
+    """The id of a queue's row in HTML, for any name."""
+    return "q" + blake2b(key_bytes(row.queue), digest_size=9).hexdigest()
+
+
+def shards_of(snapshot: Snapshot, queue: str) -> list[Row]:
+    """A row for each shard of a logical queue."""
+    keys = logical_queues(snapshot.seen.infos).get(queue, set())
+    return rows({key: snapshot.seen.infos[key] for key in keys}, shards_apart=True)
+
+
+def of_queue(snapshot: Snapshot, row: Row) -> dict[str, Any]:
+    """The query that names a queue. Of a logical one, it says how many shards there are: one more than the last."""
+    if not row.shards:
+        return {"key": row.queue}
+    keys = logical_queues(snapshot.seen.infos).get(row.queue, set())
+    numbers = [found[1] for key in keys if (found := shard_of_key(key)) is not None]
+    return {"key": row.queue, "shards": max(numbers, default=0) + 1}
+
+
+def notes(seen: Seen) -> list[str]:
+    """Notes on what the table does not show."""
+    found = []
+    if seen.was_cut:
+        found.append(f"There are more than {MOST_QUEUES:,} queues. The others are not shown.")
+    if not seen.is_whole:
+        found.append("Still searching the keys for queues.")
+    if seen.unreadable:
+        few = [f"{printable(key)[:60]} ({text[:100]})" for key, text in list(seen.unreadable.items())[:NAMED]]
+        more = f" and {len(seen.unreadable) - NAMED} more" if len(seen.unreadable) > NAMED else ""
+        found.append(f"{plural(len(seen.unreadable), 'queue')} can't be read: {', '.join(few)}{more}.")
+    if seen.oversized:
+        found.append(f"{plural(seen.oversized, 'queue')} with a very long name left out.")
+    found += [f"The server refuses {what}: {text[:150]}" for what, text in seen.refused.items()]
+    return found
 
 
 live = {"queues": parts}

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from ..links import links_of, query_of
+from ..links import links_of, query_of, safe_path
 from ..site import form_of, site_of
 
 log = logging.getLogger("taskslot.web")
@@ -59,12 +59,6 @@ def shown(
     made = site_of(request).page(request, "sign_in.html", status, next=path, wrong=wrong, live=None)
     made.headers.update(headers or {})
     return made
-
-
-def safe_path(text: str) -> str:
-    """A path below this page to go to, or its start: never another site."""
-    is_safe = text.startswith("/") and text[1:2] not in ("/", "\\") and text.isascii() and text.isprintable()
-    return text if is_safe else "/"
 
 
 def health(request: Request) -> Response:

@@ -49,6 +49,30 @@ function patch(part, html) {
   if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true })
 }
 
+// A part made of rows: the event has their order, and the HTML of those that have changed.
+function patchRows(part, { order, rows }) {
+  const html = order.map((id) => rows[id] ?? "").join("")
+  const fresh = document.createElement("template")
+  fresh.innerHTML = html
+  localTimes(fresh.content)
+  const changed = new Map([...fresh.content.children].map((row) => [row.id, row]))
+  const focused = document.activeElement
+  const isInUse = part.matches(":hover") || part.contains(focused)
+  const known = new Map([...part.children].map((row, at) => [row.id, { row, at }]))
+  if (isInUse) order = [...order].sort((a, b) => (known.get(a)?.at ?? known.size) - (known.get(b)?.at ?? known.size))
+  for (const id of [...known.keys()].filter((id) => !order.includes(id))) known.get(id).row.remove()
+  let at = part.firstChild
+  for (const id of order) {
+    let row = known.get(id)?.row
+    if (row && changed.has(id)) update(row, changed.get(id))
+    row ??= changed.get(id)
+    if (!row) continue
+    if (row === at) at = at.nextSibling
+    else part.insertBefore(row, at)
+  }
+  if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true })
+}
+
 function merge(old, fresh, keepOrder) {
   const known = new Map([...old.children].filter((one) => one.id).map((one, at) => [one.id, at]))
   if (keepOrder) {
@@ -111,7 +135,9 @@ function connect() {
   for (const name of names) {
     source.addEventListener(name, (event) => {
       for (const part of document.querySelectorAll("[data-part]")) {
-        if (part.dataset.part === name) patch(part, event.data)
+        if (part.dataset.part !== name) continue
+        if (event.data.startsWith("{")) patchRows(part, JSON.parse(event.data))
+        else patch(part, event.data)
       }
     })
   }

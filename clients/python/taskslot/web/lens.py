@@ -1,0 +1,280 @@
+"""What a page looks at: a queue in one key, or all shards of a logical queue. Reads with a bounded number of commands.
+
+Lists are walked from a *place*: a shard and a cursor in it, written `0:128-2`. Each walk ends after some rows, after
+some commands, or at the end of the list, and says where to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+from .. import commands
+from .._sync.sharded import together
+from ..aggregate import total
+from ..arguments import MOST
+from ..commands import Command
+from ..replies import BatchInfo, Group, Info, Schedule, Settings, State, TaskView, WorkerView, text
+from ..shards import names
+from .faithful import read, sendable
+
+R = TypeVar("R")
+
+# Rows of a page of tasks; and of groups and batches, of which the server sends a thousand at a time.
+ROWS, NAMED_ROWS = 50, 200
+# Commands of one walk. Each examines at most 10,000 tasks, in about a millisecond.
+MOST_CALLS = 5
+# The bytes of tasks with their payloads in one page. What comes after them is shown without payload.
+PAGE_BYTES = 1024 * 1024
+# The shards that a page reads one by one, and those whose counts it adds up.
+MOST_SHARDS, MOST_ADDED = 64, 1024
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a walk goes on: the number of a shard, and a cursor or a name there. An empty one is its beginning."""
+
+    shard: int = 0
+    cursor: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.shard}:{self.cursor}"
+
+
+def read_place(written: str, shards: int) -> Place:
+    """A place as `str` writes it. Raises ValueError."""
+    if not written:
+        return Place()
+    number, colon, cursor = written.partition(":")
+    if not colon or not (number.isascii() and number.isdigit()) or int(number) >= max(1, shards):
+        raise ValueError("the place in the list is none of this queue: go back to the first page")
+    return Place(int(number), cursor)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The tasks of a list: a state, and what restricts it; "" for nothing. `newest` turns the order round."""
+
+    state: State
+    group: str = ""
+    worker: str = ""
+    match: str = ""
+    header: str = ""
+    header_match: str = ""
+    newest: bool = False
+
+    @property
+    def is_search(self) -> bool:
+        """Whether the server has to examine tasks that it does not return."""
+        return bool(self.match or self.header or self.group or self.worker)
+
+    def page(self, key: str, cursor: str, count: int, max_bytes: int) -> Command[tuple[str, list[TaskView]]]:
+        """TASK.LIST. With no bytes left, without payloads."""
+        command = commands.page(
+            *(key, self.state, cursor or "0", count),
+            group=self.group or None,
+            worker=self.worker or None,
+            payloads=max_bytes > 0,
+            max_bytes=max_bytes if max_bytes > 0 else None,
+            reverse=self.newest,
+            match=self.match or None,
+            header=(self.header, self.header_match or "*") if self.header else None,
+        )
+        return replace(
+            command, read=lambda reply: (text(reply[0]), [read(TaskView, one) for one in reply[1]])
+        )
+
+
+@dataclass
+class Walked(Generic[R]):
+    """What a walk found: the rows, each with the number of its shard; where to go on (None: the end); its commands."""
+
+    rows: list[tuple[int, R]] = field(default_factory=list)
+    next: Place | None = None
+    calls: int = 0
+
+
+class Lens:
+    """One queue, as the page looks at it. `shards` is 0 for a queue in one key.
+
+    `wire` sends the commands. Errors are the library's, and the client's if the server is away.
+    """
+
+    def __init__(self, wire: Any, name: str, shards: int = 0) -> None:
+        if shards > MOST_ADDED:
+            raise ValueError(f"a page adds up at most {MOST_ADDED} shards: look at one of them")
+        self.wire = wire
+        self.name = name
+        self.shards = shards
+        self.keys = names(name, shards) if shards else [name]
+        # The number of tasks by key and state, as soon as it is known: empty shards are not asked.
+        self._infos: dict[str, Info | None] = {}
+
+    @property
+    def query(self) -> dict[str, object]:
+        """The parameters that name this queue in a link."""
+        return {"key": self.name, "shards": self.shards or None}
+
+    def shard(self, number: int) -> Lens:
+        """One shard, looked at alone; the queue itself if it has none."""
+        return Lens(self.wire, self.keys[number])
+
+    def run(self, command: Command[R]) -> R:
+        """Send a command."""
+        found: R = self.wire.run(sendable(command))
+        return found
+
+    def of_all(self, make: Callable[[str], Command[R]], most: int = MOST_SHARDS) -> list[R | None]:
+        """Send a reading command to each key. None stands for a key that is no queue, and for a node that is away."""
+        if not self.shards:
+            return [self.run(make(self.name))]
+        found = self.wire.look_at_all([sendable(make(key)) for key in self.keys[:most]])
+        if all(one is None for one in found):
+            # The first one says what is wrong, if anything is.
+            found = [self.run(make(self.keys[0])), *found[1:]]
+        return list(found)
+
+    # ---- the queue
+
+    def infos(self) -> Mapping[str, Info | None]:
+        """The figures of each key."""
+        self._infos = dict(zip(self.keys, self.of_all(commands.info, MOST_ADDED), strict=True))
+        return self._infos
+
+    def info(self) -> Info | None:
+        """The figures of all shards together; None if there is no such queue."""
+        return total([info for info in self.infos().values() if info is not None])
+
+    def settings(self) -> Settings | None:
+        """The settings, of shards those of the first that exists."""
+        return next((one for one in self.of_all(commands.settings) if one is not None), None)
+
+    def schedules(self) -> list[Schedule]:
+        """The schedules, which a logical queue has on shard 0."""
+        command = commands.schedules(self.keys[0])
+        return self.run(replace(command, read=lambda reply: [read(Schedule, one) for one in reply or []]))
+
+    def workers(self) -> list[WorkerView]:
+        """The workers by name, of each shard the first thousand, added up."""
+        found: dict[str, WorkerView] = {}
+        for of_key in self.of_all(workers):
+            for one in of_key or []:
+                other = found.get(one.name)
+                found[one.name] = together(one, other) if other else one
+        return [found[name] for name in sorted(found)]
+
+    def groups(self, place: Place) -> Walked[Group]:
+        """Groups by name, shard by shard."""
+        return self._walk_named(place, commands.groups, "groups", Group)
+
+    def batches(self, place: Place) -> Walked[BatchInfo]:
+        """Batches by name, shard by shard; with the id that the callback has in this queue."""
+        walked = self._walk_named(place, commands.batches, "batches", BatchInfo)
+        rows = [(shard, replace(one, callback=self.id_in(shard, one.callback))) for shard, one in walked.rows]
+        return replace(walked, rows=rows)
+
+    def _walk_named(self, place: Place, make: Any, name: str, kind: Any) -> Walked[Any]:
+        """Walk things that the server lists by name, a thousand of a key at a time."""
+        walked: Walked[Any] = Walked()
+        shard, after = place.shard, place.cursor
+        while len(walked.rows) < NAMED_ROWS and walked.calls < MOST_SHARDS:
+            command = make(self.keys[shard], after or None)
+            found = self.run(
+                replace(command, read=lambda reply: [read(kind, one) for one in commands.part(reply, name)])
+            )
+            walked.calls += 1
+            kept = found[: NAMED_ROWS - len(walked.rows)]
+            walked.rows += [(shard, one) for one in kept]
+            if len(kept) < len(found) or len(found) == MOST:
+                after = kept[-1].name
+            elif shard + 1 < len(self.keys):
+                shard, after = shard + 1, ""
+            else:
+                return walked
+        walked.next = Place(shard, after)
+        return walked
+
+    # ---- tasks
+
+    def tasks(self, wanted: Wanted, place: Place) -> Walked[TaskView]:
+        """Tasks of a state, shard by shard, with the ids that they have in this queue."""
+        walked: Walked[TaskView] = Walked()
+        shard, cursor, bytes_left = place.shard, place.cursor, PAGE_BYTES
+        found: list[TaskView]
+        while len(walked.rows) < ROWS and walked.calls < MOST_CALLS:
+            if not cursor and self._has_none(shard, wanted.state):
+                cursor, found = "0", []
+            else:
+                command = wanted.page(self.keys[shard], cursor, ROWS - len(walked.rows), bytes_left)
+                cursor, found = self.run(command)
+                walked.calls += 1
+            walked.rows += [(shard, self.named(shard, view)) for view in found]
+            bytes_left -= sum(len(view.payload or b"") + len(view.result or b"") for view in found)
+            if bytes_left < PAGE_BYTES // 8:
+                bytes_left = 0
+            if cursor == "0":
+                shard, cursor = shard + 1, ""
+                if shard == len(self.keys):
+                    return walked
+        walked.next = Place(shard, cursor)
+        return walked
+
+    def _has_none(self, shard: int, state: State) -> bool:
+        """Whether a shard is known to have no task in a state. Asked with the page's figures, a moment ago."""
+        if not self.shards or not self._infos:
+            return False
+        info = self._infos.get(self.keys[shard])
+        return info is None or not getattr(info, state)
+
+    def get(self, task: str) -> tuple[int, TaskView] | None:
+        """A task with the number of its shard, by an id or a handle. None if there is none."""
+        shard, bare = self.located(task)
+        shards = [shard] if shard is not None else range(min(len(self.keys), MOST_SHARDS))
+        for number in shards:
+            if (view := self.run(getting(self.keys[number], bare))) is not None:
+                return number, self.named(number, view)
+        return None
+
+    def get_unique(self, token: str) -> tuple[int, TaskView] | None:
+        """The task that holds a token, with the number of its shard. None if there is none."""
+        for number, key in enumerate(self.keys[:MOST_SHARDS]):
+            if (view := self.run(getting(key, "UNIQUE", token))) is not None:
+                return number, self.named(number, view)
+        return None
+
+    def located(self, task: str) -> tuple[int | None, str]:
+        """The shard of a task and the id that the server knows. None: any shard. Raises ValueError."""
+        number, slash, bare = task.partition("/")
+        if not slash:
+            return (None if self.shards else 0), task
+        if not self.shards or not (number.isascii() and number.isdigit()) or int(number) >= len(self.keys):
+            raise ValueError("there is no such shard in this queue")
+        return int(number), bare
+
+    def id_in(self, shard: int, task: str) -> str:
+        """The id that a task of a shard has in this queue."""
+        return f"{shard}/{task}" if self.shards else task
+
+    def named(self, shard: int, view: TaskView) -> TaskView:
+        """A task of a shard with the ids that its tasks have in this queue."""
+        if not self.shards:
+            return view
+        after, waits_for = (
+            tuple(self.id_in(shard, one) for one in ids) for ids in (view.after, view.waits_for)
+        )
+        return replace(view, id=self.id_in(shard, view.id), after=after, waits_for=waits_for)
+
+
+def getting(key: str, *task: str) -> Command[TaskView | None]:
+    """TASK.GET."""
+    command = commands.get(key, *task)
+    return replace(command, read=lambda reply: None if reply is None else read(TaskView, reply))
+
+
+def workers(key: str) -> Command[list[WorkerView]]:
+    """TASK.INFO … WORKERS."""
+    command = commands.workers(key)
+    return replace(
+        command, read=lambda reply: [read(WorkerView, one) for one in commands.part(reply, "workers")]
+    )

@@ -1,0 +1,86 @@
+// Draws the charts from the samples of the page's own process, and follows them.
+(() => {
+  const every = 5000
+  const holder = document.querySelector("[data-charts]")
+  const units = { rate: (v) => `${round(v)}/s`, count: (v) => short(v), ms: (v) => span(v) }
+  let marks = []
+  let plots = []
+
+  function round(value) { return value >= 100 ? Math.round(value) : Math.round(value * 100) / 100 }
+  function short(value) {
+    return value >= 1e6 ? `${round(value / 1e6)}M` : value >= 1e4 ? `${round(value / 1e3)}k` : `${round(value)}`
+  }
+  function span(ms) {
+    if (ms < 1000) return `${Math.round(ms)} ms`
+    if (ms < 60e3) return `${round(ms / 1e3)} s`
+    return ms < 3600e3 ? `${round(ms / 60e3)} min` : `${round(ms / 3600e3)} h`
+  }
+  function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim() }
+
+  // A dashed line and a text at each mark. The text is drawn on a canvas, so it can't be anything but text.
+  function drawMarks(plot) {
+    const { ctx, bbox } = plot
+    ctx.save()
+    ctx.strokeStyle = ctx.fillStyle = colour("--dim")
+    ctx.font = `${11 * devicePixelRatio}px system-ui`
+    ctx.setLineDash([4, 4])
+    for (const { at, text } of marks) {
+      const x = plot.valToPos(at, "x", true)
+      if (x < bbox.left || x > bbox.left + bbox.width) continue
+      ctx.beginPath()
+      ctx.moveTo(x, bbox.top)
+      ctx.lineTo(x, bbox.top + bbox.height)
+      ctx.stroke()
+      ctx.fillText(text.slice(0, 30), x + 4, bbox.top + 12 * devicePixelRatio)
+    }
+    ctx.restore()
+  }
+
+  function axis(values) {
+    return { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, ...values }
+  }
+
+  function draw(element, { times, series }) {
+    const names = JSON.parse(element.dataset.chart)
+    const unit = units[element.dataset.unit]
+    const show = (_, value) => (value == null ? "–" : unit(value))
+    const strokes = [colour("--link"), colour("--look")]
+    element.replaceChildren()
+    return new uPlot({
+      width: element.clientWidth, height: 190, hooks: { draw: [drawMarks] }, cursor: { sync: { key: "taskslot" }, drag: { x: false } },
+      scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1e-9) * 1.08 || 1] } },
+      axes: [axis({}), axis({ size: 64, values: (_, all) => all.map(unit) })],
+      series: [{ value: (_, at) => (at == null ? "–" : new Date(at * 1000).toLocaleTimeString()) },
+        ...names.map(([, label], at) => ({ label, stroke: strokes[at], width: 1.5, spanGaps: true, value: show, points: { show: false } }))],
+    }, [times, ...names.map(([name]) => series[name])], element)
+  }
+
+  async function follow() {
+    if (document.hidden) return
+    try {
+      const answer = await fetch(holder.dataset.charts, { headers: { accept: "application/json" } })
+      if (!answer.ok) return
+      const found = await answer.json()
+      marks = found.marks
+      const elements = [...document.querySelectorAll("[data-chart]")]
+      if (!plots.length) plots = elements.map((element) => draw(element, found))
+      else plots.forEach((plot, at) => {
+        const names = JSON.parse(elements[at].dataset.chart)
+        plot.setData([found.times, ...names.map(([name]) => found.series[name])])
+      })
+    } catch { /* the page's process is away: app.js says so */ }
+  }
+
+  function again() {
+    plots.forEach((plot) => plot.destroy())
+    plots = []
+    follow()
+  }
+
+  addEventListener("resize", () => plots.forEach((plot) => plot.setSize({ width: plot.root.parentNode.clientWidth, height: 190 })))
+  document.addEventListener("taskslot:theme", again)
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again)
+  document.addEventListener("visibilitychange", follow)
+  follow()
+  setInterval(follow, every)
+})()

@@ -1,0 +1,124 @@
+"""Fixtures for tests of the page: Chromium, windows in it, and the page of a server."""
+
+import shutil
+import threading
+
+import pytest
+import redis
+import uvicorn
+from harness.server import wait_until
+from taskslot import Queue
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A running Chromium. It ends with the module, because asyncio can't be used on a thread that drives one."""
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed: on Debian, apt-get install chromium")
+    from harness.browser import chromium
+
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def tab(browser, serve):
+    """Opens windows: `tab(origin, is_dark=True)`. At the end, none of them may have done what no page may do.
+
+    They are closed before the page's own server ends, whose end would be an error to them.
+    """
+    from harness.browser import Tab
+
+    tabs = []
+
+    def open_one(origin, **options):
+        tabs.append(Tab(browser, origin, **options))
+        return tabs[-1]
+
+    yield open_one
+    for one in tabs:
+        one.close()
+    for one in tabs:
+        one.check()
+
+
+@pytest.fixture
+def server(start):
+    """A new server with the module, which also listens on a port."""
+    return start(port=True)
+
+
+@pytest.fixture
+def client(server):
+    """A client of redis-py as a user makes one."""
+    with redis.Redis(port=server.port) as client:
+        yield client
+
+
+@pytest.fixture
+def queue(client):
+    """An empty queue."""
+    with Queue(client, "mail") as queue:
+        yield queue
+
+
+@pytest.fixture
+def serve():
+    """Serves an ASGI app on a free port of 127.0.0.1, and returns its origin."""
+    running = []
+
+    def serve_one(app):
+        config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        wait_until(lambda: server.started or not thread.is_alive(), "the page is served")
+        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+    yield serve_one
+    for server, _ in running:
+        server.should_exit = True
+    for _, thread in running:
+        thread.join(10)
+
+
+@pytest.fixture
+def page_of(serve):
+    """Serves the page of a client or URL, and returns its origin: `page_of(url, is_writable=True)`."""
+    from taskslot.web import Write, create_app
+
+    def serve_page(client_or_url, *, is_writable=False, **options):
+        write = Write.by_password(PASSWORD) if is_writable else None
+        return serve(create_app(client_or_url, write=write, **options))
+
+    return serve_page
+
+
+@pytest.fixture
+def url(server):
+    """The URL of the server."""
+    return f"redis://127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def origin(page_of, url):
+    """A page of the server that changes nothing."""
+    return page_of(url)
+
+
+@pytest.fixture
+def writable(page_of, url):
+    """A page of the server by which one can change things, with `PASSWORD`."""
+    return page_of(url, is_writable=True)
+
+
+def signed_in(tab, password=PASSWORD):
+    """Sign in by the form, as somebody with the right to change things."""
+    page = tab.open("/sign-in")
+    page.get_by_label("Password").fill(password)
+    page.get_by_label("Password").press("Enter")
+    page.wait_for_url(f"{tab.origin}/")
+    return page
