@@ -22,7 +22,9 @@ from taskslot.shards import names
 WIDTH = 112
 SECONDS = 30
 TITLE = "The screen of taskslot top"
-DESCRIPTION = "A line for each queue: what needs attention, tasks by state, rates, the age of the oldest ready task, places."
+DESCRIPTION = (
+    "A line for each queue: what needs attention, tasks by state, rates, the oldest ready task, places."
+)
 
 
 @dataclass(frozen=True)

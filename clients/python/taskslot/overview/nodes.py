@@ -80,6 +80,7 @@ class Nodes:
     def close(self) -> None:
         """Close the connections. The client stays open."""
         with self._lock:
+            self._asked = {}
             self._servers.close()
 
     def look(self, whole: bool = False) -> Seen:
