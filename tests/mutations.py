@@ -263,6 +263,14 @@ BREAKS = [
         "self.local.stats.acked(claimed_at(&task.entry.phase));",
         "",
     ),
+    ("times: a wait counts", "store/stats.rs", "        self.times.wait.count(ms);", ""),
+    ("times: a run counts", "store/stats.rs", "            window.times.run.count(ms);", ""),
+    (
+        "times: a bound is exclusive",
+        "store/durations.rs",
+        "u64::BITS - ms.leading_zeros()",
+        "u64::BITS - ms.saturating_sub(1).leading_zeros()",
+    ),
     ("figures: old minutes count less", "store/stats.rs", "if minutes > 0 {", "if minutes > 99 {"),
     ("figures: a bucket is emptied", "store/stats.rs", "                    *count = 0;", ""),
     (

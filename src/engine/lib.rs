@@ -76,8 +76,8 @@
 //! # What is not stored
 //!
 //! Three tables are known to this node only, and are part of no digest, file or copy: the connections of TIED leases
-//! (`store::ties`), the rates and durations of the last minutes (`store::stats`), and where the searches of
-//! administrators go on (`store::searches`).
+//! (`store::ties`), its rates and durations (`store::stats`), and where the searches of administrators go on
+//! (`store::searches`).
 #![forbid(unsafe_code)]
 
 mod apply;
@@ -134,12 +134,13 @@ pub use schedule::{Catchup, EVERY_MIN_MS, SCHEDULED_MAX_BYTES, ScheduleError, Sc
 pub use settings::{Backoff, Rule, SETTINGS, Setting, Settings};
 pub use state::State;
 pub use store::batches::{BATCHES_MAX, BatchCounts};
+pub use store::durations::Durations;
 pub use store::histogram::Percentiles;
 pub use store::last_attempt::LastAttempt;
 pub use store::requests::{REQUEST_KEPT_MS, REQUESTS_MAX, REQUESTS_MAX_BYTES};
 pub use store::schedules::{SCHEDULES_MAX, ScheduleTotals};
 pub use store::searches::Stopped;
-pub use store::stats::{Figures, Rates};
+pub use store::stats::{Figures, Rates, Times};
 pub use store::task_errors::{TaskError, TaskErrors};
 pub use store::ties::Holder;
 pub use task::{Handle, Headers, Hold, LeaseNumber, OnDead, Options, Parent, TaskId, TaskState, Unique};

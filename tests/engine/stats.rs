@@ -1,9 +1,10 @@
-//! What a queue knows of the last minutes, compared with full counts; and the load, computed by hand.
+//! What a queue knows of the last minutes, and of all wait and run times, compared with full counts; and the load,
+//! computed by hand.
 
 use proptest::prelude::*;
 use taskslot_engine::{
-    Claim, Due, Event, Figures, Handle, Millis, Now, Options, Percentiles, Places, Push, Queue, Rates,
-    WorkerView, Workload,
+    Claim, Due, Durations, Event, Figures, Handle, Millis, Now, Options, Percentiles, Places, Push, Queue,
+    Rates, WorkerView, Workload,
 };
 
 const START: u64 = 1_700_000_003_217;
@@ -73,7 +74,7 @@ fn nothing_is_counted_while_the_time_is_not_known() {
     let push = Push { due: None, options: Options::default(), payloads: &[b"p"] };
     let event = queue.push(Now::plain(START), &push).unwrap();
     queue.apply(&event).unwrap();
-    assert_eq!(queue.figures(Millis(START)), Figures::default());
+    assert_eq!((queue.figures(Millis(START)), queue.times()), (Figures::default(), None));
 }
 
 #[test]
@@ -87,6 +88,7 @@ fn a_copy_and_a_loaded_queue_have_no_figures() {
     let mut loaded = Queue::load_head(&chunks[0]).unwrap();
     chunks[1..].iter().for_each(|chunk| loaded.load_chunk(chunk).unwrap());
     assert_eq!(loaded.figures(Millis(observed.now)), Figures::default());
+    assert_eq!((loaded.times(), observed.queue.copied().unwrap().times()), (None, None));
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn figures_take_little_memory_and_none_in_an_empty_queue() {
     observed.pushes(1);
     let size = observed.queue.memory() - empty;
     // This includes a page.
-    assert!(size < 3200, "{size} bytes");
+    assert!(size < 3800, "{size} bytes");
 }
 
 #[test]
@@ -151,6 +153,8 @@ fn a_task_taken_without_a_lease_waits_and_is_finished_but_has_no_run() {
     let figures = observed.figures();
     assert_eq!(figures.completions.one_minute, 1.0);
     assert!(figures.wait.is_some() && figures.run.is_none());
+    let times = observed.queue.times().unwrap();
+    assert_eq!((shown(&times.wait), times.run.total()), ((2, 4000, vec![(Some(2048), 2)]), 0));
 }
 
 #[test]
@@ -162,6 +166,7 @@ fn an_ack_after_the_deadline_is_finished_but_has_no_run() {
     observed.apply(&event);
     observed.acks();
     assert_eq!((observed.queue.totals().late, observed.figures().run), (1, None));
+    assert_eq!(observed.queue.times().unwrap().run.total(), 0);
     assert_eq!(observed.figures().completions.one_minute, 0.5);
 }
 
@@ -178,6 +183,26 @@ fn a_single_duration_is_forgotten_within_five_minutes_and_a_mean_with_it() {
     // New durations are not mixed with forgotten ones.
     observed.pushes(1).claims(b"", 1).passes(5).acks();
     assert_eq!(observed.figures().run, Some(Percentiles { p50: 5, p95: 5, p99: 5 }));
+}
+
+/// How many durations there are, their sum, and those in each bucket.
+fn shown(durations: &Durations) -> (u64, u64, Vec<(Option<u64>, u64)>) {
+    (durations.total(), durations.sum_ms(), durations.buckets().collect())
+}
+
+#[test]
+fn all_times_are_kept_since_the_first_task() {
+    let mut observed = Observed::new();
+    observed.queue.observe(Millis(START));
+    assert_eq!(observed.queue.times(), None, "nothing happened yet");
+    observed.passes(1000).pushes(2).passes(5).claims(b"", 1).passes(90).acks();
+    observed.passes(86_400_000).claims(b"", 1).acks();
+    assert!(observed.figures().wait.is_some(), "of the last claim");
+    let times = observed.queue.times().unwrap();
+    assert_eq!(times.began, Millis(START + 1000));
+    // A day and 95 ms is below 2^27 ms.
+    assert_eq!(shown(&times.wait), (2, 86_400_100, vec![(Some(8), 1), (Some(1 << 27), 1)]));
+    assert_eq!(shown(&times.run), (2, 90, vec![(Some(1), 1), (Some(128), 1)]));
 }
 
 #[test]
@@ -251,6 +276,15 @@ proptest! {
         }
         let mean = runs.iter().sum::<u64>() as f64 / runs.len() as f64;
         prop_assert!((figures.run_mean_ms.unwrap() - mean).abs() < 1e-6);
+        let times = observed.queue.times().unwrap();
+        prop_assert_eq!((times.run.total(), times.run.sum_ms()), (runs.len() as u64, runs.iter().sum()));
+        let mut left: Vec<u64> = runs;
+        for (bound, count) in times.run.buckets() {
+            let before = left.len();
+            left.retain(|&ms| ms >= bound.unwrap());
+            prop_assert_eq!(before - left.len(), count as usize, "below {:?}", bound);
+        }
+        prop_assert!(left.is_empty());
     }
 }
 

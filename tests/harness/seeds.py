@@ -89,6 +89,7 @@ def work(key: object, handles: list[bytes]) -> list[tuple]:
         ("TASK.INFO", key),
         ("TASK.INFO", key, "CONFIG"),
         ("TASK.INFO", key, "WORKERS"),
+        ("TASK.INFO", key, "TIMES"),
         *one,
         ("TASK.PUSH", key, "new", "PRIORITY", 5, "HEADERS", 1, "a", "b", "REQUEST", "token"),
         ("TASK.MPUSH", key, "DELAY", 1, "TASKS", 2, "c", "d"),

@@ -54,6 +54,7 @@ from .replies import (
     Answer,
     BatchCounts,
     BatchInfo,
+    Durations,
     Group,
     Info,
     Load,
@@ -66,6 +67,7 @@ from .replies import (
     TaskError,
     TaskId,
     TaskView,
+    Times,
     WorkerView,
 )
 from .worker import Fail, GiveBack, LeaseKeeper, TaskContext, Worker, current
@@ -90,6 +92,7 @@ __all__ = [
     "ClaimOptions",
     "Codec",
     "DeployFailed",
+    "Durations",
     "Fail",
     "Flow",
     "FlowOptions",
@@ -130,6 +133,7 @@ __all__ = [
     "TaskView",
     "TaskslotError",
     "TimedOut",
+    "Times",
     "TokensFull",
     "UnknownTask",
     "Worker",

@@ -1,13 +1,14 @@
-"""Combines the `Info`s of many queues into one: of the shards of a queue, or of all queues of a node."""
+"""Combines the `Info`s or `Times` of many queues into one: of the shards of a queue, or of all queues of a node."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from .replies import Info, Load
+from .replies import Durations, Info, Load, Times
 
 # Fields that can't be added: ages and percentiles. The largest value is taken; -1 means unknown or none.
 WORST = {"oldest_ready_ms"} | {f"{what}_p{part}_ms" for what in ("wait", "run") for part in (50, 95, 99)}
@@ -84,3 +85,26 @@ def drain_ms(backlog: int, shrinks_by: float) -> int:
     if not backlog:
         return 0
     return round(backlog / shrinks_by * 1000) if shrinks_by > 0 else -1
+
+
+def total_times(times: Sequence[Times]) -> Times | None:
+    """The times of several queues added up; None for an empty list. `watched_ms` is the longest."""
+    if not times:
+        return None
+    return Times(
+        watched_ms=max(one.watched_ms for one in times),
+        wait=total_durations([one.wait for one in times]),
+        run=total_durations([one.run for one in times]),
+    )
+
+
+def total_durations(durations: Sequence[Durations]) -> Durations:
+    """Durations added up, bucket by bucket. They have the same bounds everywhere."""
+    below: Counter[float] = Counter()
+    for one in durations:
+        below.update(one.below_ms)
+    return Durations(
+        count=sum(one.count for one in durations),
+        sum_ms=sum(one.sum_ms for one in durations),
+        below_ms=dict(sorted(below.items())),
+    )

@@ -30,6 +30,7 @@ from .replies import (
     Task,
     TaskId,
     TaskView,
+    Times,
     WorkerView,
     answer_of,
     cancel_answer,
@@ -538,6 +539,12 @@ def length(key: str, state: State | None) -> Command[int]:
 def info(key: str) -> Command[Info | None]:
     """TASK.INFO; None if there is no queue."""
     return Command(("TASK.INFO", key), lambda reply: Info.read(reply) if reply is not None else None)
+
+
+def times(key: str) -> Command[Times | None]:
+    """TASK.INFO … TIMES; None if there is no queue."""
+    read = Times.read
+    return Command(("TASK.INFO", key, "TIMES"), lambda reply: read(reply) if reply is not None else None)
 
 
 def settings(key: str) -> Command[Settings | None]:

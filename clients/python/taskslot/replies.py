@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cache
+from itertools import accumulate
+from math import inf
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_type_hints
 
 T = TypeVar("T", bound="Reply")
@@ -127,6 +129,7 @@ def converters(cls: type[Reply]) -> dict[str, Any]:
         str: text,
         bytes: data,
         Sequence[TaskError]: lambda value: tuple(TaskError.read(one) for one in value),
+        Mapping[float, int]: lambda value: {bound_of(name): int(of) for name, of in pairs(value)},
         Mapping[str, bytes]: lambda value: {name: data(of) for name, of in pairs(value)},
         tuple[str, ...]: lambda value: tuple(text(one) for one in value),
     }
@@ -142,6 +145,11 @@ def converters(cls: type[Reply]) -> dict[str, Any]:
         elif hint in makers:
             found[item.name] = makers[hint]
     return found
+
+
+def bound_of(name: str) -> float:
+    """The bound of a bucket by its name."""
+    return int(name) if name != "inf" else inf
 
 
 class BatchCounts(NamedTuple):
@@ -381,6 +389,44 @@ class Info(Reply):
     batches_closed: int = 0
     held_by: str = ""
     broken: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+# The bounds of the server's buckets: the powers of two up to 6 days, in ms. They never change.
+BOUNDS_MS: tuple[float, ...] = (*(1 << power for power in range(30)), inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Durations(Reply):
+    """Durations in whole ms, rounded down: how many there were, their sum, and how many of each length.
+
+    `below_ms` has the buckets that are not empty: for a bound in ms, the durations that are below it, and not below a
+    smaller bound. Bounds are powers of two; the last one is `math.inf`.
+    """
+
+    count: int
+    sum_ms: int
+    below_ms: Mapping[float, int]
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def cumulative(self) -> list[tuple[float, int]]:
+        """For every bound in ms, also those of empty buckets, how many durations are below it: Prometheus' buckets."""
+        counts = [self.below_ms.get(bound, 0) for bound in BOUNDS_MS]
+        return list(zip(BOUNDS_MS, accumulate(counts), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Times(Reply):
+    """The reply of TASK.INFO … TIMES: all wait and run times since a node began to watch the queue. They only grow.
+
+    `wait` is from ready to the claim. `run` is from the claim to the ack, of tasks acked in time. They belong to the
+    node: they start again at 0 after a restart or a failover, and if the queue is deleted. `watched_ms` is for how long
+    the node has counted; -1 if it has seen no task yet.
+    """
+
+    watched_ms: int
+    wait: Durations
+    run: Durations
     more: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -1,10 +1,11 @@
-"""One Info for many queues: the rules of `aggregate.total`, without a server."""
+"""One Info or Times for many queues: the rules of `aggregate`, without a server."""
 
 from dataclasses import fields, replace
+from math import inf
 
 import pytest
-from taskslot import Info, Load
-from taskslot.aggregate import total
+from taskslot import Durations, Info, Load, Times
+from taskslot.aggregate import total, total_times
 
 QUIET = Load(0.0, 0.0, -1.0, 0, 0, -1.0, 0, 0, 0, 0)
 EMPTY = Info(
@@ -124,3 +125,22 @@ def test_no_worker_is_needed_if_no_task_arrives():
     idle = replace(QUIET, run_mean_ms=-1.0, places_free=2)
     load = total([info_of(load=idle), info_of(load=idle)]).load
     assert (str(load.utilisation), load.places_needed, load.workers_needed) == ("0.0", 0, 0)
+
+
+def test_times_are_added_bucket_by_bucket():
+    """The node that has watched for longest counts. No queue has no times."""
+    nothing = Durations(0, 0, {})
+    one = Times(watched_ms=10, wait=Durations(3, 9, {2: 1, 8: 2}), run=nothing)
+    other = Times(watched_ms=700, wait=Durations(2, 4_000_000_003, {1: 1, inf: 1}), run=nothing)
+    both = total_times([one, other])
+    assert both == Times(700, Durations(5, 4_000_000_012, {1: 1, 2: 1, 8: 2, inf: 1}), nothing)
+    assert list(both.wait.below_ms) == [1, 2, 8, inf]
+    assert total_times([]) is None and total_times([replace(one, watched_ms=-1)]).watched_ms == -1
+
+
+def test_cumulative_counts_have_every_bound():
+    """Prometheus wants all bounds, always the same, and in each the count of all shorter durations too."""
+    shown = Durations(4, 30, {2: 1, 16: 2, inf: 1}).cumulative()
+    assert [bound for bound, _ in shown] == [2**power for power in range(30)] + [inf]
+    assert [count for _, count in shown[:6]] == [0, 1, 1, 1, 3, 3] and shown[-2:] == [(2**29, 3), (inf, 4)]
+    assert {count for _, count in Durations(0, 0, {}).cumulative()} == {0}

@@ -3,10 +3,13 @@
 import base64
 import json
 from datetime import datetime
+from math import inf
 
 import pytest
 import taskslot
 from harness import command_line
+from taskslot import Durations, Times
+from taskslot.cli.inspect import table_of_times
 
 
 @pytest.fixture
@@ -230,6 +233,36 @@ def test_info_shows_groups_workers_and_schedules(run, queue):
     assert run("info", "mail", "workers", "--json").json()[0]["name"] == "w1"
     heads, line = run("info", "mail", "schedules").lines
     assert heads.split()[0] == "name" and line.split()[0] == "nightly"
+
+
+def test_info_shows_how_long_tasks_waited_and_ran(run, queue):
+    """There is a line for each bucket that is not empty."""
+    queue.push_many(["a", "b"])
+    assert [line.split() for line in run("info", "mail", "times").lines[1:]] == [
+        ["tasks", "0", "0"],
+        ["mean", "–", "–"],
+    ]
+    queue.ack(queue.claim(2)[0])
+    heads, tasks, means, *buckets = run("info", "mail", "times").lines
+    assert heads.startswith("watched for ") and heads.split()[-2:] == ["wait", "run"]
+    assert tasks.split() == ["tasks", "2", "1"] and means.endswith("ms") and buckets[0].startswith("below ")
+    (found,) = run("info", "mail", "times", "--json").json()
+    assert found["queue"] == "mail" and sum(found["wait"]["below_ms"].values()) == found["wait"]["count"] == 2
+    assert all(bound.isdigit() for bound in found["run"]["below_ms"])
+    assert run("info", "nothing", "times", status=1).errors == ["taskslot: there is no queue nothing"]
+
+
+def test_the_longest_times_are_in_a_row_of_their_own():
+    """They are those above 6 days, for which there is no bound."""
+    times = Times(90_000, Durations(2, 6_000_000_000, {4: 1, inf: 1}), Durations(1, 30, {32: 1}))
+    assert table_of_times(times) == [
+        ("watched for 1m30", "wait", "run"),
+        ("tasks", "2", "1"),
+        ("mean", "34d", "30ms"),
+        ("below 4ms", "1", ""),
+        ("below 32ms", "", "1"),
+        ("longer", "1", ""),
+    ]
 
 
 def test_everything_known_about_a_task_is_shown(run, queue):

@@ -13,6 +13,7 @@ from taskslot import (
     AsyncQueue,
     AsyncShardedQueue,
     CancelAsked,
+    Durations,
     LeaseLost,
     OutOfMemory,
     Paused,
@@ -496,6 +497,22 @@ def test_info_and_its_sections_are_typed_values(make):
     queue.reset("lease")
     assert (queue.settings().lease, queue.settings().backoff) == (30_000, "fixed")
     assert queue.forget_group("acme") is True and queue.forget_group("nobody") is False
+
+
+def test_times_count_every_wait_and_run(make):
+    """They are histograms that only grow; None if there is no queue. The bounds of buckets are numbers."""
+    queue = make()
+    assert queue.times() is None
+    queue.push_many(["a", "b", "c"])
+    assert queue.times().wait == Durations(0, 0, {}) and queue.times().watched_ms >= 0
+    first, second = queue.claim(2)
+    queue.ack(first)
+    queue.fail(second, "no", dead=True)
+    times = queue.times()
+    assert (times.wait.count, times.run.count, sum(times.wait.below_ms.values())) == (2, 1, 2)
+    ((bound, count),) = times.run.below_ms.items()
+    assert count == 1 and bound / 2 <= max(times.run.sum_ms, 0.5) < bound
+    assert dict(times.run.cumulative())[bound] == 1 and not times.more
 
 
 def test_a_queue_can_be_paused_and_its_tasks_removed(make):

@@ -245,6 +245,7 @@ def test_info_adds_up_all_shards(queue):
         490,
     )
     assert sum(one.pushed for one in queue.infos().values() if one) == 500
+    assert (queue.times().wait.count, queue.times().run.count) == (10, 0)
     assert queue.get(tasks[0]).state == "leased" and queue.get(tasks[0].id).id == tasks[0].id
     assert len(list(queue.tasks("ready", page=50))) == 490
     ids = [view.id for view in queue.tasks("ready")]

@@ -12,7 +12,7 @@
 //! - By what they wait for: `dependents` (AFTER).
 //! - Beside the log: `edits` and `edit` (what replaced parts of a record), `side_table` (errors, results, progress, last
 //!   attempts), whose values are encoded by `task_errors` and `last_attempt`.
-//! - Known to this node only, neither stored nor replicated: `ties` (connections), `stats` and `histogram`.
+//! - Known to this node only, neither stored nor replicated: `ties` (connections), `stats`, `histogram` and `durations`.
 //! - `effect_count`: the number of the last effect.
 //!
 //! No table is a hash table that grows with the tasks, because a single resize would stall the server. Methods named
@@ -22,6 +22,7 @@ pub(crate) mod batches;
 pub(crate) mod delayed;
 pub(crate) mod dependents;
 pub(crate) mod done;
+pub(crate) mod durations;
 pub(crate) mod edit;
 pub(crate) mod edits;
 pub(crate) mod effect_count;

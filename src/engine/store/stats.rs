@@ -1,5 +1,6 @@
 //! Rates and durations of the last minutes.
 
+use crate::store::durations::Durations;
 use crate::store::histogram::{Histogram, Percentiles};
 use crate::time::Millis;
 
@@ -27,6 +28,17 @@ pub struct Figures {
     pub run_mean_ms: Option<f64>,
 }
 
+/// All wait and run times since a node began to watch a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// When it began: with the first task that it saw pushed, claimed or acked.
+    pub began: Millis,
+    /// The times from ready to the claim.
+    pub wait: Durations,
+    /// The times from the claim to the ACK, of tasks acked before their lease ended.
+    pub run: Durations,
+}
+
 /// Tasks a second over two windows.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Rates {
@@ -36,7 +48,7 @@ pub struct Rates {
     pub five_minutes: f64,
 }
 
-/// How fast tasks arrive and finish, and how long they wait and run, over the last minutes.
+/// How fast tasks arrive and finish, and how long they wait and run: over the last minutes, and all in all.
 ///
 /// Only this node knows it: it is neither stored nor part of a digest, and it is empty in a copy and in a loaded queue.
 /// `apply` feeds it with a few increments per task. [`Stats::observe`] must set the time first; without it, as when a
@@ -54,7 +66,6 @@ pub(crate) struct Stats {
 
 #[derive(Debug, Clone)]
 struct Window {
-    began: Millis,
     /// The end of the newest bucket of the ring.
     until: Millis,
     /// The number of the newest bucket, counted from the epoch.
@@ -66,6 +77,8 @@ struct Window {
     acked: [u32; BUCKETS],
     wait: Histogram,
     run: Histogram,
+    /// All wait and run times; nothing of these is forgotten.
+    times: Times,
     /// The sum of all run times and their number, halved like the histograms.
     run_ms: f64,
     runs: f64,
@@ -83,6 +96,11 @@ impl Stats {
         self.window.as_ref().map_or_else(Figures::default, |window| window.figures(now))
     }
 
+    /// All wait and run times that were observed. `None` if nothing was.
+    pub fn times(&self) -> Option<&Times> {
+        self.window.as_ref().map(|window| &window.times)
+    }
+
     /// Counts tasks that were pushed.
     #[inline]
     pub fn pushed(&mut self, count: usize) {
@@ -95,7 +113,7 @@ impl Stats {
     #[inline]
     pub fn claimed(&mut self, since: Millis, at: Millis) {
         if let Some((window, _)) = self.now() {
-            window.wait.count(at.since(since));
+            window.waited(at.since(since));
         }
     }
 
@@ -107,6 +125,7 @@ impl Stats {
         if let Some(claimed_at) = claimed_at {
             let ms = at.since(claimed_at);
             window.run.count(ms);
+            window.times.run.count(ms);
             window.run_ms += ms as f64;
             window.runs += 1.0;
         }
@@ -116,7 +135,7 @@ impl Stats {
     pub fn taken(&mut self, since: Millis) {
         if let Some((window, at)) = self.now() {
             add(&mut window.acked, window.index, 1);
-            window.wait.count(at.since(since));
+            window.waited(at.since(since));
         }
     }
 
@@ -154,7 +173,6 @@ impl Window {
     fn new(at: Millis) -> Box<Window> {
         let newest = at.0 / BUCKET_MS;
         Box::new(Window {
-            began: at,
             until: Millis((newest + 1) * BUCKET_MS),
             newest,
             index: index(newest),
@@ -162,9 +180,16 @@ impl Window {
             acked: [0; BUCKETS],
             wait: Histogram::default(),
             run: Histogram::default(),
+            times: Times { began: at, wait: Durations::default(), run: Durations::default() },
             run_ms: 0.0,
             runs: 0.0,
         })
+    }
+
+    #[inline]
+    fn waited(&mut self, ms: u64) {
+        self.wait.count(ms);
+        self.times.wait.count(ms);
     }
 
     /// Moves on past the newest bucket: the buckets between are empty, and durations lose weight for each minute
@@ -227,7 +252,7 @@ impl Window {
         // The window begins inside the bucket before these.
         let part = 1.0 - (now.0 % BUCKET_MS) as f64 / BUCKET_MS as f64;
         let first = present.checked_sub(buckets).map_or(0.0, count) * part;
-        let known_ms = now.since(self.began).clamp(SHORTEST_MS, buckets * BUCKET_MS);
+        let known_ms = now.since(self.times.began).clamp(SHORTEST_MS, buckets * BUCKET_MS);
         (whole + first) * 1000.0 / known_ms as f64
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::queue::Queue;
 use crate::state::State;
-use crate::store::stats::Figures;
+use crate::store::stats::{Figures, Times};
 use crate::time::Millis;
 
 impl State {
@@ -61,5 +61,10 @@ impl State {
     /// Recent rates, waiting times and run times, as far as this node has observed them.
     pub fn figures(&self, now: Millis) -> Figures {
         self.local.stats.figures(now)
+    }
+
+    /// All waiting and run times since this node began to watch the queue; `None` if it has seen no task yet.
+    pub fn times(&self) -> Option<&Times> {
+        self.local.stats.times()
     }
 }

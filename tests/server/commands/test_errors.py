@@ -49,6 +49,7 @@ READS = [
     ["TASK.INFO", "k", "CONFIG"],
     ["TASK.INFO", "k", "WORKERS"],
     ["TASK.INFO", "k", "BATCHES"],
+    ["TASK.INFO", "k", "TIMES"],
     ["TASK.BATCH", "k", "INFO", "b"],
 ]
 # The smallest number of arguments, counting the command's name, and whether more are accepted.
@@ -157,7 +158,7 @@ NAMED = {
     "TASK.LIST q ready MATCH a HEADER b c": "options MATCH and HEADER cannot be combined",
     "TASK.LIST q ready HEADER b": "option HEADER has no value",
     "TASK.LEN q ready dead": "unexpected argument 'dead'",
-    "TASK.INFO q LOAD": "unknown option 'LOAD', expected CONFIG, CRON, GROUPS, BATCHES or WORKERS",
+    "TASK.INFO q LOAD": "unknown option 'LOAD', expected CONFIG, CRON, GROUPS, BATCHES, WORKERS or TIMES",
     "TASK.INFO q GROUPS AFTER": "option AFTER has no value",
     "TASK.SHARDS q 4 SLOTS": "unknown option 'SLOTS', expected WITHSLOTS",
     "TASK.GET q 1-1 2-1": "unexpected argument '2-1'",

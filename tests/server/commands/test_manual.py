@@ -72,7 +72,7 @@ SHARED = {
         ],
     ],
     "TASK.LEN": ["no", "ready NO"],
-    "TASK.INFO": ["NO", "CONFIG NO", "GROUPS AFTER", "GROUPS AFTER " + LONG],
+    "TASK.INFO": ["NO", "CONFIG NO", "TIMES NO", "GROUPS AFTER", "GROUPS AFTER " + LONG],
     "TASK.SHARDS": ["0", "1 NO", "1 WITHSLOTS WITHSLOTS"],
     "TASK.SET": [
         *[

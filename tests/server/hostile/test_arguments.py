@@ -224,6 +224,7 @@ TEMPLATES = [
     ["TASK.CRON", "q", "SET", "s", "CRON", "*/5 3-4 L jan,2 sun", "TZ", "Europe/Berlin", "PAYLOAD", "p"],
     ["TASK.CRON", "q", "DEL", "s"],
     ["TASK.INFO", "q", "CRON"],
+    ["TASK.INFO", "q", "TIMES"],
     ["TASK.PAUSE", "q", "ALL", "FOR", 5],
     ["TASK.RESUME", "q", "ALL"],
     ["TASK.PURGE", "q", "dead", "COUNT", 5],

@@ -1,4 +1,4 @@
-"""Rates, wait times, run times and load in TASK.INFO, and its section WORKERS."""
+"""Rates, wait times, run times and load in TASK.INFO, and its sections WORKERS and TIMES."""
 
 import math
 import time
@@ -158,6 +158,8 @@ def test_a_replica_counts_its_own_rates(start):
     info = r.map("TASK.INFO", "q")
     assert (info[b"in-per-second-1m"], info[b"out-per-second-1m"]) == (pushed, acked)
     assert info[b"run-p50-ms"] >= 0
+    assert histogram(r, "wait") == histogram(c, "wait") and sum(histogram(r, "wait").values()) == 1
+    assert sum(histogram(r, "run").values()) == 1
     if primary.installed.version >= (7, 0):
         assert c.digest("q") == r.digest("q")
 
@@ -174,6 +176,7 @@ def test_a_loaded_queue_starts_without_rates(start, preamble):
     c = Talk(server)
     info = c.map("TASK.INFO", "q")
     assert (info[b"in-per-second-5m"], info[b"run-p50-ms"], info[b"acked"]) == (b"0.000", -1, 1)
+    assert (c.map("TASK.INFO", "q", "TIMES")[b"watched-ms"], histogram(c, "run")) == (-1, {})
     pushed = Rate(1)
     c.push("q")
     assert c.map("TASK.INFO", "q")[b"in-per-second-1m"] == pushed
@@ -186,6 +189,51 @@ def test_a_copy_starts_without_rates(c):
     c("COPY", "q", "r")
     assert c.map("TASK.INFO", "q")[b"in-per-second-1m"] == pushed
     assert c.map("TASK.INFO", "r")[b"in-per-second-1m"] == b"0.000"
+    assert c.map("TASK.INFO", "q", "TIMES")[b"watched-ms"] >= 0
+    assert c.map("TASK.INFO", "r", "TIMES")[b"watched-ms"] == -1
+
+
+def histogram(c: Talk, what: str) -> dict[bytes, int]:
+    """The buckets of all wait or run times, by their bounds, after a check that they fit the count and the sum."""
+    shown = c.as_map(c.map("TASK.INFO", "q", "TIMES")[what.encode()])
+    below = c.as_map(shown[b"below-ms"])
+    assert list(shown) == [b"count", b"sum-ms", b"below-ms"] and sum(below.values()) == shown[b"count"]
+    bounds = [int(bound) for bound in below]
+    assert bounds == sorted(bounds) and all(bound.bit_count() == 1 for bound in bounds)
+    # A time is below its bound, and at least half of it, or 0.
+    most = sum((bound - 1) * below[b"%d" % bound] for bound in bounds)
+    least = sum(bound // 2 * below[b"%d" % bound] for bound in bounds)
+    assert least <= shown[b"sum-ms"] <= most
+    return below
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_info_times_counts_all_wait_and_run_times(server, protocol, c):
+    """They only grow. A task that failed or was acked late has waited, but has no run time."""
+    c("TASK.CONFIG", "q", "SET", "lease", 100)
+    times = c.map("TASK.INFO", "q", "TIMES")
+    none = {b"count": 0, b"sum-ms": 0, b"below-ms": {}}
+    assert list(times) == [b"watched-ms", b"wait", b"run"] and times[b"watched-ms"] == -1
+    for what in (b"wait", b"run"):
+        shown = c.as_map(times[what])
+        assert {**shown, b"below-ms": c.as_map(shown[b"below-ms"])} == none
+    c("TASK.MPUSH", "q", "TASKS", 3, 1, 2, 3)
+    passes(server, 300)
+    handles = [task[0] for task in c("TASK.CLAIM", "q", "COUNT", 3, "LEASE", 60_000)]
+    waits = histogram(c, "wait")
+    assert sum(waits.values()) == 3 and min(map(int, waits)) >= 512
+    passes(server, 150)
+    c("TASK.ACK", "q", handles[0])
+    c("TASK.FAIL", "q", handles[1], "DEAD")
+    assert sum(histogram(c, "run").values()) == 1 and min(map(int, histogram(c, "run"))) >= 256
+    c.push("q")
+    late = c.claim("q")
+    server.wait_until(lambda: c.map("TASK.INFO", "q")[b"stalled"] == 1, "the lease is over")
+    assert c("TASK.ACK", "q", late) == 1
+    c.push("q")
+    assert len(c("TASK.CLAIM", "q", "NOACK")) == 1
+    assert (sum(histogram(c, "wait").values()), sum(histogram(c, "run").values())) == (5, 1)
+    assert c.map("TASK.INFO", "q", "TIMES")[b"watched-ms"] >= 450
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -228,8 +276,8 @@ def test_info_workers_shows_up_to_a_thousand_workers(c):
 
 def test_info_of_a_missing_queue_is_nil(c):
     """An unknown section is an error."""
-    for section in ([], ["CONFIG"], ["WORKERS"]):
+    for section in ([], ["CONFIG"], ["WORKERS"], ["TIMES"]):
         assert c("TASK.INFO", "none", *section) is None
     c.push("q")
-    for words in (["NO"], ["CONFIG", "WORKERS"], ["WORKERS", "WORKERS"]):
+    for words in (["NO"], ["CONFIG", "WORKERS"], ["WORKERS", "WORKERS"], ["TIMES", "TIMES"]):
         assert c("TASK.INFO", "q", *words) == SYNTAX

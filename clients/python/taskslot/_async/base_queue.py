@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
 
 from .. import commands
-from ..aggregate import total
+from ..aggregate import total, total_times
 from ..arguments import MOST, deadline, identity, is_over, one_name, parts, several, token
 from ..cancellation import cancellations, raise_if_cancelled
 from ..commands import (
@@ -36,6 +36,7 @@ from ..replies import (
     Task,
     TaskId,
     TaskView,
+    Times,
     answer_of,
     cancel_answer,
 )
@@ -472,6 +473,15 @@ class AsyncBaseQueue(ABC):
         """Counts, totals, rates, times and load, of all shards together; None if there is no queue yet."""
         infos = [await self.wire.run(commands.info(key)) for key in self.keys]
         return total([info for info in infos if info is not None])
+
+    async def times(self) -> Times | None:
+        """Histograms of all wait and run times, of all shards together; None if there is no queue yet.
+
+        They only grow, so that a monitoring system can compute rates and percentiles over any span. `info` has the
+        percentiles of the last minutes.
+        """
+        times = [await self.wire.run(commands.times(key)) for key in self.keys]
+        return total_times([one for one in times if one is not None])
 
     async def settings(self) -> Settings | None:
         """The settings, for shards those of the first that exists; None if there is no queue yet."""

@@ -5,13 +5,14 @@ from contextlib import suppress
 from dataclasses import fields
 from enum import StrEnum
 from itertools import islice
+from math import isfinite
 from typing import Annotated, Any, assert_never
 
 import typer
 
 from ..errors import TaskslotError, UnknownTask
 from ..overview import Nodes
-from ..replies import BatchInfo, Info, TaskError, TaskView
+from ..replies import BatchInfo, Durations, Info, TaskError, TaskView, Times
 from ..tracebacks import parted
 from . import format, output
 from .admin import exactly_one
@@ -37,6 +38,7 @@ class Section(StrEnum):
     workers = "workers"
     schedules = "schedules"
     batches = "batches"
+    times = "times"
 
 
 class TaskState(StrEnum):
@@ -64,7 +66,7 @@ def info(
         Section | None, typer.Argument(help="Show this section instead of the counts.")
     ] = None,
 ) -> None:
-    """Show counts, rates, times and load of a queue, or its groups, workers, schedules or batches."""
+    """Show counts, rates, times and load of a queue, or its groups, workers, schedules, batches or times."""
     if section is not None:
         return print_section(session, queue, section)
     found = session.queue(queue).info()
@@ -142,8 +144,41 @@ def paused(info: Info) -> str:
     )
 
 
+def print_times(session: Session, name: str) -> None:
+    """Print how many tasks waited and ran for how long, since the node began to watch the queue."""
+    found = session.queue(name).times()
+    if found is None:
+        refuse(f"there is no queue {name}", 1)
+    if session.json:
+        output.json_line({"queue": name, **output.plain(found)})
+        return
+    for line in format.columns(table_of_times(found), frozenset({1, 2})):
+        output.line(line)
+
+
+def table_of_times(times: Times) -> list[tuple[str, ...]]:
+    """A row for each bucket that is not empty, below the number of tasks and their mean."""
+    both = (times.wait, times.run)
+    rows = [
+        (f"watched for {format.span(times.watched_ms)}", "wait", "run"),
+        ("tasks", *(str(one.count) for one in both)),
+        ("mean", *(mean(one) for one in both)),
+    ]
+    for bound in sorted({*times.wait.below_ms, *times.run.below_ms}):
+        head = f"below {format.span(bound)}" if isfinite(bound) else "longer"
+        rows.append((head, *(str(one.below_ms.get(bound, "")) for one in both)))
+    return rows
+
+
+def mean(durations: Durations) -> str:
+    """The mean of durations; a dash if there are none."""
+    return format.span(durations.sum_ms / durations.count) if durations.count else format.UNKNOWN
+
+
 def print_section(session: Session, name: str, section: Section) -> None:
     """Print a section as a table, with a column for each field that any row has."""
+    if section is Section.times:
+        return print_times(session, name)
     queue = session.queue(name)
     found: list[Any]
     if section is Section.groups:

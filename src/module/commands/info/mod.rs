@@ -5,6 +5,7 @@ mod counts;
 mod groups;
 mod schedules;
 mod settings;
+mod times;
 mod workers;
 
 use super::args::Args;
@@ -45,7 +46,7 @@ impl Command for Info {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK.INFO",
         summary: "Returns the counts, totals, rates, times and load of a queue; or its settings, \
-            schedules, groups, batches or workers",
+            schedules, groups, batches or workers, or histograms of its times",
         details: "Rates, times and load are measured by this node since it started. [Observability](observability.md) describes the fields.",
         complexity: "O(n) for n waiting workers, at most 1000. With GROUPS or BATCHES O(n) for n of them, at most 1000. \
             With WORKERS O(n) for n workers, and at most 10,000 leases",
@@ -65,6 +66,7 @@ impl Command for Info {
                     BATCHES,
                     ArgDoc::word("workers", "WORKERS")
                         .about("The workers that hold leases or wait, by name, at most 1000"),
+                    ArgDoc::word("times", "TIMES").about("Histograms of all wait and run times"),
                 ],
             )
             .optional(),
@@ -78,7 +80,7 @@ impl Command for Info {
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
         let mut args = Args::new(args);
         let key = args.next()?;
-        let section = args.option(&["CONFIG", "CRON", "GROUPS", "BATCHES", "WORKERS"])?;
+        let section = args.option(&["CONFIG", "CRON", "GROUPS", "BATCHES", "WORKERS", "TIMES"])?;
         let after: &[u8] = match section {
             Some("GROUPS" | "BATCHES") if args.word("AFTER") => args.name("AFTER")?,
             _ => &[],
@@ -91,6 +93,7 @@ impl Command for Info {
             Some("GROUPS") => groups::reply(reply, value, now, after),
             Some("BATCHES") => batches::reply(reply, value, after),
             Some("WORKERS") => workers::reply(reply, value, now, db, key),
+            Some("TIMES") => times::reply(reply, value, now),
             _ => counts::reply(reply, value, now, db, key),
         })?;
         if shown.is_none() {
