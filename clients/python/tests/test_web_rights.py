@@ -136,6 +136,21 @@ def test_a_wrong_password_opens_nothing_and_costs_time(web):
     assert elsewhere.sign_in().get("/").status_code == 200
 
 
+def test_programs_read_the_metrics_with_the_password(web, queue):
+    """As HTTP Basic, by any user's name. It opens nothing else, and wrong ones cost time too."""
+    queue.push(b"hello")
+    browser = web(read=Read.by_password(PASSWORD))
+    answer = browser.client.get("/metrics")
+    assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("Basic")
+    answer = browser.client.get("/metrics", auth=("prometheus", PASSWORD))
+    assert answer.status_code == 200 and 'queue="mail"' in answer.text
+    assert browser.client.get("/charts/data", auth=("prometheus", PASSWORD)).status_code == 303
+    for _ in range(rights.FREE_TRIES):
+        assert browser.client.get("/metrics", auth=("", "wrong")).status_code == 401
+    assert browser.client.get("/metrics", auth=("", PASSWORD)).status_code == 429
+    assert 'queue="mail"' in web().get("/metrics").text
+
+
 def test_each_wrong_password_doubles_the_wait_up_to_a_limit(monkeypatch):
     """The number of addresses that are remembered is limited."""
     monkeypatch.setattr(rights, "MOST_ADDRESSES", 3)

@@ -126,6 +126,8 @@ class Site:
     def close(self) -> None:
         """End the sampler, and close the connections."""
         self.sampler.stop()
+        if (exporter := self.shelf.get("exporter")) is not None:
+            exporter.close()
         if self._client is not None:
             self._client.close()
 

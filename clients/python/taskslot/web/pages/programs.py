@@ -1,11 +1,14 @@
-"""What programs ask: whether the server answers."""
+"""What programs ask: whether the server answers, and the metrics."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from ...metrics import Exporter
 from ..site import site_of
 
 
@@ -16,4 +19,14 @@ def health(request: Request) -> Response:
     return PlainTextResponse("ok\n" if is_well else "the server doesn't answer\n", 200 if is_well else 503)
 
 
-routes = [Route("/health", health)]
+def metrics(request: Request) -> Response:
+    """The metrics for Prometheus, as `taskslot metrics` has them. The exporter begins with the first scrape."""
+    site = site_of(request)
+    exporter: Any = site.shelf.get("exporter")
+    if exporter is None:
+        exporter = site.shelf.setdefault("exporter", Exporter(lambda: site.client))
+    kind, body = exporter.answer(request.headers.get("accept", ""))
+    return Response(body, headers={"Content-Type": kind})
+
+
+routes = [Route("/health", health), Route("/metrics", metrics)]
