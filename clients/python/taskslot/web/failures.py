@@ -27,7 +27,7 @@ TITLES = {
     429: "Too many tries",
     503: "The server doesn't answer",
 }
-COMMAND = re.compile(r"'([a-z.|]+)' command")
+COMMAND = re.compile(r"'([a-zA-Z.|_]+)' command")
 
 
 class Failures:

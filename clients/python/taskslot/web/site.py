@@ -32,7 +32,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -41,7 +41,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from .. import Queue, __version__
 from ..clients import Client
-from . import texts, units
+from . import edits, selection, texts, units
 from .history import History
 from .links import Links, decoded, links_of
 from .rights import Rights, Tries, Visitor, csrf_of
@@ -51,6 +51,7 @@ HERE = Path(__file__).parent
 # The longest message of `Site.go`, and how many are kept. They travel in the session's cookie.
 LONGEST_MESSAGE, MOST_MESSAGES = 300, 3
 
+T = TypeVar("T")
 # What a message says: something was done, nothing was changed, or it failed.
 Tone = Literal["done", "nothing", "failed"]
 
@@ -67,7 +68,7 @@ class Site:
     ) -> None:
         self._connect = connect
         self._client: Any = None
-        self._lock = threading.Lock()
+        self._lock, self._making = threading.Lock(), threading.RLock()
         self.rights = rights
         self.name = name
         self.marks_token = marks_token
@@ -96,9 +97,20 @@ class Site:
         """The queue of a key. Use it in a `with` block."""
         return Queue(self.client, key)
 
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """What is on the shelf under this name. The first who asks makes it."""
+        with self._making:
+            if name not in self.shelf:
+                self.shelf[name] = make()
+            found: T = self.shelf[name]
+            return found
+
     def close(self) -> None:
-        """End the sampler."""
+        """End the sampler, and what else is at work."""
         self.sampler.stop()
+        for one in list(self.shelf.values()):
+            if hasattr(one, "close"):
+                one.close()
 
     # ---- answers
 
@@ -161,6 +173,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(units.FILTERS, cut=texts.cut, shown=texts.shown, json=json.dumps)
+    made.filters.update({**edits.FILTERS, **selection.FILTERS})
     return made
 
 
