@@ -27,7 +27,9 @@ TITLES = {
     429: "Too many tries",
     503: "The server doesn't answer",
 }
-COMMAND = re.compile(r"'([a-zA-Z.|_]+)' command")
+COMMAND = re.compile(r"'([A-Za-z._|]+)' command")
+# In every server's text for a user without a right. redis-py removes the code NOPERM.
+DENIED = re.compile("NOPERM|no permissions", re.IGNORECASE)
 
 
 class Failures:
@@ -59,10 +61,10 @@ class Failures:
 
 def meaning(site: Site, error: Exception) -> tuple[int, str]:
     """The status and the words for an error."""
+    if is_of_client(error, "NoPermissionError") or DENIED.search(str(error)):
+        return 403, without_right(str(error))
     if isinstance(error, TaskslotError):
         return 409, f"The server refused this: {error}"
-    if is_of_client(error, "NoPermissionError") or "NOPERM" in str(error):
-        return 403, without_right(str(error))
     if is_of_client(error, "AuthenticationError", "AuthorizationError"):
         return 503, "The server refuses the page's user or password."
     if is_away(site, error):
