@@ -33,14 +33,14 @@ def dead(queue, payloads, error="ValueError: no", **options):
 def counted(jobs, *words, **options):
     """Make a job and wait until it has counted."""
     job = jobs.make(*words, "anna", **options)
-    wait_until(lambda: job.stage != "counting", "it has counted")
+    wait_until(lambda: job.stage != "counting", "it has counted", timeout=60)
     return job
 
 
 def finished(jobs, job):
     """Start a job and wait for its end."""
     jobs.start(job, "anna")
-    wait_until(lambda: job.has_ended, "it has ended")
+    wait_until(lambda: job.has_ended, "it has ended", timeout=60)
     return job
 
 
@@ -297,7 +297,9 @@ def test_jobs_are_bounded_and_the_oldest_that_ended_are_forgotten(queue, jobs, m
 
 def test_twenty_thousand_tasks_with_workers_and_producers_meanwhile(queue, jobs, server):
     """A job ends though tasks keep dying, and acts on each of its tasks once. No task is lost or made."""
-    queue.configure(dead_max=-1)  # otherwise the oldest are dropped, as new ones die faster than the job works
+    queue.configure(
+        dead_max=-1
+    )  # otherwise the oldest are dropped, as new ones die faster than the job works
     dead(queue, [f"old {n}" for n in range(20_000)])
     stop = threading.Event()
     made = [0]
@@ -350,7 +352,7 @@ def test_a_job_waits_for_a_server_that_is_away_and_goes_on(start, monkeypatch):
         wait_until(lambda: job.away_since is not None, "the job has noticed")
         assert job.stage == "running"
         server.restart()
-        wait_until(lambda: job.has_ended, "it has ended")
+        wait_until(lambda: job.has_ended, "it has ended", timeout=60)
         assert (job.stage, job.error) == ("done", "")
         assert job.tally.done + job.tally.unsure == 3000
         assert (queue.len("ready"), queue.len("dead"), queue.info().retried) == (3000, 0, 3000)

@@ -19,9 +19,9 @@ log = logging.getLogger("taskslot.web.audit")
 
 # Jobs that count or work at a time, and jobs that are remembered.
 MOST_ACTIVE, MOST_KEPT = 4, 20
-# A job rests after each command for this many times as long as the command took, so that it takes the server a quarter
-# of its time at most; within these bounds, in seconds.
-RESTS, LEAST_REST_S, MOST_REST_S = 3, 0.01, 1.0
+# A job rests after each command for as long as the command took, within these bounds, in seconds. The server works for
+# a small part of that time: it takes 0.7 ms to list 500 tasks and 0.4 ms to retry them, this process 20 ms to read them.
+LEAST_REST_S, MOST_REST_S = 0.005, 0.1
 # How long the server may take to say which tasks of a slice are still dead.
 PATIENCE_OF_A_LOOK_S = 5.0
 # How often a job asks for a server that is away, and when it gives up.
@@ -176,7 +176,7 @@ class Jobs:
             self._pause(job, AGAIN_S)
 
     def _rest(self, job: Job, took_s: float) -> None:
-        self._pause(job, min(MOST_REST_S, max(LEAST_REST_S, RESTS * took_s)))
+        self._pause(job, min(MOST_REST_S, max(LEAST_REST_S, took_s)))
 
     def _pause(self, job: Job, seconds: float) -> None:
         """Wait, but not longer than until the job is told something, such as to stop."""

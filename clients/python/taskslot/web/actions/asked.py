@@ -25,7 +25,7 @@ from ...errors import TaskslotError
 from ...printable import printable
 from ..bulk import Target
 from ..edits import read_number, read_span
-from ..failures import is_away, without_right
+from ..failures import DENIED, is_away, without_right
 from ..lens import Lens
 from ..links import Links, links_of, needed, query_of
 from ..looked_at import REPLY_S, lens_of
@@ -168,8 +168,7 @@ def change(path: str, endpoint: Callable[[Asked], Response]) -> Route:
 def refusal(error: Exception) -> str:
     """What is said about input that is wrong, or that the server refuses."""
     text = str(error)
-    lacks_right = "NOPERM" in text or "no permissions" in text
-    said = without_right(text) if lacks_right else f"Nothing was changed: {text}"
+    said = without_right(text) if DENIED.search(text) else f"Nothing was changed: {text}"
     if extra := notes(error):
         said = " ".join([f"The server refused this: {text}", *extra])
     return said
