@@ -20,7 +20,7 @@ log = logging.getLogger("taskslot.web.audit")
 # Jobs that count or work at a time, and jobs that are remembered.
 MOST_ACTIVE, MOST_KEPT = 4, 20
 # A job rests after each command for as long as the command took, within these bounds, in seconds. The server works for
-# a small part of that time: it takes 0.7 ms to list 500 tasks and 0.4 ms to retry them, this process 20 ms to read them.
+# a small part of that time: it takes 0.7 ms to list 500 tasks and 0.4 ms to retry them.
 LEAST_REST_S, MOST_REST_S = 0.005, 0.1
 # How long the server may take to say which tasks of a slice are still dead.
 PATIENCE_OF_A_LOOK_S = 5.0

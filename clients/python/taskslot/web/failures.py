@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import TaskslotError
-from .site import Site, site_of
+from .site import Site, page_path, site_of
 
 log = logging.getLogger("taskslot.web")
 
@@ -53,10 +53,15 @@ class Failures:
         except Exception as error:
             if has_begun or scope["type"] != "http":
                 raise
-            status, text = meaning(self.site, error)
-            if status == 500:
-                log.exception("a page failed: %s", scope.get("path"))
-            await failed(Request(scope), status, text)(scope, receive, send)
+            await self._answer(Request(scope), error)(scope, receive, send)
+
+    def _answer(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            return refused(request, error)
+        status, text = meaning(self.site, error)
+        if status == 500:
+            log.error("a page failed: %s", page_path(request), exc_info=error)
+        return failed(request, status, text)
 
 
 def meaning(site: Site, error: Exception) -> tuple[int, str]:
