@@ -183,12 +183,13 @@ def test_json_has_a_line_for_each_thing(good):
 
 
 def test_a_password_can_come_from_a_file(good, tmp_path):
-    """Any password; and no answer at all has the status 2."""
+    """Any password, also that of the environment; and no answer at all has the status 2."""
     server = good(requirepass='"a/b @c"')
     file = tmp_path / "secret"
     file.write_text("a/b @c\n")
     run("doctor", "--url", f"redis://127.0.0.1:{server.port}", "--password-file", file)
     run("doctor", "--ping", "--url", f"unix://{server.socket}", "--password-file", file)
+    run("doctor", "--ping", "--url", f"redis://127.0.0.1:{server.port}", env={"TASKSLOT_PASSWORD": "a/b @c"})
     output = run("doctor", "--url", f"redis://:x@127.0.0.1:{server.port}", "--password-file", file, status=2)
     assert "goes with a --url without a password" in output.errors[0]
     wrong = run("doctor", "--url", f"redis://127.0.0.1:{server.port}", status=2)
