@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from .. import commands
 from ..clients import AS_BYTES, Client
-from ..keys import key_text
+from ..keys import key_bytes, key_text
 from ..replies import Info
 from .node_info import SECTIONS, NodeInfo, read_node
 from .seen import Seen
@@ -61,6 +61,7 @@ class Nodes:
         self.limit = limit
         self._servers = Servers(client, patience_s)
         self._sweeps: dict[str, Sweep] = {}
+        self._asked: dict[str, Server] = {}
         self._lock = threading.Lock()
         self._last: tuple[float, bool, Seen] | None = None
 
@@ -94,6 +95,39 @@ class Nodes:
             self._last = (began_at, whole, seen)
             return seen
 
+    def section(self, seen: Seen, name: str) -> tuple[dict[str, Any], int]:
+        """The replies of TASK.INFO key NAME for the queues of the last look, and how many commands were sent.
+
+        A queue is left out if its server is away or refuses the command: an older one, or for a user with few rights. A
+        server that refuses it for its first queue is not asked about the others.
+        """
+        keys: dict[str, list[bytes]] = {}
+        for key, place in seen.places.items():
+            keys.setdefault(place, []).append(key_bytes(key))
+        found: dict[str, Any] = {}
+        with self._lock:
+            sights = [Sight(self._asked[place], Sweep()) for place in keys if place in self._asked]
+
+            def ask(sight: Sight) -> None:
+                place = self._servers.address(sight.server)
+                found.update({key_text(key): reply for key, reply in self._section(sight, keys[place], name)})
+
+            at_once(lambda sight: self._guarded(sight, lambda: ask(sight)), sights)
+        return found, sum(sight.commands for sight in sights)
+
+    def _section(self, sight: Sight, keys: Sequence[bytes], name: str) -> Iterator[tuple[bytes, Any]]:
+        """The replies of one server. The first queue is asked about alone."""
+        for part in (keys[:1], *batches(keys[1:])):
+            pipeline = sight.server.client.pipeline(transaction=False)
+            for key in part:
+                pipeline.execute_command("TASK.INFO", key, name, **AS_BYTES)
+            sight.commands += len(part)
+            replies = pipeline.execute(raise_on_error=False)
+            answered = [one for one in zip(part, replies, strict=True) if not isinstance(one[1], Exception)]
+            yield from answered
+            if not answered and not self._is_gone(replies[0]):
+                return
+
     def _look(self, whole: bool) -> Seen:
         began_at, seen = time.monotonic(), Seen(at_ms=round(time.time() * 1000))
         sights = self._primaries(seen)
@@ -115,6 +149,7 @@ class Nodes:
         at_once(go_on, [*sights, *replicas])
         seen.was_cut = any(len(sight.sweep.keys) > shares[sight.server.name] for sight in sights)
         self._add_up(seen, sights, replicas)
+        self._asked = {self._servers.address(one.server): one.server for one in sights if not one.is_away}
         seen.took_ms = round((time.monotonic() - began_at) * 1000)
         return seen
 
