@@ -1,5 +1,7 @@
 """`taskslot doctor` on real servers: what is set up wrong is found, with what mends it. A good one has no findings."""
 
+import re
+
 import pytest
 import redis
 from harness.command_line import run
@@ -170,6 +172,22 @@ def test_a_user_with_few_rights_is_told_what_could_not_be_checked(good):
     run("doctor", "--url", f"redis://looker:p@127.0.0.1:{server.port}", status=2)
     ping = run("doctor", "--ping", "--url", f"redis://looker:p@127.0.0.1:{server.port}")
     assert ping.lines == [f"127.0.0.1:{server.port} answers: taskslot 0.2.0"]
+
+
+def test_the_rights_that_the_page_names_are_enough(good):
+    """Nothing is refused, and the user can't change anything."""
+    page = (ROOT / "docs/server.md").read_text()
+    (rules,) = re.findall(r"ACL SETUSER doctor on >(.*)$", page, re.M)
+    password, *rights = rules.split()
+    server = good()
+    with redis.Redis(port=server.port) as client:
+        client.execute_command("ACL", "SETUSER", "doctor", "on", f">{password}", *rights)
+        Queue(client, "mail").push("x")
+    with redis.Redis(port=server.port, username="doctor", password=password) as client:
+        facts = gather(client)
+        assert facts.refused == {} and facts.seen.infos.keys() == {"mail"}
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.delete("mail")
 
 
 def test_json_has_a_line_for_each_thing(good):
