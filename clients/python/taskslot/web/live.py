@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
@@ -55,22 +56,24 @@ async def live(request: Request) -> Response:
     view = site.views.get(query_of(request).get("view", ""))
     if view is None:
         raise HTTPException(404, "There is no such view.")
-    viewers = site.shelf.setdefault("viewers", set())
+    viewers = site.shelf.setdefault("viewers", WeakSet())
     if len(viewers) >= MOST_VIEWERS:
         raise HTTPException(503, "Too many pages are open at a time.")
-    return EventSourceResponse(changes(site, request, view), headers={"Cache-Control": "no-store"})
-
-
-async def changes(site: Site, request: Request, view: View) -> AsyncIterator[ServerSentEvent]:
-    """An event for each part that has changed, after each look of the sampler."""
-    loop, changed = asyncio.get_running_loop(), asyncio.Event()
-    leave = site.sampler.listen(lambda: wake(loop, changed))
-    viewers: set[object] = site.shelf.setdefault("viewers", set())
+    changed = asyncio.Event()
     viewers.add(changed)
+    return EventSourceResponse(changes(site, request, view, changed), headers={"Cache-Control": "no-store"})
+
+
+async def changes(
+    site: Site, request: Request, view: View, changed: asyncio.Event
+) -> AsyncIterator[ServerSentEvent]:
+    """An event for each part that has changed, after each look of the sampler, for as long as one may read."""
+    loop = asyncio.get_running_loop()
+    leave = site.sampler.listen(lambda: wake(loop, changed))
     parts: Parts = site.shelf.setdefault("parts", Parts())
     sent: dict[str, Part] = {}
     try:
-        while True:
+        while site.rights.visitor(request).may_read:
             snapshot = await run_in_threadpool(site.sampler.snapshot)
             for name, part in (await run_in_threadpool(parts.of, request, view, snapshot)).items():
                 if (before := sent.get(name)) != part:
@@ -80,7 +83,9 @@ async def changes(site: Site, request: Request, view: View) -> AsyncIterator[Ser
             changed.clear()
     finally:
         leave()
-        viewers.discard(changed)
+        site.shelf.get("viewers", set()).discard(
+            changed
+        )  # a stream that never began is forgotten with its event
 
 
 def change(before: Part | None, part: Part) -> str:

@@ -119,13 +119,14 @@ class Sampler:
                 self._nodes = Nodes(self._client(), self._limit, PATIENCE_S)
             seen = self._nodes.look()
             if seen.away and not any(node.is_primary for node in seen.nodes):
-                failed = f"no answer from {', '.join(seen.away)}"
+                failed = f"The server doesn't answer: {', '.join(seen.away)}."
                 return replace(last, number=last.number + 1, failed=failed)
             found = rows(seen.infos)
         except Exception as error:
-            if str(error) != last.failed:
+            failed = words(error)
+            if failed != last.failed:
                 log.warning("can't look at the queues: %s", error)
-            return replace(last, number=last.number + 1, failed=str(error) or type(error).__name__)
+            return replace(last, number=last.number + 1, failed=failed)
         now = time.time()
         self._history.add(now, found)
         return Snapshot(found, seen, now, last.number + 1)
@@ -137,3 +138,10 @@ class Sampler:
             listeners = list(self._listeners)
         for changed in listeners:
             changed()
+
+
+def words(error: Exception) -> str:
+    """Why the queues can't be read, for people."""
+    is_away = isinstance(error, OSError) or type(error).__name__ in ("ConnectionError", "TimeoutError")
+    text = str(error).rstrip(".") or type(error).__name__
+    return f"The server doesn't answer: {text}." if is_away else f"The queues can't be read: {text}."

@@ -29,13 +29,16 @@ routes = [Route("/queue", page)]
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -43,11 +46,15 @@ from .. import Queue, __version__
 from ..clients import Client
 from . import texts, units
 from .history import History
-from .links import Links, decoded, links_of
+from .links import decoded, links_of
 from .rights import Rights, Tries, Visitor, csrf_of
 from .sampler import Sampler, Snapshot
 
+log = logging.getLogger("taskslot.web")
+
 HERE = Path(__file__).parent
+# How long a page waits for a reply of the server.
+PATIENCE_S = 3.0
 # The longest message of `Site.go`, and how many are kept. They travel in the session's cookie.
 LONGEST_MESSAGE, MOST_MESSAGES = 300, 3
 
@@ -72,6 +79,7 @@ class Site:
         self.name = name
         self.marks_token = marks_token
         self.tries = Tries()
+        self._tries_lock = threading.Lock()
         self.history = History()
         self.sampler = Sampler(lambda: self.client, self.history)
         self.templates = environment()
@@ -82,10 +90,15 @@ class Site:
     @property
     def client(self) -> Any:
         """The client. It is made by the first who needs it, so the page starts while the server is away."""
-        with self._lock:
-            if self._client is None:
-                self._client = self._connect()
-            return self._client
+        if self._client is None:
+            # Outside of the lock: it can take seconds until a server counts as away.
+            made = Client(self._connect()).twin(PATIENCE_S)
+            with self._lock:
+                if self._client is None:
+                    self._client = made
+                    return made
+            made.close()
+        return self._client
 
     @property
     def kind(self) -> Client:
@@ -96,9 +109,27 @@ class Site:
         """The queue of a key. Use it in a `with` block."""
         return Queue(self.client, key)
 
+    def level_of(self, address: str, password: str) -> str:
+        """What a password opens: `write`, `read` or nothing. Raises `TooManyTries` while the address has to wait.
+
+        One password is checked at a time, so that nobody can try many at once.
+        """
+        with self._tries_lock:
+            if (wait_s := self.tries.wait_s(address)) > 0:
+                raise TooManyTries(wait_s)
+            level = self.rights.level_of(password)
+            self.tries.was_right(address) if level else self.tries.was_wrong(address)
+        if not level:
+            log.warning("a wrong password from %s", address or "?")
+        return level
+
     def close(self) -> None:
-        """End the sampler."""
+        """End the sampler, and close the connections."""
         self.sampler.stop()
+        if (exporter := self.shelf.get("exporter")) is not None:
+            exporter.close()
+        if self._client is not None:
+            self._client.close()
 
     # ---- answers
 
@@ -164,6 +195,22 @@ def environment() -> Environment:
     return made
 
 
+class TooManyTries(HTTPException):
+    """An address gave too many wrong passwords, and has to wait."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(
+            429,
+            f"Too many wrong passwords. Try again in {ceil(wait_s)} s.",
+            headers={"Retry-After": str(ceil(wait_s))},
+        )
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from, as far as known."""
+    return request.client.host if request.client else ""
+
+
 def site_of(request: Request) -> Site:
     """The site that a request is for."""
     site: Site = request.scope["taskslot.site"]
@@ -190,13 +237,11 @@ def form_data(request: Request) -> bytes:
 def page_path(request: Request) -> str:
     """The path of a request below the root path."""
     root, path = str(request.scope.get("root_path", "")).rstrip("/"), str(request.scope["path"])
-    return path.removeprefix(root) or "/"
+    # As starlette's router does it: what is checked must be what is routed.
+    return path.removeprefix(root) if path.startswith(f"{root}/") else "/" if path == root else path
 
 
 def here(request: Request) -> str:
     """The path and query of a request below the root path, to come back to."""
     query = request.scope["query_string"].decode("ascii", "replace")
     return page_path(request) + (f"?{query}" if query else "")
-
-
-__all__ = ["Links", "Site", "form_data", "form_of", "here", "page_path", "site_of", "visitor_of"]

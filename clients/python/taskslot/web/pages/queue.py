@@ -18,7 +18,7 @@ from ...replies import Info
 from ..failures import meaning
 from ..lens import Lens, Place, read_place
 from ..links import links_of, query_of
-from ..listing import ORDERS, PATTERN_BYTES, STATES, range_in_words, read_listing
+from ..listing import ORDERS, STATES, range_in_words, read_listing
 from ..looked_at import gone, lens_of, shared
 from ..payloads import first_line, preview, shown
 from ..sampler import Snapshot
@@ -148,34 +148,19 @@ def section_of(
 
 def find(request: Request) -> Response:
     """Go to the task with an id, a handle or a unique token."""
-    lens, wanted = lens_of(request), query_of(request).get("id", "").strip()
+    lens, wanted = lens_of(request), query_of(request).get("id", "")
     link = links_of(request)
-    if not wanted:
+    if not wanted.strip():
         return RedirectResponse(link("/queue", **lens.query), 303)
-    found = by_id(lens, wanted) or by_token(lens, wanted)
-    if found is None:
+    found = lens.find(wanted)
+    if not found:
         text = f"No task of {lens.name} has this id, or holds this unique token: {wanted[:200]}"
         return gone(request, lens, "No such task", text)
-    return RedirectResponse(link("/task", **lens.query, id=found[1].id), 303)
-
-
-def by_id(lens: Lens, wanted: str) -> Any:
-    """The task of an id or a handle; None if the text is neither, or the task is gone."""
-    try:
-        return lens.get(wanted)
-    except ValueError:
-        return None
-    except TaskslotError as error:
-        if "invalid task id" in str(error):
-            return None
-        raise
-
-
-def by_token(lens: Lens, wanted: str) -> Any:
-    """The task that holds a token; None if there is none, or the text is too long for one."""
-    return (
-        lens.get_unique(wanted) if len(wanted.encode("utf-8", "surrogateescape")) <= PATTERN_BYTES else None
-    )
+    if len(found) > 1:
+        return site_of(request).page(
+            request, "found.html", **shared(request, lens), found=found, preview=preview
+        )
+    return RedirectResponse(link("/task", **lens.query, id=found[0].id), 303)
 
 
 def parts(request: Request, snapshot: Snapshot) -> dict[str, str]:
