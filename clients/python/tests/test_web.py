@@ -20,7 +20,7 @@ from taskslot.web.pages import nodes, queues
 from taskslot.web.site import Site
 from taskslot.web.texts import shown
 
-ROW = re.compile(r'<tr id="q\w+">\s*<th scope="row"><a href="([^"]*)">([^<]*)</a>')
+ROW = re.compile(r'<tr id="[qs]\w+">\s*<th scope="row"><a href="([^"]*)">([^<]*)</a>')
 # Each of these would do something if a page took it for more than text.
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -140,6 +140,12 @@ def test_the_shards_of_a_logical_queue_are_one_row(web, client):
     html = browser.text("/")
     assert ROW.findall(html) == [("/queue?key=orders&amp;shards=4", "orders")]
     assert '<a class="note shards" href="/?of=orders" title="its shards">×4</a>' in html
+    client.execute_command("TASK.PUSH", "orders", "x")
+    html = until(browser, "/", 'href="/queue?key=orders"')
+    ids = re.findall(r'<tr id="(\w+)"', html)
+    assert listed(html) == ["orders", "orders"] and len(set(ids)) == 2
+    alone, together = (browser.get(f"/charts/data?key=orders{more}").json() for more in ("", "&shards=4"))
+    assert (alone["series"]["ready"][-1], together["series"]["ready"][-1]) == (1, 40)
     each = listed(browser.text("/?of=orders"))
     assert len(each) == 4 and all(name.startswith("orders:{") for name in each)
 
