@@ -1,6 +1,7 @@
 """Commands that inspect a queue and its tasks: info, list, get, result."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from enum import StrEnum
@@ -11,7 +12,8 @@ from typing import Annotated, Any, assert_never
 import typer
 
 from ..errors import TaskslotError, UnknownTask
-from ..overview import Nodes
+from ..keys import key_bytes
+from ..overview import Concern, Nodes, Severity, concerns
 from ..replies import BatchInfo, Durations, Info, TaskError, TaskView, Times
 from ..tracebacks import parted
 from . import format, output
@@ -73,7 +75,9 @@ def info(
     if found is None:
         refuse(f"there is no queue {queue}", 1)
     if session.json:
-        output.json_line({"queue": queue, **output.plain(found)})
+        said = concerns_as_maps(concerns(found))
+        name = output.named("queue", key_bytes(queue))
+        output.json_line({**name, "concerns": said, **output.plain(found)})
         return
     for line in format.columns(summary(queue, found)):
         output.line(line)
@@ -82,8 +86,10 @@ def info(
 def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
     """The figures that people look for first, as rows of a name and a text. Empty rows are left out."""
     load = info.load
+    urgent = [one.text for one in concerns(info) if one.severity > Severity.KNOW]
     rows = [
-        ("queue", queue),
+        ("queue", cell(queue)),
+        *(("needs attention" if at == 0 else " ", text) for at, text in enumerate(urgent)),
         ("now", states(info)),
         ("batches", counts(open=info.batches_open, closed=info.batches_closed) if has_batches(info) else ""),
         ("oldest ready", format.span(info.oldest_ready_ms)),
@@ -103,9 +109,14 @@ def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
         ("size", f"{format.size(info.bytes)} of tasks, {format.size(info.memory)} of memory"),
         ("held by", info.held_by),
         ("paused", paused(info)),
-        ("broken", info.broken),
+        ("broken", cell(info.broken)),
     ]
     return [row for row in rows if row[1]]
+
+
+def concerns_as_maps(found: Sequence[Concern]) -> list[dict[str, Any]]:
+    """What needs a person, for JSON, with the severity as a number."""
+    return [{"severity": int(one.severity), "name": one.name, "text": one.text} for one in found]
 
 
 def states(info: Info) -> str:

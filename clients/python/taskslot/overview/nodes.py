@@ -7,6 +7,7 @@ every look until it no longer exists.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +34,8 @@ INFOS_AT_ONCE = 200
 SERVERS_AT_ONCE = 8
 # How long a server can take to reply before the look goes on without it.
 PATIENCE_S = 2.0
+# A look that has taken this long reads no more queues, unless it is a `whole` one.
+LOOK_S = 10.0
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Sight:
     infos: dict[bytes, Info] = field(default_factory=dict)
     unreadable: dict[bytes, str] = field(default_factory=dict)
     refused: dict[str, Exception] = field(default_factory=dict)
+    unread: int = 0
     is_away: bool = False
     commands: int = 0
 
@@ -76,6 +80,7 @@ class Nodes:
     def close(self) -> None:
         """Close the connections. The client stays open."""
         with self._lock:
+            self._asked = {}
             self._servers.close()
 
     def look(self, whole: bool = False) -> Seen:
@@ -130,6 +135,7 @@ class Nodes:
 
     def _look(self, whole: bool) -> Seen:
         began_at, seen = time.monotonic(), Seen(at_ms=round(time.time() * 1000))
+        ends_at = math.inf if whole else began_at + LOOK_S
         sights = self._primaries(seen)
         at_once(lambda sight: self._guarded(sight, lambda: self._begin(sight, whole)), sights)
         left = self.limit
@@ -144,7 +150,7 @@ class Nodes:
             if not sight.server.is_primary:
                 self._guarded(sight, lambda: self._read_node(sight))
             elif not sight.is_away:
-                self._guarded(sight, lambda: self._ask(sight, shares[sight.server.name]))
+                self._guarded(sight, lambda: self._ask(sight, shares[sight.server.name], ends_at))
 
         at_once(go_on, [*sights, *replicas])
         seen.was_cut = any(len(sight.sweep.keys) > shares[sight.server.name] for sight in sights)
@@ -230,9 +236,12 @@ class Nodes:
                 return self.kind.meaning(error) or error
         return None
 
-    def _ask(self, sight: Sight, share: int) -> None:
+    def _ask(self, sight: Sight, share: int, ends_at: float) -> None:
         """Read the state of the server's queues, at most `share`. Forget those that were deleted or have moved."""
         for keys in batches(islice(list(sight.sweep.keys), share)):
+            if time.monotonic() > ends_at:
+                sight.unread += len(keys)
+                continue
             pipeline = sight.server.client.pipeline(transaction=False)
             for key in keys:
                 pipeline.execute_command("TASK.INFO", key, **AS_BYTES)
@@ -263,6 +272,7 @@ class Nodes:
             place = self._servers.address(sight.server)
             seen.commands += sight.commands
             seen.oversized += sight.sweep.oversized
+            seen.unread += sight.unread
             seen.refused.update({f"{what} on {place}": str(error) for what, error in sight.refused.items()})
             if sight.is_away:
                 seen.away.append(place)
