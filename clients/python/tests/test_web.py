@@ -62,16 +62,17 @@ def until(browser, path, text):
 # ---- the queues
 
 
-def test_the_queues_are_listed_with_their_figures(web, queue):
+def test_the_queues_are_listed_with_their_figures(web, queue, push):
     """A new page shows what is there, without a wait."""
     queue.push_many([b"x"] * 3)
     queue.fail(queue.claim()[0], "no", dead=True)
+    push("lonely", 2)
     html = web().text("/")
-    assert listed(html) == ["mail"]
+    assert listed(html) == ["lonely", "mail"]
     assert '<td class="n" data-label="leased"><span class="zero">0</span></td>' in html
     assert '<a href="/dead?key=mail"><span class="look">1</span></a>' in html
     assert "2 ready and nobody works" in html and "1 dead" in html
-    assert "1 of 1 needs attention" in html
+    assert "2 of 2 need attention" in html
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, b"raw\xff\xfe\x00", "\u202egnp.exe\x1b[2J\n"])
