@@ -27,7 +27,6 @@ EXTRAS = {
         "itsdangerous",
         "jinja2",
         "prometheus_client",
-        "python_multipart",
         "sse_starlette",
         "starlette",
         "uvicorn",
