@@ -95,6 +95,17 @@ def test_a_password_comes_from_a_file(server, client, queue, tmp_path):
         assert "WRONGPASS" in reason.upper() or "invalid" in reason and "another" not in reason
 
 
+def test_the_command_can_print_the_metrics_once(server, queue):
+    """The first look searches all keys that fit into it. Without a server, the status is 1."""
+    queue.push("a")
+    url = f"redis://127.0.0.1:{server.port}"
+    assert (
+        'taskslot_queue_tasks{queue="mail",state="ready"} 1.0' in run("metrics", "--once", "--url", url).lines
+    )
+    server.kill9()
+    assert "taskslot_up 0.0" in run("metrics", "--once", "--url", url, status=1).lines
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
