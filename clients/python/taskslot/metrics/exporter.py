@@ -104,7 +104,9 @@ class Exporter:
     def _measure(self) -> list[Measured]:
         started = time.monotonic()
         if self._reader is None:
-            self._reader = Reader(Nodes(self._connect(), KEYS_READ), times=self._histograms, whole=self._whole)
+            self._reader = Reader(
+                Nodes(self._connect(), KEYS_READ), times=self._histograms, whole=self._whole
+            )
         reading = self._reader.read()
         is_up = reading.answered > 0
         if is_up:
