@@ -45,7 +45,7 @@ def metrics(
         ),
     ] = 500,
     histograms: Annotated[
-        bool, typer.Option(help="Send histograms of wait and run times: 52 series for each queue.")
+        bool, typer.Option(help="Show all wait and run times as histograms: 52 series for each queue.")
     ] = True,
     shards_apart: Annotated[
         bool, typer.Option("--shards-apart", help="Take each shard for a queue.")

@@ -45,7 +45,7 @@ class Reader:
             times=times,
             nodes=seen.nodes,
             away=seen.away,
-            answered=len({node.address for node in seen.nodes} - set(seen.away)),
+            answered=len({node.address for node in seen.nodes if node.is_primary} - set(seen.away)),
             is_whole=seen.is_whole and not seen.was_cut,
             unreadable=len(seen.unreadable) + seen.oversized,
             commands=commands_sent,
