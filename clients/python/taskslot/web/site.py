@@ -34,7 +34,7 @@ import threading
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -44,7 +44,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from .. import Queue, __version__
 from ..clients import Client
-from . import texts, units
+from . import edits, selection, texts, units
 from .history import History
 from .links import decoded, links_of
 from .rights import Rights, Tries, Visitor, csrf_of
@@ -58,6 +58,7 @@ PATIENCE_S = 3.0
 # The longest message of `Site.go`, and how many are kept. They travel in the session's cookie.
 LONGEST_MESSAGE, MOST_MESSAGES = 300, 3
 
+T = TypeVar("T")
 # What a message says: something was done, nothing was changed, or it failed.
 Tone = Literal["done", "nothing", "failed"]
 
@@ -74,7 +75,7 @@ class Site:
     ) -> None:
         self._connect = connect
         self._client: Any = None
-        self._lock = threading.Lock()
+        self._lock, self._making = threading.Lock(), threading.RLock()
         self.rights = rights
         self.name = name
         self.marks_token = marks_token
@@ -109,6 +110,14 @@ class Site:
         """The queue of a key. Use it in a `with` block."""
         return Queue(self.client, key)
 
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """What is on the shelf under this name. The first who asks makes it."""
+        with self._making:
+            if name not in self.shelf:
+                self.shelf[name] = make()
+            found: T = self.shelf[name]
+            return found
+
     def level_of(self, address: str, password: str) -> str:
         """What a password opens: `write`, `read` or nothing. Raises `TooManyTries` while the address has to wait.
 
@@ -124,10 +133,11 @@ class Site:
         return level
 
     def close(self) -> None:
-        """End the sampler, and close the connections."""
+        """End the sampler and what is on the shelf, and close the connections."""
         self.sampler.stop()
-        if (exporter := self.shelf.get("exporter")) is not None:
-            exporter.close()
+        for one in list(self.shelf.values()):
+            if hasattr(one, "close"):
+                one.close()
         if self._client is not None:
             self._client.close()
 
@@ -139,7 +149,7 @@ class Site:
 
     def render(self, request: Request, template: str, /, **values: Any) -> str:
         """The text of a template. Whatever a key or a payload holds, it can be encoded as UTF-8."""
-        text = self.templates.get_template(template).render(**self._shared(request), **values)
+        text = self.templates.get_template(template).render({**self._shared(request), **values})
         return text.encode("utf-8", "backslashreplace").decode()
 
     def part(self, request: Request, template: str, block: str, /, **values: Any) -> str:
@@ -172,6 +182,7 @@ class Site:
             "csrf": lambda: csrf_of(request),
             "take_messages": lambda: request.session.pop("said", []),
             "path": page_path(request),
+            "this_page": here(request) if request.scope.get("method") == "GET" else "/",
             "site_name": self.name,
             "version": __version__,
         }
@@ -192,6 +203,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(units.FILTERS, cut=texts.cut, shown=texts.shown, json=json.dumps)
+    made.filters.update({**edits.FILTERS, **selection.FILTERS})
     return made
 
 

@@ -11,9 +11,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ...aggregate import total
-from ...cli.inspect import summary
 from ...errors import TaskslotError
-from ...overview.attention import concerns
+from ...overview import concerns, words_of
 from ...replies import Info
 from ..failures import meaning
 from ..lens import Lens, Place, read_place
@@ -28,8 +27,8 @@ from ..site import site_of
 R = TypeVar("R")
 
 SECTIONS = ("groups", "workers", "schedules", "batches", "settings")
-# Rows of the summary that the page shows otherwise: as its title, as tabs, and as what needs a person.
-SHOWN_ELSEWHERE = ("queue", "now", "held by", "paused", "broken")
+# Rows of the summary that the page shows otherwise: as tabs, and as what needs a person.
+SHOWN_ELSEWHERE = ("now", "held by", "paused", "broken")
 
 
 class Reading:
@@ -71,7 +70,7 @@ def page(request: Request) -> Response:
         "trouble": trouble,
         "tab": tab,
         "live": links_of(request)("/live", view="queue", **lens.query, tab=tab),
-        **figures(lens, info),
+        **figures(info),
     }
     if section not in ("", *SECTIONS):
         raise HTTPException(400, f"The section must be one of {', '.join(SECTIONS)}.")
@@ -82,11 +81,11 @@ def page(request: Request) -> Response:
     return reading.site.page(request, name, **common, **own)
 
 
-def figures(lens: Lens, info: Info | None) -> dict[str, Any]:
+def figures(info: Info | None) -> dict[str, Any]:
     """What the top of the page shows of a queue."""
     if info is None:
         return {"summary": [], "concerns": (), "counts": {}}
-    rows = [row for row in summary(lens.name, info) if row[0] not in SHOWN_ELSEWHERE]
+    rows = [row for row in words_of(info) if row[0] not in SHOWN_ELSEWHERE]
     counts: dict[str, int | None] = {state: getattr(info, state) for state in STATES}
     counts |= {"groups": info.groups, "batches": info.batches_open + info.batches_closed}
     return {"summary": rows, "concerns": concerns(info), "counts": counts}
@@ -170,7 +169,7 @@ def parts(request: Request, snapshot: Snapshot) -> dict[str, str]:
     info = total(infos)
     if info is None:
         return {}
-    values = {**shared(request, lens), "tab": query_of(request).get("tab", ""), **figures(lens, info)}
+    values = {**shared(request, lens), "tab": query_of(request).get("tab", ""), **figures(info)}
     return {
         name: site.part(request, "queue.html", name, **values) for name in ("figures", "concerns", "tabs")
     }
