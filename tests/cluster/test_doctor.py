@@ -1,8 +1,10 @@
 """`taskslot doctor` on a cluster and under Sentinel: all nodes are looked at, and what is away is said."""
 
+import re
+
 import redis
 from harness.sentinel import NAME
-from harness.server import wait_until
+from harness.server import ROOT, wait_until
 from taskslot import ShardedQueue
 from taskslot.cli.connection import connect, read_address
 from taskslot.doctor.examine import examine
@@ -38,6 +40,12 @@ def test_a_cluster_is_looked_at_node_by_node(start_cluster):
         wait_until(lambda: len(gather(client).nodes) == 6, "the replicas are known")
         assert gather(client).cluster.info["cluster_state"] == "ok"
         assert found(client) == {}
+        (rules,) = re.findall(r"ACL SETUSER doctor on >(.*)$", (ROOT / "docs/server.md").read_text(), re.M)
+        password, *rights = rules.split()
+        for node in cluster.nodes:
+            node.say("ACL", "SETUSER", "doctor", "on", f">{password}", *rights)
+        with cluster.client(username="doctor", password=password) as looker:
+            assert gather(looker).refused == {}
         lost = cluster.nodes[3]
         cluster.kill(lost)
         primary = next(node for node in cluster.primaries() if not cluster.replicas_of(node))

@@ -1,5 +1,7 @@
 """`taskslot doctor` on real servers: what is set up wrong is found, with what mends it. A good one has no findings."""
 
+import re
+
 import pytest
 import redis
 from harness.command_line import run
@@ -113,6 +115,8 @@ def test_replicas_are_looked_at_too(good):
     replica.replicate(primary)
     wait_synced(primary, replica)
     assert set(found(primary)) == {"min-replicas-to-write"}
+    [alone] = found(replica).values()
+    assert alone.mend == f"taskslot doctor --url redis://127.0.0.1:{primary.port}"
     with redis.Redis(port=replica.port) as client:
         client.config_set("replica-read-only", "no")
     with redis.Redis(port=primary.port) as client:
@@ -172,6 +176,22 @@ def test_a_user_with_few_rights_is_told_what_could_not_be_checked(good):
     assert ping.lines == [f"127.0.0.1:{server.port} answers: taskslot 0.2.0"]
 
 
+def test_the_rights_that_the_page_names_are_enough(good):
+    """Nothing is refused, and the user can't change anything."""
+    page = (ROOT / "docs/server.md").read_text()
+    (rules,) = re.findall(r"ACL SETUSER doctor on >(.*)$", page, re.M)
+    password, *rights = rules.split()
+    server = good()
+    with redis.Redis(port=server.port) as client:
+        client.execute_command("ACL", "SETUSER", "doctor", "on", f">{password}", *rights)
+        Queue(client, "mail").push("x")
+    with redis.Redis(port=server.port, username="doctor", password=password) as client:
+        facts = gather(client)
+        assert facts.refused == {} and facts.seen.infos.keys() == {"mail"}
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.delete("mail")
+
+
 def test_json_has_a_line_for_each_thing(good):
     """Nodes, findings, and what could not be checked are told apart by `kind`."""
     server = good(timeout=300)
@@ -183,12 +203,13 @@ def test_json_has_a_line_for_each_thing(good):
 
 
 def test_a_password_can_come_from_a_file(good, tmp_path):
-    """Any password; and no answer at all has the status 2."""
+    """Any password, also that of the environment; and no answer at all has the status 2."""
     server = good(requirepass='"a/b @c"')
     file = tmp_path / "secret"
     file.write_text("a/b @c\n")
     run("doctor", "--url", f"redis://127.0.0.1:{server.port}", "--password-file", file)
     run("doctor", "--ping", "--url", f"unix://{server.socket}", "--password-file", file)
+    run("doctor", "--ping", "--url", f"redis://127.0.0.1:{server.port}", env={"TASKSLOT_PASSWORD": "a/b @c"})
     output = run("doctor", "--url", f"redis://:x@127.0.0.1:{server.port}", "--password-file", file, status=2)
     assert "goes with a --url without a password" in output.errors[0]
     wrong = run("doctor", "--url", f"redis://127.0.0.1:{server.port}", status=2)

@@ -145,6 +145,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
         Folder(tmp_path).take()
     assert os.listdir(tmp_path) == ["notes.txt"]
     (tmp_path / "notes.txt").rename(tmp_path / "dump.rdb")
+    (tmp_path / "lost+found").mkdir()  # as a volume has it
     Folder(tmp_path).take()
 
 

@@ -15,12 +15,12 @@ from taskslot.overview import Seen
 from taskslot.shards import names
 from taskslot.web import Read, sampler
 from taskslot.web.links import Links, decoded
-from taskslot.web.live import change, changes
+from taskslot.web.live import Viewer, change, changes
 from taskslot.web.pages import nodes, queues
 from taskslot.web.site import Site
 from taskslot.web.texts import shown
 
-ROW = re.compile(r'<tr id="q\w+">\s*<th scope="row"><a href="([^"]*)">([^<]*)</a>')
+ROW = re.compile(r'<tr id="[qs]\w+">\s*<th scope="row"><a href="([^"]*)">([^<]*)</a>')
 # Each of these would do something if a page took it for more than text.
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -62,16 +62,17 @@ def until(browser, path, text):
 # ---- the queues
 
 
-def test_the_queues_are_listed_with_their_figures(web, queue):
+def test_the_queues_are_listed_with_their_figures(web, queue, push):
     """A new page shows what is there, without a wait."""
     queue.push_many([b"x"] * 3)
     queue.fail(queue.claim()[0], "no", dead=True)
+    push("lonely", 2)
     html = web().text("/")
-    assert listed(html) == ["mail"]
+    assert listed(html) == ["lonely", "mail"]
     assert '<td class="n" data-label="leased"><span class="zero">0</span></td>' in html
     assert '<a href="/dead?key=mail"><span class="look">1</span></a>' in html
     assert "2 ready and nobody works" in html and "1 dead" in html
-    assert "1 of 1 needs attention" in html
+    assert "2 of 2 need attention" in html
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, b"raw\xff\xfe\x00", "\u202egnp.exe\x1b[2J\n"])
@@ -140,6 +141,12 @@ def test_the_shards_of_a_logical_queue_are_one_row(web, client):
     html = browser.text("/")
     assert ROW.findall(html) == [("/queue?key=orders&amp;shards=4", "orders")]
     assert '<a class="note shards" href="/?of=orders" title="its shards">×4</a>' in html
+    client.execute_command("TASK.PUSH", "orders", "x")
+    html = until(browser, "/", 'href="/queue?key=orders"')
+    ids = re.findall(r'<tr id="(\w+)"', html)
+    assert listed(html) == ["orders", "orders"] and len(set(ids)) == 2
+    alone, together = (browser.get(f"/charts/data?key=orders{more}").json() for more in ("", "&shards=4"))
+    assert (alone["series"]["ready"][-1], together["series"]["ready"][-1]) == (1, 40)
     each = listed(browser.text("/?of=orders"))
     assert len(each) == 4 and all(name.startswith("orders:{") for name in each)
 
@@ -224,7 +231,7 @@ def test_an_open_page_follows_its_queues(web, queue):
     request = request_for(site, "/live?view=queues", user="ann")
 
     async def read():
-        stream = changes(site, request, site.views["queues"], asyncio.Event())
+        stream = changes(site, request, site.views["queues"], Viewer())
         first = {}
         while "rows" not in first:
             event = await anext(stream)

@@ -9,6 +9,7 @@ from taskslot.web.history import SERIES, History, Ring
 from taskslot.web.sparkline import sparkline
 
 NAN = math.nan
+Q, GONE = ("q", False), ("gone", False)
 
 
 def sample(ready, wait=NAN):
@@ -25,9 +26,9 @@ def test_a_step_has_the_mean_of_its_samples_and_the_longest_wait():
     """An unknown wait counts as none."""
     ring = Ring(60, 10)
     for ready, wait in ((1, NAN), (2, 50), (6, 20)):
-        ring.add(600 + ready, {"q": sample(ready, wait)})
-    assert known(ring.read("q", "ready")) == [3]
-    assert known(ring.read("q", "wait_p95")) == [50]
+        ring.add(600 + ready, {Q: sample(ready, wait)})
+    assert known(ring.read(Q, "ready")) == [3]
+    assert known(ring.read(Q, "wait_p95")) == [50]
     assert ring.times()[-1] == 600 and len(ring.times()) == 10
 
 
@@ -38,40 +39,40 @@ def test_it_agrees_with_a_plain_list():
         ring, kept, step = Ring(2, 8), {}, 0
         for _ in range(rng.randrange(1, 40)):
             step += rng.choice([1, 1, 1, 2, 5, 9, 30])
-            ring.add(step * 2, {"q": sample(step)})
+            ring.add(step * 2, {Q: sample(step)})
             kept[step] = float(step)
         times = [number * 2 for number in range(step - 7, step + 1)]
         assert ring.times() == times
-        got = ring.read("q", "ready")
+        got = ring.read(Q, "ready")
         assert [None if math.isnan(one) else one for one in got] == [kept.get(at // 2) for at in times]
 
 
 def test_a_clock_that_is_set_back_changes_nothing():
     """Samples count again once it has caught up."""
     ring = Ring(2, 4)
-    ring.add(100, {"q": sample(1)})
-    ring.add(50, {"q": sample(9)})
-    assert known(ring.read("q", "ready")) == [1] and ring.times()[-1] == 100
+    ring.add(100, {Q: sample(1)})
+    ring.add(50, {Q: sample(9)})
+    assert known(ring.read(Q, "ready")) == [1] and ring.times()[-1] == 100
 
 
 def test_a_queue_that_is_gone_is_forgotten():
     """Once its last sample is too old. Others stay."""
     ring = Ring(2, 4)
-    ring.add(0, {"gone": sample(1), "q": sample(1)})
+    ring.add(0, {GONE: sample(1), Q: sample(1)})
     for at in range(2, 12, 2):
-        ring.add(at, {"q": sample(1)})
-    assert list(ring._values) == ["q"]
-    assert known(ring.read("gone", "ready")) == []
+        ring.add(at, {Q: sample(1)})
+    assert list(ring._values) == [Q]
+    assert known(ring.read(GONE, "ready")) == []
 
 
 def test_the_groups_of_a_line_stay_as_they_are():
     """Only the newest one changes when a step is added."""
     ring = Ring(2, 20)
     for number in range(40):
-        ring.add(number * 2, {"q": sample(number)})
-    before = ring.recent("q", "ready", 5)
-    ring.add(80, {"q": sample(40)})
-    after = ring.recent("q", "ready", 5)
+        ring.add(number * 2, {Q: sample(number)})
+    before = ring.recent(Q, "ready", 5)
+    ring.add(80, {Q: sample(40)})
+    after = ring.recent(Q, "ready", 5)
     assert before == [22, 27, 32, 37] and after[:3] == [27, 32, 37]
 
 

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import typer
 
@@ -20,7 +19,7 @@ from ..overview.attention import Severity
 from ..printable import printable
 from ..serve import password
 from . import output
-from .connection import Address
+from .connection import has_password, with_password
 from .session import Session, command, is_of_client, refuse
 
 WORDS = {Severity.ACT: "act", Severity.LOOK: "look", Severity.KNOW: "know"}
@@ -40,7 +39,9 @@ def doctor(
     ] = False,
     password_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A file with the password, instead of one in the URL."),
+        typer.Option(
+            metavar="FILE", help=f"A file with the password. (Or env {password.VARIABLE}, or in the URL.)"
+        ),
     ] = None,
 ) -> None:
     """Say what is wrong with a server, a cluster or a service of Sentinel, and what mends it.
@@ -48,8 +49,9 @@ def doctor(
     It changes nothing. What the user may not ask is said. The exit status is 0 if nothing needs a person, 1 if
     something is worth a look, and 2 if something needs somebody now, or no server answers.
     """
-    if password_file is not None:
-        session.address = with_password(session, password.of_file(password_file).secret)
+    given = password.of_file(password_file) if password_file is not None else password.of_environment()
+    if given is not None and (password_file is not None or not has_password(session.address)):
+        session.address = with_password(session.address, given.secret)
     try:
         if ping:
             answer = session.client.execute_command("TASK.HELP")
@@ -75,16 +77,6 @@ def reason(error: Exception) -> str:
     text = str(error)
     needs_password = "HELLO must be called" in text or text.startswith("Authentication required")
     return "it asks for a password (--password-file, or in the URL)" if needs_password else text
-
-
-def with_password(session: Session, secret: bytes) -> Address:
-    """The address with a password in its URL."""
-    parts = urlsplit(session.address.url)
-    if parts.password is not None:
-        raise ValueError("--password-file goes with a --url without a password")
-    user, _, place = parts.netloc.rpartition("@")
-    netloc = f"{user}:{quote(secret, safe='')}@{place}"
-    return dataclasses.replace(session.address, url=urlunsplit(parts._replace(netloc=netloc)))
 
 
 def say_that_it_answers(session: Session, answer: list[bytes | str]) -> None:

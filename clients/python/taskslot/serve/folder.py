@@ -15,7 +15,8 @@ MARK = "server-version"
 LOCK = "lock"
 SNAPSHOT = "dump.rdb"
 APPEND_ONLY = ("appendonlydir", "appendonly.aof")
-OURS = {MARK, LOCK, SNAPSHOT, *APPEND_ONLY}
+# A volume of its own has lost+found at its root.
+OURS = {MARK, LOCK, SNAPSHOT, *APPEND_ONLY, "lost+found"}
 # The last Redis whose files Valkey reads. After it, the two went different ways.
 LAST_COMMON = (7, 2)
 SERVERS = ("redis-server", "valkey-server")

@@ -33,9 +33,13 @@ class Busy(Exception):
 
 
 class Jobs:
-    """The bulk jobs of one app. Requests on many threads share it."""
+    """The bulk jobs of one app. Requests on many threads share it.
 
-    def __init__(self, client: Any) -> None:
+    `changed` is called with the keys of a queue when a job has worked on it.
+    """
+
+    def __init__(self, client: Any, changed: Callable[[tuple[str, ...]], None] = lambda keys: None) -> None:
+        self._changed = changed
         self._wire = Wire(client, patience_ms=0)
         self._looking = Client(Client(client).twin(PATIENCE_OF_A_LOOK_S))
         self._jobs: dict[str, Job] = {}
@@ -120,6 +124,7 @@ class Jobs:
                 job.fail(f"{type(error).__name__}: {error}")
             if job.has_ended:
                 note(job, job.who, f"{job.stage}: {told(job)}")
+                self._changed(job.target.keys)
 
         threading.Thread(target=guarded, name=f"taskslot job {job.id}", daemon=True).start()
 

@@ -18,6 +18,7 @@ from .bulk import Target
 from .dead_groups import DeadGroups
 from .faithful import sendable
 from .selection import Filter
+from .site import Site
 
 # How many tasks a scan looks at unless it is told to look further, and at most.
 NEWEST, FURTHEST = 10_000, 200_000
@@ -120,3 +121,14 @@ class DeadScans:
             for task in tasks[: until - scan.groups.looked]:
                 scan.groups.add(task)
             time.sleep(RESTS * (time.monotonic() - began))
+
+
+def scans_of(site: Site) -> DeadScans:
+    """The scans of a site."""
+    return site.kept("dead scans", lambda: DeadScans(site.client))
+
+
+def look_anew(site: Site, keys: tuple[str, ...]) -> None:
+    """Have the site look at queues again, because their tasks were changed."""
+    scans_of(site).forget(keys)
+    site.sampler.look_soon()

@@ -149,7 +149,7 @@ class Site:
 
     def render(self, request: Request, template: str, /, **values: Any) -> str:
         """The text of a template. Whatever a key or a payload holds, it can be encoded as UTF-8."""
-        text = self.templates.get_template(template).render(**self._shared(request), **values)
+        text = self.templates.get_template(template).render({**self._shared(request), **values})
         return text.encode("utf-8", "backslashreplace").decode()
 
     def part(self, request: Request, template: str, block: str, /, **values: Any) -> str:
@@ -182,6 +182,7 @@ class Site:
             "csrf": lambda: csrf_of(request),
             "take_messages": lambda: request.session.pop("said", []),
             "path": page_path(request),
+            "this_page": here(request) if request.scope.get("method") == "GET" else "/",
             "site_name": self.name,
             "version": __version__,
         }

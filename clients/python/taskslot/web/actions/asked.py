@@ -24,6 +24,7 @@ from ...commands import Command
 from ...errors import TaskslotError
 from ...printable import printable
 from ..bulk import Target
+from ..dead_scans import look_anew
 from ..edits import read_number, read_span
 from ..failures import DENIED, is_away, without_right
 from ..lens import Lens
@@ -35,6 +36,8 @@ R = TypeVar("R")
 
 log = logging.getLogger("taskslot.web.audit")
 
+# Fields whose labels on the page are other words.
+LABELS = {"delay": "due in", "per": "in each", "ttl": "time to live", "retain": "keep results"}
 LOST = "The server did not answer. Look whether it was done before you do it again."
 
 
@@ -91,11 +94,11 @@ class Asked:
 
     def number(self, field: str, low: int, high: int | None = None) -> int | None:
         """A whole number within bounds; None if the field is empty."""
-        return read_number(field, self.typed(field), low, high)
+        return read_number(LABELS.get(field, field), self.typed(field), low, high)
 
     def span(self, field: str) -> int | None:
         """A span as ms, typed as `30s`, `1h 30m` or `250ms`; None if the field is empty."""
-        return read_span(field, self.typed(field))
+        return read_span(LABELS.get(field, field), self.typed(field))
 
     def run(self, make: Callable[[str], Command[R]]) -> list[R]:
         """Send a command to each key of the queue, and return the replies.
@@ -117,7 +120,7 @@ class Asked:
     def changed(self, what: str) -> None:
         """Write who changed what into the log, and have the page look at the queues at once."""
         log.info("%r on %r: %s", self.who, self.lens.name, printable(what))
-        self.site.sampler.look_soon()
+        look_anew(self.site, tuple(self.lens.keys))
 
     # ---- where to go afterwards
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from ..bulk import Job
 from ..bulk_jobs import Busy, Jobs
+from ..dead_scans import look_anew
 from ..links import decoded_all
 from ..selection import Filter, Verb, read_filter, words_of
 from ..site import Site, form_data
@@ -22,7 +23,7 @@ COUNTS_S = 0.5
 
 def jobs_of(site: Site) -> Jobs:
     """The jobs of a site."""
-    return site.kept("jobs", lambda: Jobs(site.client))
+    return site.kept("jobs", lambda: Jobs(site.client, lambda keys: look_anew(site, keys)))
 
 
 def make(asked: Asked) -> Response:

@@ -15,7 +15,7 @@ from ...replies import TaskView
 from ...shards import names
 from ..bulk import Target
 from ..dead_groups import DeadGroup
-from ..dead_scans import FURTHEST, NEWEST, DeadScan, DeadScans
+from ..dead_scans import FURTHEST, NEWEST, DeadScan, scans_of
 from ..lens import MOST_ADDED, Lens
 from ..links import number_of, query_of
 from ..looked_at import lens_of
@@ -45,11 +45,6 @@ class Found:
     def query(self) -> dict[str, object]:
         """The parameters that name this queue in a link."""
         return {"key": self.target.name, "shards": self.target.shards or None}
-
-
-def scans_of(site: Site) -> DeadScans:
-    """The scans of a site."""
-    return site.kept("dead scans", lambda: DeadScans(site.client))
 
 
 def target_of(snapshot: Snapshot, row: Row) -> Target:

@@ -17,6 +17,7 @@ from ...keys import key_bytes
 from ...overview import Row, Seen, Severity, rows
 from ...overview.rows import logical_queues, shard_of_key
 from ...printable import printable
+from ..history import subject_of
 from ..links import links_of, number_of, query_of
 from ..sampler import MOST_QUEUES, Snapshot
 from ..site import Part, site_of
@@ -145,7 +146,9 @@ def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:
     at = min(wish.page, pages)
 
     def spark(row: Row, *names: str) -> Any:
-        return sparkline(f"{' and '.join(names)} in the last 10 minutes", *history.recent(row.queue, *names))
+        return sparkline(
+            f"{' and '.join(names)} in the last 10 minutes", *history.recent(subject_of(row), *names)
+        )
 
     return {
         "snapshot": snapshot,
@@ -167,8 +170,8 @@ def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:
 
 
 def row_id(row: Row) -> str:
-    """The id of a queue's row in HTML, for any name."""
-    return "q" + blake2b(key_bytes(row.queue), digest_size=9).hexdigest()
+    """The id of a queue's row in HTML, for any name. A logical queue can have the name of another one's key."""
+    return ("s" if row.shards else "q") + blake2b(key_bytes(row.queue), digest_size=9).hexdigest()
 
 
 def shards_of(snapshot: Snapshot, queue: str) -> list[Row]:
