@@ -178,6 +178,9 @@ def test_a_server_that_is_away_is_said_at_once_and_comes_back(web, server, queue
     assert listed(html) == ["mail"] and "The figures are of <time" in html
     assert "doesn&#39;t answer" in browser.text("/nodes") and "doesn&#39;t answer" in browser.text("/charts")
     assert browser.get("/health").status_code == 503
+    page = browser.get("/queue?key=mail")
+    assert page.status_code == 503 and "<h1>The server doesn&#39;t answer</h1>" in page.text
+    assert '<meta http-equiv="refresh" content="5">' in page.text
     server.start()
     wait_until(lambda: browser.get("/health").status_code == 200, "the page has noticed")
     assert "answer" not in browser.text("/").replace("This page&#39;s own", "").partition('id="gone"')[0]

@@ -186,7 +186,6 @@ class Site:
             "link": links_of(request),
             "visitor": visitor,
             "asks_for_password": self.rights.asks_for_password,
-            "can_write": self.rights.write is not None,
             "csrf": lambda: csrf_of(request),
             "take_messages": lambda: request.session.pop("said", []),
             "path": page_path(request),
