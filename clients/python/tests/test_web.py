@@ -15,7 +15,7 @@ from taskslot.overview import Seen
 from taskslot.shards import names
 from taskslot.web import Read, sampler
 from taskslot.web.links import Links, decoded
-from taskslot.web.live import change, changes
+from taskslot.web.live import Viewer, change, changes
 from taskslot.web.pages import nodes, queues
 from taskslot.web.site import Site
 from taskslot.web.texts import shown
@@ -231,7 +231,7 @@ def test_an_open_page_follows_its_queues(web, queue):
     request = request_for(site, "/live?view=queues", user="ann")
 
     async def read():
-        stream = changes(site, request, site.views["queues"], asyncio.Event())
+        stream = changes(site, request, site.views["queues"], Viewer())
         first = {}
         while "rows" not in first:
             event = await anext(stream)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -11,7 +13,6 @@ import httpx
 import pytest
 from harness.command_line import run
 from harness.programs import OF_THIS_TREE, with_ctrl_c
-from harness.server import free_port, wait_until
 from taskslot.cli.web import is_loopback, listen_address
 from taskslot.web.rights import verify
 
@@ -20,10 +21,9 @@ NO_PASSWORD = {"TASKSLOT_WEB_PASSWORD": ""}
 
 @contextmanager
 def served(server, *words, **env):
-    """The page of a server, as a process on a free port."""
-    port, hold = free_port()
+    """The page of a server, as a process on a free port. It can be read once the process has said where it is."""
     url = f"redis://127.0.0.1:{server.port}"
-    command = [sys.executable, "-m", "taskslot", "--url", url, "web", "--listen", f"127.0.0.1:{port}", *words]
+    command = [sys.executable, "-m", "taskslot", "--url", url, "web", "--listen", "127.0.0.1:0", *words]
     process = subprocess.Popen(
         command,
         env={**os.environ, **OF_THIS_TREE, **NO_PASSWORD, **env},
@@ -32,28 +32,19 @@ def served(server, *words, **env):
         preexec_fn=with_ctrl_c,
     )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as browser:
-            wait_until(lambda: process.poll() is not None or answers(browser), "the page is served")
-            yield process, browser
+        line = process.stderr.readline()
+        with httpx.Client(base_url=re.search(r"http://\S+", line)[0], timeout=30) as browser:
+            yield process, browser, line
     finally:
         process.kill()
         process.wait()
         process.stderr.close()
-        hold.close()
-
-
-def answers(browser):
-    """Whether the page answers."""
-    try:
-        return browser.get("/health").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_the_page_follows_the_server_until_it_is_told_to_stop(server, queue):
     """An open page gets what changes, and doesn't keep the process from ending."""
     queue.push(b"x")
-    with served(server, "--name", "shop <1>") as (process, browser):
+    with served(server, "--name", "shop <1>") as (process, browser, line):
         html = browser.get("/").text
         assert '<a href="/queue?key=mail">mail</a>' in html and "shop &lt;1&gt;" in html
         assert browser.get("/", headers={"host": "evil.example"}).status_code == 421
@@ -65,7 +56,7 @@ def test_the_page_follows_the_server_until_it_is_told_to_stop(server, queue):
                 assert "mail" in rows
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) in (0, -signal.SIGTERM)
-        assert "read-only" in process.stderr.read()
+        assert "read-only" in line and process.stderr.read() == ""
 
 
 def rows_of(lines):
@@ -79,10 +70,19 @@ def rows_of(lines):
 def test_with_a_password_the_whole_page_needs_it(server, tmp_path):
     """Also on this machine alone. The password comes from a file, and never from the command line."""
     (tmp_path / "password").write_text("open sesame\n")
-    with served(server, "--write", "--password-file", tmp_path / "password") as (_, browser):
+    with served(server, "--write", "--password-file", tmp_path / "password") as (_, browser, _):
         page = browser.get("/", headers={"accept": "text/html"})
         assert (page.status_code, page.headers["location"]) == (303, "/sign-in?next=%2F")
         assert "set-cookie" in browser.get("/sign-in").headers
+
+
+def test_a_port_that_is_taken_is_said(server):
+    """In one line, and before the page is announced."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        url = f"redis://127.0.0.1:{server.port}"
+        done = run("--url", url, "web", "--listen", f"127.0.0.1:{port}", status=1, env=NO_PASSWORD)
+    assert done.errors == [f"taskslot: can't listen on 127.0.0.1:{port}: Address already in use"]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def metrics(
         ),
     ] = 500,
     histograms: Annotated[
-        bool, typer.Option(help="Send histograms of wait and run times: 52 series for each queue.")
+        bool, typer.Option(help="Show all wait and run times as histograms: 52 series for each queue.")
     ] = True,
     shards_apart: Annotated[
         bool, typer.Option("--shards-apart", help="Take each shard for a queue.")
@@ -66,6 +66,9 @@ def metrics(
             metavar="FILE", help="A file with the server's password. (Or put it into env TASKSLOT_URL.)"
         ),
     ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print the metrics and exit, with status 1 if no server answers.")
+    ] = False,
 ) -> None:
     """Serve metrics of all queues to Prometheus, until Ctrl-C."""
     if importlib.util.find_spec("prometheus_client") is None:
@@ -83,10 +86,13 @@ def metrics(
         queues=queues,
         histograms=histograms,
         shards_apart=shards_apart,
+        whole=once,
         timeout_s=timeout_ms / 1000,
     )
     with ExitStack() as stack:
         stack.callback(exporter.close)
+        if once:
+            return print_once(exporter)
         stop = stopped_by_signals()
         if otlp is not None:
             push(stack, exporter, otlp, interval_ms / 1000)
@@ -95,6 +101,14 @@ def metrics(
             host, port = serve(stack, exporter, listen or LISTEN)
             output.note(f"taskslot metrics: http://{shown(host)}:{port}/metrics shows {address}")
         stop.wait()
+
+
+def print_once(exporter: Exporter) -> None:
+    """Print the metrics, as for a file that node_exporter reads."""
+    text = exporter.answer()[1].decode()
+    output.line(text.rstrip("\n"))
+    if "\ntaskslot_up 1.0\n" not in text:
+        raise typer.Exit(1)
 
 
 def stopped_by_signals() -> threading.Event:

@@ -46,7 +46,8 @@ class Exporter:
     first. Nothing is read until somebody asks. Threads that ask at the same time share one reading.
 
     `queues` is how many queues have metrics of their own. `timeout_s` is how long a scrape waits; then it reports that
-    the server is down. `shards_apart` takes each shard for a queue.
+    the server is down. `shards_apart` takes each shard for a queue. `whole` searches all keys each time; otherwise a
+    queue among millions of other keys is found after some scrapes.
 
     It is a collector of prometheus-client: `registry.register(exporter)`. Without a registry of your own, use `answer`.
     """
@@ -58,6 +59,7 @@ class Exporter:
         queues: int = 500,
         histograms: bool = True,
         shards_apart: bool = False,
+        whole: bool = False,
         timeout_s: float = 8.0,
     ) -> None:
         if queues < 0 or timeout_s <= 0:
@@ -69,6 +71,7 @@ class Exporter:
         self._queues = QueueMeter(queues, histograms, shards_apart)
         self._reader: Reader | None = None
         self._histograms = histograms
+        self._whole = whole
         self._sharing = Sharing(self._measure, FRESH_S)
         self._errors = 0
         self._trouble = ""
@@ -101,7 +104,9 @@ class Exporter:
     def _measure(self) -> list[Measured]:
         started = time.monotonic()
         if self._reader is None:
-            self._reader = Reader(Nodes(self._connect(), KEYS_READ), times=self._histograms)
+            self._reader = Reader(
+                Nodes(self._connect(), KEYS_READ), times=self._histograms, whole=self._whole
+            )
         reading = self._reader.read()
         is_up = reading.answered > 0
         if is_up:

@@ -20,23 +20,23 @@ SCHEDULES_EVERY_S = 60.0
 class Reader:
     """Reads a server, a cluster or Sentinel's primary, again and again."""
 
-    def __init__(self, nodes: Nodes, times: bool, schedules_every_s: float = SCHEDULES_EVERY_S) -> None:
+    def __init__(self, nodes: Nodes, times: bool, whole: bool = False) -> None:
         self._nodes = nodes
         self._times = times
-        self._every_s = schedules_every_s
+        self._whole = whole
         self._schedules: dict[str, Sequence[Schedule]] = {}
         self._schedules_at = -float("inf")
 
     def read(self) -> Reading:
         """What is there now. Raises the client's errors, except for servers that are away."""
-        seen = self._nodes.look()
+        seen = self._nodes.look(self._whole)
         times: dict[str, Times] = {}
         commands_sent = seen.commands
         if self._times:
             replies, sent = self._nodes.section(seen, "TIMES")
             commands_sent += sent
             times = {key: found for key, reply in replies.items() if (found := read_times(reply)) is not None}
-        if time.monotonic() >= self._schedules_at + self._every_s:
+        if time.monotonic() >= self._schedules_at + SCHEDULES_EVERY_S:
             commands_sent += self._read_schedules(seen)
         return Reading(
             infos=seen.infos,
@@ -45,7 +45,7 @@ class Reader:
             times=times,
             nodes=seen.nodes,
             away=seen.away,
-            answered=len({node.address for node in seen.nodes} - set(seen.away)),
+            answered=len({node.address for node in seen.nodes if node.is_primary} - set(seen.away)),
             is_whole=seen.is_whole and not seen.was_cut,
             unreadable=len(seen.unreadable) + seen.oversized,
             commands=commands_sent,

@@ -13,9 +13,9 @@ from ..replies import Info, Schedule, Times
 class Reading:
     """What one look found, by key.
 
-    `node_of` has the node that each key was read from, `away` the nodes that didn't reply, and `answered` how many did.
-    `is_whole` says that all keys have been searched, and that there are not more queues than can be read. `unreadable`
-    counts the queues that could not be read.
+    `node_of` has the node that each key was read from, `away` the nodes that didn't reply, and `answered` how many
+    primaries did. `is_whole` says that all keys have been searched, and that there are not more queues than can be
+    read. `unreadable` counts the queues that could not be read.
     """
 
     infos: Mapping[str, Info]

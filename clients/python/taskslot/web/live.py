@@ -11,7 +11,7 @@ import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -27,6 +27,8 @@ from .site import Part, Site, View, site_of, visitor_of
 
 # The most pages that are kept up to date at a time, and the most views of a snapshot whose HTML is kept.
 MOST_VIEWERS, MOST_VIEWS = 500, 64
+# How long an open page has to end when the server is told to stop. The server waits twice as long.
+GRACE_S = 1.0
 
 
 @dataclass
@@ -50,27 +52,44 @@ class Parts:
         return self.made[like]
 
 
+@dataclass(eq=False)
+class Viewer:
+    """An open page. `set` is what sse-starlette calls when the server is told to stop."""
+
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    is_over: bool = False
+
+    def set(self) -> None:
+        """End the stream, instead of being cut off in the middle of an answer."""
+        self.is_over = True
+        self.changed.set()
+
+
 async def live(request: Request) -> Response:
     """The changes of a view for as long as its page is open."""
     site = site_of(request)
     view = site.views.get(query_of(request).get("view", ""))
     if view is None:
         raise HTTPException(404, "There is no such view.")
-    viewers = site.shelf.setdefault("viewers", WeakSet())
+    # Weak, because a stream that never begins never ends.
+    viewers: WeakSet[Viewer] = site.kept("viewers", WeakSet)
     if len(viewers) >= MOST_VIEWERS:
         raise HTTPException(503, "Too many pages are open at a time.")
-    changed = asyncio.Event()
-    viewers.add(changed)
-    return EventSourceResponse(changes(site, request, view, changed), headers={"Cache-Control": "no-store"})
+    viewer = Viewer()
+    viewers.add(viewer)
+    return EventSourceResponse(
+        changes(site, request, view, viewer),
+        headers={"Cache-Control": "no-store"},
+        shutdown_event=cast(Any, viewer),
+        shutdown_grace_period=GRACE_S,
+    )
 
 
-async def changes(
-    site: Site, request: Request, view: View, changed: asyncio.Event
-) -> AsyncIterator[ServerSentEvent]:
+async def changes(site: Site, request: Request, view: View, viewer: Viewer) -> AsyncIterator[ServerSentEvent]:
     """An event for each part that has changed, after each look of the sampler, for as long as one may read."""
     loop = asyncio.get_running_loop()
-    leave = site.sampler.listen(lambda: wake(loop, changed))
-    parts: Parts = site.shelf.setdefault("parts", Parts())
+    leave = site.sampler.listen(lambda: wake(loop, viewer.changed))
+    parts = site.kept("parts", Parts)
     sent: dict[str, Part] = {}
     try:
         while site.rights.visitor(request).may_read:
@@ -79,13 +98,12 @@ async def changes(
                 if (before := sent.get(name)) != part:
                     sent[name] = part
                     yield ServerSentEvent(change(before, part), event=name)
-            await changed.wait()
-            changed.clear()
+            await viewer.changed.wait()
+            if viewer.is_over:
+                return
+            viewer.changed.clear()
     finally:
         leave()
-        site.shelf.get("viewers", set()).discard(
-            changed
-        )  # a stream that never began is forgotten with its event
 
 
 def change(before: Part | None, part: Part) -> str:
