@@ -7,6 +7,7 @@ import redis
 import taskslot
 from harness.cluster import Cluster
 from harness.server import wait_until
+from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_metrics
 from taskslot.metrics import Exporter, exporter
@@ -222,6 +223,16 @@ def test_a_section_that_a_server_refuses_is_asked_for_once(client):
         assert nodes.section(seen, "SOMETHING") == ({}, 1)
         replies, sent = nodes.section(seen, "CRON")
         assert sorted(replies) == [f"q{n}" for n in range(5)] and sent == 5
+
+
+def test_another_registry_can_have_the_metrics():
+    """Nothing is read before the first scrape."""
+
+    def connect():
+        raise AssertionError("too early")
+
+    registry = CollectorRegistry(auto_describe=True)
+    registry.register(Exporter(connect))
 
 
 def test_a_bad_bound_is_an_error(client):

@@ -83,6 +83,10 @@ class Exporter:
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self.registry)
 
+    def describe(self) -> list[Metric]:
+        """Nothing: otherwise a registry would read the server when this is registered."""
+        return []
+
     def collect(self) -> Iterator[Metric]:
         """The metrics as prometheus-client's."""
         return metrics(self.measure())
