@@ -233,8 +233,10 @@ def test_another_registry_can_have_the_metrics():
     assert asked == []
 
 
-def test_a_bad_bound_is_an_error(client):
+def test_a_bad_argument_is_an_error(client):
     """At once, not with the first scrape."""
+    with pytest.raises(TypeError, match="an asyncio client"):
+        Exporter(redis.asyncio.Redis())
     for options in ({"queues": -1}, {"timeout_s": 0}):
         with pytest.raises(ValueError, match="must be"):
             Exporter(client, **options)
