@@ -6,7 +6,7 @@ import pytest
 from harness.infos import LOAD, info
 from taskslot.figures import age, plural
 from taskslot.overview.attention import NAMES, Severity, concerns, node_concerns
-from taskslot.overview.node_info import NodeInfo, host_and_port, ranges, read_node
+from taskslot.overview.node_info import UNREACHED, NodeInfo, host_and_port, ranges, read_node
 from taskslot.overview.rows import rows
 
 NO_PLACES = replace(LOAD, places_busy=0, places_free=0)
@@ -50,7 +50,9 @@ MINUTE = 60_000
 )  # fmt: skip
 def test_a_state_is_said_in_words(state, said):
     """Each with how soon a person is needed, the most urgent first."""
-    assert [(concern.severity, concern.text) for concern in concerns(info(**state))] == said
+    found = [(concern.severity, concern.text) for concern in concerns(info(**state))]
+    assert found == said
+    assert found == sorted(found, key=lambda one: -one[0])
 
 
 def test_a_hostile_text_is_one_cut_line():
@@ -104,6 +106,10 @@ def test_every_concern_has_a_weight():
         ({"ahead_ms": -5000, "took_ms": 20}, [(1, "clock off by 5.0 s")]),
         ({"ahead_ms": 1500, "took_ms": 900}, []),
         ({"clock_skew_ms": -7000}, [(1, "clock off by 7.0 s")]),
+        (
+            {"module": "", "trouble": UNREACHED},
+            [(0, "can't be reached from this machine; its primary says it is online")],
+        ),
         ({"module": "", "trouble": "no permissions"}, [(1, "INFO can't be read: no permissions")]),
     ],
 )
@@ -113,6 +119,17 @@ def test_what_is_wrong_with_a_server_is_said_in_words(state, said):
     found = [(concern.severity, concern.text) for concern in node_concerns(node)]
     assert found == said
     assert all(isinstance(concern.severity, Severity) for concern in node_concerns(node))
+
+
+def test_all_that_is_wrong_with_a_server_comes_by_urgency():
+    """Whatever is wrong at the same time."""
+    everything = NodeInfo(
+        "a:1", "replica", broken_queues=1, due_lag_ms=9999, link="down", used_memory=99, maxmemory=100,
+        warnings={"eviction": "x"}, clock_skew_ms=9999,
+    )  # fmt: skip
+    found = node_concerns(everything)
+    assert [one.name for one in found] == ["module", "broken", "lag", "link", "memory", "eviction", "clock"]
+    assert [one.severity for one in found] == [2, 2, 2, 2, 2, 1, 1]
 
 
 def test_a_node_without_any_fields_is_unknown():

@@ -12,6 +12,7 @@ from taskslot.cli.top.notes import notes
 from taskslot.cli.top.table import Picture, about
 from taskslot.cli.top.view import View
 from taskslot.overview import NodeInfo, Seen, rows
+from taskslot.overview.node_info import UNREACHED
 
 NODE = NodeInfo(
     "a:1", "primary", "valkey", "9.1.2", "0.3.0", used_memory=2**20, maxmemory=0, due_lag_ms=3, blocked_workers=1
@@ -83,11 +84,12 @@ def test_rows_that_do_not_fit_are_counted():
     assert [line.split()[0] for line in lines[4:-2]] == [f"q{n}" for n in range(29, 23, -1)]
 
 
-@pytest.mark.parametrize("height", [1, 5, 9])
-def test_a_small_screen_still_shows_a_row(height):
-    """Many notes don't hide the queues."""
+@pytest.mark.parametrize("height", [7, 9, 24])
+def test_many_notes_do_not_hide_the_queues(height):
+    """All of the picture is on the screen, and a row is part of it."""
     picture = Picture(rows({"mail": info(ready=7)}), "host:6379", notes=[Text(str(n)) for n in range(50)])
-    assert any(line.startswith("mail") for line in drawn(picture, 80, height))
+    lines = drawn(picture, 80, height)
+    assert len(lines) <= height and lines[4].startswith("mail") and lines[5] == "0"
 
 
 def test_what_needs_attention_is_said_in_the_row():
@@ -137,7 +139,8 @@ def test_notes_name_the_servers_that_need_a_person():
         "can't read a\\udcff and 1 more: no permissions",
         "SCAN on h:1: no",
     ]
-    assert notes(Seen(nodes=[NODE]), 10) == []
+    unreached = NodeInfo("b:1", "replica", trouble=UNREACHED)
+    assert notes(Seen(nodes=[NODE, unreached]), 10) == []
 
 
 # ---- keys

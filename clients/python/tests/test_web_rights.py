@@ -231,6 +231,8 @@ def test_a_proxy_says_who_it_is(web):
     assert "read-only" in bob.text("/") and bob.post("/marks", {"text": "x"}).status_code == 403
     assert "read-only" not in ann.text("/") and ann.post("/marks", {"text": "x"}).status_code == 303
     assert ann.post("/marks", {"text": "x"}, token="").status_code == 403
+    without_session = Browser(browser.app, headers={"x-user": "ann"})
+    assert without_session.post("/marks", {"text": "x"}, token="").status_code == 403
 
 
 @pytest.mark.parametrize("secret", ["short", "scrypt:00", "scrypt:xx:yy"])

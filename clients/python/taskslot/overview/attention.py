@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from ..figures import MINUTE, age, count, plural, size
 from ..printable import printable
 from ..replies import Info
-from .node_info import NodeInfo
+from .node_info import UNREACHED, NodeInfo
 
 # Tasks that wait longer than this for a worker are worth a look.
 LONG_WAIT_MS = MINUTE
@@ -65,7 +64,7 @@ class Ranked(Protocol):
 
 
 def concerns(info: Info, long_wait_ms: int = LONG_WAIT_MS) -> tuple[Concern, ...]:
-    """What a person should know about a queue, the most urgent first.
+    """What a person should know about a queue, the most urgent first: in this order.
 
     `broken`: it takes no changes. `unattended`: tasks are ready, and no worker holds a task or waits for one, since ten
     seconds or ever; to act on once they have waited for `long_wait_ms` and nothing was finished in the last minute.
@@ -98,16 +97,23 @@ def concerns(info: Info, long_wait_ms: int = LONG_WAIT_MS) -> tuple[Concern, ...
         found.append(Concern(severity, "paused", paused(info)))
     if info.held_by:
         found.append(Concern(Severity.KNOW, "held", f"held by {shown(info.held_by)}"))
-    return by_severity(found)
+    return tuple(found)
 
 
 def node_concerns(node: NodeInfo) -> tuple[Concern, ...]:
-    """What a person should know about a server, the most urgent first.
+    """What a person should know about a server, the most urgent first: in this order.
 
     `module`: it has none. `broken`: queues of it are broken. `lag`: timed work is late. `link`: a replica has lost its
     primary. `memory`: it is short of memory. The warnings of the module by their names: `eviction`, `durability`,
-    `queue_size`. `clock`: its clock is off. `unknown`: its INFO could not be read.
+    `queue_size`. `clock`: its clock is off. `unknown`: its INFO could not be read; that is fine of a
+    replica that only this machine can't reach.
     """
+    if node.trouble == UNREACHED:
+        return (
+            Concern(
+                Severity.KNOW, "unknown", "can't be reached from this machine; its primary says it is online"
+            ),
+        )
     if node.trouble:
         return (Concern(Severity.LOOK, "unknown", f"INFO can't be read: {shown(node.trouble)}"),)
     found: list[Concern] = []
@@ -127,7 +133,7 @@ def node_concerns(node: NodeInfo) -> tuple[Concern, ...]:
         found.append(Concern(Severity.LOOK, name, printable(text)))
     if (off := clock_off_ms(node)) > CLOCK_OFF_MS:
         found.append(Concern(Severity.LOOK, "clock", f"clock off by {off / 1000:.1f} s"))
-    return by_severity(found)
+    return tuple(found)
 
 
 def clock_off_ms(node: NodeInfo) -> int:
@@ -146,11 +152,6 @@ def attention(row: Ranked) -> tuple[object, ...]:
 # The names of a queue's concerns, in the order of their weight.
 NAMES = ("broken", "unattended", "late", "places", "dead", "paused", "held")
 WEIGHTS = {name: weight for weight, name in enumerate(NAMES)}
-
-
-def by_severity(found: Iterable[Concern]) -> tuple[Concern, ...]:
-    """The most urgent first; those that are equally urgent in the order in which they were found."""
-    return tuple(sorted(found, key=lambda concern: -concern.severity))
 
 
 def paused(info: Info) -> str:
