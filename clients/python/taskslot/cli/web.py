@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from . import output
+from . import logs, output
 from .connection import connect
 from .session import Session, command
 
@@ -71,6 +71,8 @@ def web(
     with bound(address, port) as listener:
         url = f"http://{shown(address)}:{listener.getsockname()[1]}{root_path}"
         more = "" if write else ", read-only; --write lets it change things"
+        # Who changed what is a line of the log.
+        logs.set_up("text", "info", None)
         output.note(f"taskslot web: {url} shows {session.address}{more}")
         serve(app, listener, root_path)
 
