@@ -385,7 +385,8 @@ def test_the_page_of_a_sharded_queue_adds_up_its_shards(web, client):
         browser = web()
         page = read(browser, "/queue", key="orders", shards="4")
         ids = walk(browser, page)
-        assert f"of {len(made) + 1} ready tasks" in page.text and "×4 shards" in page.text
+        assert f"of {len(made) + 1} ready tasks" in page.text and "shard by shard" in page.text
+        assert browser.text(page.link("×4 shards")).count("/queue?key=orders%3A%7B") >= 4
         assert len(ids) == len(made) + 1 and set(made) < set(ids)
         assert set(made) < set(
             walk(browser, read(browser, "/queue", key="orders", shards="4", order="newest"))
