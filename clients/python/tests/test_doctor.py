@@ -115,6 +115,8 @@ def test_replicas_are_looked_at_too(good):
     replica.replicate(primary)
     wait_synced(primary, replica)
     assert set(found(primary)) == {"min-replicas-to-write"}
+    [alone] = found(replica).values()
+    assert alone.mend == f"taskslot doctor --url redis://127.0.0.1:{primary.port}"
     with redis.Redis(port=replica.port) as client:
         client.config_set("replica-read-only", "no")
     with redis.Redis(port=primary.port) as client:

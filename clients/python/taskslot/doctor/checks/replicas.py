@@ -20,6 +20,16 @@ SILENT_S = 10
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Each server, and what a failover would lose."""
+    first = facts.nodes[0] if facts.nodes else None
+    if first is not None and not first.info.is_primary and not list(facts.primaries):
+        yield Finding(
+            Severity.LOOK,
+            "only-a-replica",
+            first.address,
+            f"this is a replica of {first.info.primary}, and its primary was not looked at",
+            "workers and producers need the primary",
+            f"taskslot doctor --url redis://{first.info.primary}",
+        )
     for node in facts.nodes:
         if node.info.is_primary:
             yield from of_primary(node, facts.sentinel is not None)
