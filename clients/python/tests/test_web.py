@@ -15,8 +15,9 @@ from taskslot.overview import Seen
 from taskslot.shards import names
 from taskslot.web import Read, sampler
 from taskslot.web.links import Links, decoded
-from taskslot.web.live import Viewer, change, changes
+from taskslot.web.live import Parts, Viewer, change, changes
 from taskslot.web.pages import nodes, queues
+from taskslot.web.rights import Visitor
 from taskslot.web.site import Site
 from taskslot.web.texts import shown
 
@@ -177,6 +178,9 @@ def test_a_server_that_is_away_is_said_at_once_and_comes_back(web, server, queue
     assert listed(html) == ["mail"] and "The figures are of <time" in html
     assert "doesn&#39;t answer" in browser.text("/nodes") and "doesn&#39;t answer" in browser.text("/charts")
     assert browser.get("/health").status_code == 503
+    page = browser.get("/queue?key=mail")
+    assert page.status_code == 503 and "<h1>The server doesn&#39;t answer</h1>" in page.text
+    assert '<meta http-equiv="refresh" content="5">' in page.text
     server.start()
     wait_until(lambda: browser.get("/health").status_code == 200, "the page has noticed")
     assert "answer" not in browser.text("/").replace("This page&#39;s own", "").partition('id="gone"')[0]
@@ -248,6 +252,32 @@ def test_an_open_page_follows_its_queues(web, queue):
     first = asyncio.run(asyncio.wait_for(read(), 20))
     assert first["order"] == list(first["rows"]) and "mail" in first["rows"][first["order"][0]]
     assert not site.sampler._listeners
+
+
+def test_viewers_share_what_is_made_but_no_forms(web, queue):
+    """Who may change things gets forms with the token of the own session. Others share one text."""
+    queue.push(b"x")
+    site: Site = web(write=True).app.state.site
+    snapshot, made = site.sampler.snapshot(), []
+
+    def view(request, snapshot):
+        made.append(request.session.get("csrf"))
+        return {}
+
+    def ask(path, csrf="", may_write=False):
+        request = request_for(site, path)
+        request.session["csrf"] = csrf
+        request.scope["taskslot.visitor"] = Visitor(may_read=True, may_write=may_write)
+        parts.of(request, view, snapshot)
+
+    parts = Parts()
+    for _ in range(2):
+        ask("/live?view=a", csrf="1")
+        ask("/live?view=a", csrf="2")
+        ask("/live?view=b", csrf="3")
+        ask("/live?view=a", csrf="4", may_write=True)
+        ask("/live?view=a", csrf="5", may_write=True)
+    assert made == ["1", "3", "4", "5"]
 
 
 def test_rows_that_stay_the_same_are_not_sent_again():

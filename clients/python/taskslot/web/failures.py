@@ -18,6 +18,8 @@ from .site import Site, page_path, site_of
 
 log = logging.getLogger("taskslot.web")
 
+# After this time a page that failed for want of the server is asked for again.
+AGAIN_S = 5
 TITLES = {
     400: "That can't be read",
     403: "Not allowed",
@@ -111,7 +113,10 @@ def failed(request: Request, status: int, text: str) -> Response:
     title = TITLES.get(status, "Something went wrong")
     if "text/html" not in request.headers.get("accept", "") or "hx-request" in request.headers:
         return PlainTextResponse(f"{text or title}\n", status)
-    return site_of(request).page(request, "failed.html", status, title=title, text=text)
+    # A page that the server's absence has spoilt comes back by itself, also without scripts.
+    again_s = AGAIN_S if status == 503 and request.method == "GET" else None
+    values = {"title": title, "text": text, "again_s": again_s}
+    return site_of(request).page(request, "failed.html", status, **values)
 
 
 def refused(request: Request, error: Exception) -> Response:

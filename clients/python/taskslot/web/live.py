@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .links import links_of, query_of
+from .rights import csrf_of
 from .sampler import Snapshot
 from .site import Part, Site, View, site_of, visitor_of
 
@@ -37,19 +39,22 @@ class Parts:
 
     number: int = -1
     made: OrderedDict[tuple[Any, ...], dict[str, Part]] = field(default_factory=OrderedDict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, request: Request, view: View, snapshot: Snapshot) -> dict[str, Part]:
-        """The parts of a view, made by the first who asks for them."""
-        if snapshot.number != self.number:
-            self.number, self.made = snapshot.number, OrderedDict()
+        """The parts of a view, made by the first who asks for them. Who may change things has forms of their own."""
         visitor = visitor_of(request)
-        like = (request.scope["query_string"], links_of(request).root, visitor.may_write)
-        if like not in self.made:
-            status = site_of(request).part(request, "status.html", "status", snapshot=snapshot)
-            self.made[like] = {"status": status, **view(request, snapshot)}
-            while len(self.made) > MOST_VIEWS:
-                self.made.popitem(last=False)
-        return self.made[like]
+        own = csrf_of(request) if visitor.may_write else ""
+        like = (request.scope["query_string"], links_of(request).root, own)
+        with self.lock:
+            if snapshot.number != self.number:
+                self.number, self.made = snapshot.number, OrderedDict()
+            if like not in self.made:
+                status = site_of(request).part(request, "status.html", "status", snapshot=snapshot)
+                self.made[like] = {"status": status, **view(request, snapshot)}
+                while len(self.made) > MOST_VIEWS:
+                    self.made.popitem(last=False)
+            return self.made[like]
 
 
 @dataclass(eq=False)

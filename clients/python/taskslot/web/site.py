@@ -154,9 +154,17 @@ class Site:
 
     def part(self, request: Request, template: str, block: str, /, **values: Any) -> str:
         """The text of one block of a template, for live parts."""
-        found = self.templates.get_template(template)
-        context = found.new_context({**self._shared(request), **values})
-        return "".join(found.blocks[block](context)).encode("utf-8", "backslashreplace").decode()
+        return self.renderer(request, template, **values)(block)
+
+    def renderer(self, request: Request, template: str, /, **values: Any) -> Callable[..., str]:
+        """What renders blocks of a template, for many of them: `render("row", row=row)`."""
+        found, shared = self.templates.get_template(template), self._shared(request)
+
+        def render(block: str, /, **more: Any) -> str:
+            context = found.new_context({**shared, **values, **more})
+            return "".join(found.blocks[block](context)).encode("utf-8", "backslashreplace").decode()
+
+        return render
 
     def go(self, request: Request, url: str, said: str = "", tone: Tone = "done") -> Response:
         """Go to another page, one of `Links`, and say there what happened."""
@@ -178,7 +186,6 @@ class Site:
             "link": links_of(request),
             "visitor": visitor,
             "asks_for_password": self.rights.asks_for_password,
-            "can_write": self.rights.write is not None,
             "csrf": lambda: csrf_of(request),
             "take_messages": lambda: request.session.pop("said", []),
             "path": page_path(request),

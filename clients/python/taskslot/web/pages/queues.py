@@ -131,10 +131,11 @@ def page(request: Request) -> Response:
 
 def parts(request: Request, snapshot: Snapshot) -> dict[str, Part]:
     """The parts of the table that change."""
-    site, values = site_of(request), shown(request, snapshot, Wish.read(request))
-    one = {row_id(row): site.part(request, "queues.html", "row", **values, row=row) for row in values["rows"]}
+    values = shown(request, snapshot, Wish.read(request))
+    render = site_of(request).renderer(request, "queues.html", **values)
     names = ("totals", "notes", "pager", "urgent")
-    return {"rows": one, **{name: site.part(request, "queues.html", name, **values) for name in names}}
+    each: dict[str, Part] = {name: render(name) for name in names}
+    return {"rows": {row_id(row): render("row", row=row) for row in values["rows"]}, **each}
 
 
 def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:

@@ -41,7 +41,9 @@
       ctx.moveTo(x, bbox.top)
       ctx.lineTo(x, bbox.top + bbox.height)
       ctx.stroke()
-      ctx.fillText(text.slice(0, 30), x + 4, bbox.top + 12 * devicePixelRatio)
+      const isRight = x > bbox.left + bbox.width / 2
+      ctx.textAlign = isRight ? "right" : "left"
+      ctx.fillText(text.slice(0, 30), x + (isRight ? -5 : 5) * devicePixelRatio, bbox.top + 12 * devicePixelRatio)
     }
     ctx.restore()
   }
