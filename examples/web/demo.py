@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -18,6 +20,7 @@ from harness.cluster import Cluster
 from harness.server import ROOT, Installed, Server, end_with_parent, wait_until
 
 HERE = Path(__file__).parent
+PROGRAMS = ("shop.py", "producer.py")
 WORKER = [
     sys.executable,
     "-m",
@@ -48,6 +51,10 @@ class Demo:
 
     def __init__(self, installed: Installed, *, is_cluster: bool = False, port: int = 0) -> None:
         self.password = secrets.token_urlsafe(9)
+        # The shop runs in a folder of its own, whose name is in the tracebacks of its errors.
+        self.folder = Path(tempfile.mkdtemp(prefix="shop-"))
+        for name in PROGRAMS:
+            shutil.copy(HERE / name, self.folder)
         self.servers: Server | Cluster
         self._processes: list[subprocess.Popen[bytes]] = []
         # Data on disk as in production, so the page has no warning about it.
@@ -71,7 +78,7 @@ class Demo:
             **({"DEMO_CLUSTER": "1"} if is_cluster else {}),
             "TASKSLOT_URL": self.url,
             "TASKSLOT_WEB_PASSWORD": self.password,
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "clients/python"), str(HERE)]),
+            "PYTHONPATH": str(ROOT / "clients/python"),
         }
         try:
             self._start()
@@ -82,7 +89,7 @@ class Demo:
     def _start(self) -> None:
         for options in WORKERS:
             self._run([*WORKER, *options])
-        self._run([sys.executable, str(HERE / "producer.py")])
+        self._run([sys.executable, "producer.py"])
         listen = self.page.removeprefix("http://")
         page = self._run([sys.executable, "-m", "taskslot", "web", "--write", "--listen", listen])
         wait_until(lambda: page.poll() is not None or answers(self.page), "the page answers", PAGE_IN_S)
@@ -93,7 +100,7 @@ class Demo:
         # Each in a session of its own, so that Ctrl-C reaches only this program, which stops them in order.
         process = subprocess.Popen(
             command,
-            cwd=HERE,
+            cwd=self.folder,
             env=self._env,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -123,6 +130,7 @@ class Demo:
                 process.kill()
                 process.wait()
         self.servers.discard()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ def prepare() -> None:
     shop.app.queue("emails").configure(retain=60_000, retain_max=2000)
     shop.app.queue("thumbnails").configure(max_len=3000)
     shop.app.queue("payments").configure(errors_kept=5)
-    shop.make_thumbnail.push_many([(f"upload/{n:05}.png", 320) for n in range(180)])
+    shop.make_thumbnail.push_many([(f"upload/{n:05}.png", 320) for n in range(90)])
 
     webhooks = shop.app.queue("webhooks")
     webhooks.configure(max_len=5000)
@@ -29,7 +29,7 @@ def prepare() -> None:
 
     newsletter = shop.app.queue("newsletter")
     newsletter.pause()
-    shop.write_to.push_many([(n,) for n in range(1200)])
+    shop.write_to.push_many([(n,) for n in range(300)])
 
     for hours in range(1, 25):
         shop.remind.options(delay_ms=hours * 3_600_000).push_many([(f"customer{n}",) for n in range(5)])

@@ -1,4 +1,4 @@
-"""Build hook: puts the module, built by cargo, into the wheel, and its Rust sources into the sdist.
+"""Build hook: puts the module, built by cargo, and redis.conf into the wheel, and the Rust sources into the sdist.
 
 In the repository, the Rust workspace is two folders up. In an unpacked sdist, it is the folder `rust`.
 """
@@ -12,9 +12,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+# The settings for a server with queues, which `taskslot serve` starts with.
+SETTINGS = "redis.conf"
 # The parts of the workspace that go into the sdist: everything that `cargo build --locked` needs. Cargo looks for all
 # members of the workspace, also for the benchmark.
-SOURCES = ("Cargo.toml", "Cargo.lock", "src", "bench/engine")
+SOURCES = ("Cargo.toml", "Cargo.lock", "src", "bench/engine", SETTINGS)
 
 
 class ModuleHook(BuildHookInterface[Any]):
@@ -29,6 +31,7 @@ class ModuleHook(BuildHookInterface[Any]):
             return
         module = build_module(workspace)
         included[str(module)] = f"taskslot_module/{module.name}"
+        included[str(workspace / SETTINGS)] = f"taskslot_module/{SETTINGS}"
         build_data["pure_python"] = False
         # The module works with every version of Python, so only the platform is in the tag.
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"

@@ -20,8 +20,11 @@ SKIPPED = {
     "clients/python/README.md": 2,
     "clients/recipes/README.md": 5,
     "docs/benchmarks.md": 1,
+    "docs/deploy.md": 2,
+    "docs/kubernetes.md": 1,
     "docs/migrating.md": 1,
     "docs/node.md": 1,
+    "docs/server.md": 1,
     "examples/bull-board/README.md": 2,
     "tests/docs/README.md": 1,
 }

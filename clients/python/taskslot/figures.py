@@ -75,6 +75,6 @@ def age(ms: float) -> str:
     return f"{int(ms / SECOND)} s"
 
 
-def plural(number: int, what: str) -> str:
-    """`1 queue`, `2 queues`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def plural(number: int, what: str, many: str = "") -> str:
+    """`1 queue`, `2 queues`; `many` is a plural that is not made by an s."""
+    return f"{number} {what if number == 1 else many or what + 's'}"

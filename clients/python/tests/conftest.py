@@ -91,12 +91,12 @@ def web(server):
 
     made = []
 
-    def make(write=False, at=None, **options):
+    def make(write=False, at=None, signed_in=True, **options):
         if write is True:
             write = Write.by_password(PASSWORD)
         app = create_app(at or f"redis://127.0.0.1:{server.port}", write=write or None, **options)
         made.append(Browser(app))
-        return made[-1].sign_in() if write and write.secret else made[-1]
+        return made[-1].sign_in() if write and write.secret and signed_in else made[-1]
 
     yield make
     for browser in made:

@@ -1,24 +1,16 @@
 """What needs a person: the words, how urgent they are, and the order of the rows. Pure functions."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
+from harness.infos import LOAD, info
 from taskslot.figures import age, plural
 from taskslot.overview.attention import NAMES, Severity, concerns, node_concerns
 from taskslot.overview.node_info import NodeInfo, host_and_port, ranges, read_node
 from taskslot.overview.rows import rows
-from taskslot.replies import Info, Load
 
-LOAD = Load(1.0, 1.0, 100.0, 1, 1, 0.05, 0, 0, 1, 1)
 NO_PLACES = replace(LOAD, places_busy=0, places_free=0)
 MINUTE = 60_000
-
-
-def info(**values) -> Info:
-    """An Info of a queue, with zeros except for the given values."""
-    texts = {"held_by": "", "broken": "", "load": LOAD}
-    counts = {item.name: 0 for item in fields(Info) if item.name not in ("more", *texts)}
-    return Info(**{**counts, "oldest_ready_ms": -1, **texts, **values})
 
 
 @pytest.mark.parametrize(
@@ -32,12 +24,19 @@ def info(**values) -> Info:
             {"ready": 12, "load": NO_PLACES, "oldest_ready_ms": 4 * MINUTE},
             [(2, "12 ready and nobody works"), (1, "oldest ready waits 4 min")],
         ),
+        # Workers that poll are not seen between two claims.
+        ({"ready": 2, "load": NO_PLACES, "oldest_ready_ms": 9999, "claimed": 7}, []),
+        ({"ready": 2, "load": NO_PLACES, "oldest_ready_ms": 10_000, "claimed": 7}, [(1, "2 ready and nobody works")]),
         # Something polls without BLOCK: it is only seen while it holds a task.
         (
             {"ready": 1, "load": NO_PLACES, "oldest_ready_ms": MINUTE, "out_per_second_1m": 3.0},
             [(1, "1 ready and nobody works"), (1, "oldest ready waits 1 min")],
         ),
-        ({"ready": 3, "load": replace(LOAD, places_needed=8, places_busy=3)}, [(1, "8 places needed, 4 there")]),
+        (
+            {"ready": 3, "load": replace(LOAD, places_needed=8, places_busy=3), "oldest_ready_ms": 1000},
+            [(1, "8 places needed, 4 there")],
+        ),
+        ({"ready": 3, "load": replace(LOAD, places_needed=8, places_busy=3), "oldest_ready_ms": 999}, []),
         ({"load": replace(LOAD, places_needed=8)}, []),
         ({"dead": 7}, [(1, "7 dead")]),
         ({"dead": 48_210}, [(1, "48.2k dead")]),
@@ -51,7 +50,9 @@ def info(**values) -> Info:
 )  # fmt: skip
 def test_a_state_is_said_in_words(state, said):
     """Each with how soon a person is needed, the most urgent first."""
-    assert [(concern.severity, concern.text) for concern in concerns(info(**state))] == said
+    found = [(concern.severity, concern.text) for concern in concerns(info(**state))]
+    assert found == said
+    assert found == sorted(found, key=lambda one: -one[0])
 
 
 def test_a_hostile_text_is_one_cut_line():
@@ -82,7 +83,9 @@ def test_every_concern_has_a_weight():
     found = {one.name for one in concerns(everything)} | {
         one.name for one in concerns(replace(everything, held_by=""))
     }
-    found |= {one.name for one in concerns(info(ready=1, load=replace(LOAD, places_needed=9)))}
+    found |= {
+        one.name for one in concerns(info(ready=1, oldest_ready_ms=1000, load=replace(LOAD, places_needed=9)))
+    }
     assert found == set(NAMES)
 
 
@@ -112,6 +115,17 @@ def test_what_is_wrong_with_a_server_is_said_in_words(state, said):
     found = [(concern.severity, concern.text) for concern in node_concerns(node)]
     assert found == said
     assert all(isinstance(concern.severity, Severity) for concern in node_concerns(node))
+
+
+def test_all_that_is_wrong_with_a_server_comes_by_urgency():
+    """Whatever is wrong at the same time."""
+    everything = NodeInfo(
+        "a:1", "replica", broken_queues=1, due_lag_ms=9999, link="down", used_memory=99, maxmemory=100,
+        warnings={"eviction": "x"}, clock_skew_ms=9999,
+    )  # fmt: skip
+    found = node_concerns(everything)
+    assert [one.name for one in found] == ["module", "broken", "lag", "link", "memory", "eviction", "clock"]
+    assert [one.severity for one in found] == [2, 2, 2, 2, 2, 1, 1]
 
 
 def test_a_node_without_any_fields_is_unknown():

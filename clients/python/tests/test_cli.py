@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from datetime import datetime
 from math import inf
 
@@ -634,31 +635,73 @@ def test_a_user_without_info_can_push(run, client, server):
 # ---- top
 
 
-def test_top_prints_one_table_without_a_terminal(run, client, queue):
-    """The largest backlog is first, shards are one line, and keys of other types are left out."""
+def test_top_prints_one_table_without_a_terminal(run, client, queue, monkeypatch):
+    """What needs a person first, shards are one line, and keys of other types are left out."""
+    monkeypatch.setenv("COLUMNS", "168")
     client.mset({f"key {n}": "x" for n in range(3000)})
     queue.push("a")
     taskslot.ShardedQueue(client, "orders", shards=4).push_many(["x"] * 800)
+    taskslot.Queue(client, "idle").settings()
+    taskslot.Queue(client, "dead").fail(*claimed(client, "dead"), dead=True)
     lines = run("top").lines
-    assert [line.split()[:3] for line in lines[3:]] == [["orders", "×4", "800"], ["mail", "1", "0"]]
-    assert lines[0].split()[1:3] == ["2", "queues,"]
-    apart = run("top", "--shards-apart", "--json").json()
-    assert sorted(row["queue"] for row in apart) == sorted(["mail", *taskslot.shards.names("orders", 4)])
+    assert lines[0].split()[1:3] == ["3", "queues,"]
+    assert lines[1].startswith(("valkey ", "redis ")) and ", taskslot " in lines[1] and "lag 0ms" in lines[1]
+    head, _, *table = lines[2:7]
+    assert head.split("  ")[0] == "queue" and "needs attention" in head
+    assert [line.split()[0] for line in table] == ["orders", "mail", "dead"]
+    assert "800 ready and nobody works" in table[0] and "1 dead" in table[2]
+    assert lines[7].endswith(
+        "appendonly is no and there is no replica: a crash loses all changes since the last save"
+    )
+    apart = of_kind("queue", run("top", "--shards-apart", "--json"))
+    shards = {row["queue"] for row in apart} - {"mail", "dead"}
+    assert len(shards) > 1 and shards <= set(taskslot.shards.names("orders", 4))
     assert sum(row["ready"] for row in apart) == 801
 
 
+def claimed(client, name):
+    """A task of a new queue, claimed."""
+    queue = taskslot.Queue(client, name)
+    queue.push("a")
+    return queue.claim()
+
+
+def of_kind(kind, printed):
+    """The JSON lines of queues, or of nodes."""
+    return [line for line in printed.json() if line["kind"] == kind]
+
+
 def test_top_shows_queues_whose_names_are_not_text(run, client):
-    """The names are escaped in the table and in JSON, so they cannot control the terminal."""
+    """The names are escaped in the table, so they cannot control the terminal. JSON has the bytes."""
     client.execute_command("TASK.PUSH", b"q\xff\x1b", "p")
-    (row,) = run("top", "--json").json()
+    (row,) = of_kind("queue", run("top", "--json"))
     assert base64.b64decode(row["queue_base64"]) == b"q\xff\x1b"
     table = run("top").output
     assert b"q\\xff\\x1b " in table and b"\x1b" not in table
 
 
+def test_a_queue_whose_name_is_not_text_is_inspected(run, client):
+    """A shell passes any bytes."""
+    client.execute_command("TASK.PUSH", b"q\xff", "p")
+    name = os.fsdecode(b"q\xff")
+    assert run("info", name).lines[0].split() == ["queue", "q\\xff"]
+    assert run("info", name, "--json").json()[0]["queue_base64"] == "cf8="
+    assert run("claim", name).lines[0].endswith("  p")
+
+
 def test_top_of_an_empty_server_says_what_to_do(run):
     """It does not print an empty table."""
-    assert run("top", "--once").lines[-1] == "no queues yet; try: taskslot push mail hello"
+    assert "no queues yet; try: taskslot push mail hello" in run("top", "--once").lines
+
+
+def test_top_says_what_a_user_may_not_see(run, client, server, queue):
+    """One key and INFO are refused; the rest is there."""
+    queue.push("a")
+    taskslot.Queue(client, "secret").push("a")
+    client.execute_command("ACL", "SETUSER", "few", "on", ">x", "~mail", "+scan", "+task.info", "+ping")
+    lines = command_line.run("--url", f"redis://few:x@127.0.0.1:{server.port}", "top").lines
+    text = " ".join(lines)
+    assert "mail" in lines[4] and "can't read secret: " in text and "INFO can't be read: " in text
 
 
 @pytest.mark.parametrize("words", [["--once"], ["--json"], []])
@@ -675,15 +718,35 @@ def test_top_shows_at_most_the_limit_of_queues(run, client):
     for n in range(30):
         taskslot.Queue(client, f"q{n}").push("a")
     output = run("top", "--limit", "10", "--json")
-    assert len(output.lines) == 10 and output.errors == [
+    assert len(of_kind("queue", output)) == 10 and output.errors == [
         "there are more than 10 queues: use --limit to show more"
     ]
-    assert len(run("top", "--limit", "30", "--json").lines) == 30
+    assert len(of_kind("queue", run("top", "--limit", "30", "--json"))) == 30
 
 
 def test_the_json_of_top_is_that_of_info(run, queue):
-    """Scripts can read both in the same way."""
+    """Scripts can read both in the same way. A field says whether a line is a queue or a server."""
     queue.push("a")
-    (row,) = run("top", "--json").json()
+    queue.pause()
+    printed = run("top", "--once", "--json")
+    (row,), (node,) = of_kind("queue", printed), of_kind("node", printed)
     found = json.loads(run("info", "mail", "--json").lines[0])
-    assert row.keys() - {"shards"} == found.keys() and row["queue"] == "mail" and row["shards"] == 0
+    assert row.keys() - {"kind", "shards"} == found.keys() and row["queue"] == "mail" and row["shards"] == 0
+    assert (
+        row["concerns"] == found["concerns"] == [{"severity": 1, "name": "paused", "text": "claims paused"}]
+    )
+    assert node["role"] == "primary" and node["totals"]["pushed"] == 1 and node["module"]
+    assert [concern["name"] for concern in node["concerns"]] == ["durability"] and "fields" not in node
+
+
+def test_info_says_first_what_needs_a_person(run, queue):
+    """In the words of top. What is fine to know is only among the figures."""
+    queue.push("a")
+    assert run("info", "mail").lines[:2] == [
+        "queue            mail",
+        "needs attention  1 ready and nobody works",
+    ]
+    queue.purge("ready")
+    queue.pause()
+    lines = run("info", "mail").lines
+    assert not any("attention" in line for line in lines) and "claims until resumed" in lines[-1]

@@ -2,34 +2,14 @@
 
 import json
 import shlex
-from dataclasses import fields
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
+from harness.infos import info
 from taskslot import shards
 from taskslot.cli import format, output
 from taskslot.cli.connection import library_for, read_address, redis_cli
-from taskslot.cli.top.table import COLUMNS, GAP, NAME_WIDTH, Picture, fitting
 from taskslot.overview.rows import SMALL, logical_queues, plausible_number, rows, shard_of_key
-from taskslot.replies import Info, Load
-
-LOAD = Load(1.0, 1.0, 100.0, 1, 1, 0.05, 0, 0, 1, 1)
-
-
-def info(**values) -> Info:
-    """An Info of a queue, with zeros except for the given values."""
-    texts = {"held_by": "", "broken": "", "load": LOAD}
-    counts = {item.name: 0 for item in fields(Info) if item.name not in ("more", *texts)}
-    return Info(**{**counts, **texts, **values})
-
-
-def drawn(picture: Picture, width: int, height: int | None = None) -> list[str]:
-    """A picture as lines of text."""
-    console = Console(width=width, color_system=None)
-    with console.capture() as capture:
-        console.print(picture.draw(width, height))
-    return [line.rstrip() for line in capture.get().splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -236,58 +216,3 @@ def test_shards_are_one_row_and_the_largest_backlog_comes_first():
     found = [(row.queue, row.shards, row.info.ready) for row in rows(infos)]
     assert found == [("orders", 4, 40), ("mail", 0, 39), ("orders", 0, 3), ("idle", 0, 0), ("empty", 0, 0)]
     assert len(rows(infos, shards_apart=True)) == 8
-
-
-# ---- the picture
-
-
-@pytest.mark.parametrize("width", [40, 80, 100, 140, 200])
-def test_the_table_is_never_wider_than_the_screen(width):
-    """Columns without room are left out, the backlog last of all."""
-    row = info(
-        ready=10**6, delayed=10**6, leased=10**6, dead=10**6, oldest_ready_ms=10**6, held_by="concurrency"
-    )
-    lines = drawn(
-        Picture(rows({"a-queue-with-a-long-name-of-many-words": row}), "host:6379", "12:00:00"), width
-    )
-    assert max(map(len, lines)) <= width
-    heads = [column.head for column in fitting(width)]
-    assert lines[1].split() == ["queue", *" ".join(heads).split()] and "ready" in heads
-    assert "1.0M" in lines[3]
-
-
-def test_all_columns_fit_into_140():
-    """At 80 columns, those that show problems fit."""
-    assert fitting(140) == list(COLUMNS)
-    assert {"ready", "leased", "dead", "in/s", "out/s", "oldest", "ρ", "held by"} <= {
-        c.head for c in fitting(80)
-    }
-    assert sum(column.width + GAP for column in fitting(80)) + NAME_WIDTH <= 80
-
-
-def test_the_header_fits_into_80_columns():
-    """This holds for a cluster too. Its header has no clock."""
-    found = rows({"q": info(ready=41_700, in_per_second_1m=2630, out_per_second_1m=538)})
-    head = "127.0.0.1:17001, 3 primaries  1 queue, 41.7k ready, in 2630/s, out 538/s"
-    assert drawn(Picture(found, "127.0.0.1:17001", "12:00:00", primaries=3), 80)[0] == head
-    alone = drawn(Picture(found, "127.0.0.1:7001", "12:00:00"), 80)[0]
-    assert alone.startswith("127.0.0.1:7001  1 queue") and alone.endswith("out 538/s              12:00:00")
-
-
-def test_rows_that_do_not_fit_are_counted():
-    """The picture is exactly as high as the screen."""
-    found = rows({f"q{n}": info(ready=n) for n in range(30)})
-    lines = drawn(Picture(found, "host:6379", notes=["no answer from b"]), 80, height=12)
-    assert len(lines) == 12 and lines[-2:] == ["no answer from b", "and 23 more queues with smaller backlogs"]
-    assert [line.split()[0] for line in lines[3:-2]] == [f"q{n}" for n in range(29, 22, -1)]
-
-
-def test_the_reason_that_stops_a_queue_is_shown():
-    """The reasons are pauses of pushes or claims, a limit, and a broken queue."""
-    states = {
-        "a": info(ready=4, paused_out=-1, paused_in=1000), "b": info(ready=3, held_by="rate"),
-        "c": info(ready=2, broken="a panic"), "d": info(ready=1),
-    }  # fmt: skip
-    lines = drawn(Picture(rows(states), "host:6379"), 140)
-    assert [line.split("  ")[-1].strip() for line in lines[3:6]] == ["BROKEN", "paused in+out", "rate"]
-    assert lines[6].split()[-1] == "1"  # workers needed: nothing holds it

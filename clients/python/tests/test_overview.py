@@ -202,6 +202,24 @@ class CountedLock:
         self.lock.release()
 
 
+def test_deleted_queues_make_room_for_others(client):
+    """The limit counts the queues that are there."""
+    with Nodes(client, 3) as few:
+        for n in range(9):
+            client.execute_command("TASK.PUSH", f"q{n}", "a")
+            assert wait_until(lambda n=n: f"q{n}" in few.look().infos, "the new queue is seen")
+            client.delete(f"q{n}")
+
+
+def test_a_look_that_takes_too_long_reads_no_more(watched, queue, monkeypatch):
+    """It says how many queues it has not read. A whole look takes its time."""
+    queue.push("a")
+    monkeypatch.setattr(nodes, "LOOK_S", -1.0)
+    seen = watched.look()
+    assert (seen.infos, seen.unread) == ({}, 1)
+    assert list(watched.look(whole=True).infos) == ["mail"]
+
+
 def test_threads_share_a_look(watched, queue, monkeypatch):
     """There is one at a time, and those who waited for it get the next one together."""
     queue.push("a")

@@ -388,7 +388,7 @@ def test_what_is_missing_is_said(monkeypatch, installed, module, tmp_path):
     )  # some programs go by the name of their link
     monkeypatch.delenv("TASKSLOT_SERVER")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("taskslot.testing.server.WHEEL", "no_such_wheel")
+    monkeypatch.setattr("taskslot.programs.WHEEL", "no_such_wheel")
     with pytest.raises(FileNotFoundError, match="no valkey-server or redis-server on the PATH"):
         Server(module=module)
 

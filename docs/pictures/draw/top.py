@@ -14,15 +14,16 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from svg import COLOURS, MONO, SANS
 from taskslot import Queue
+from taskslot.cli.top.notes import notes
 from taskslot.cli.top.table import Picture
 from taskslot.overview import Nodes, rows
 from taskslot.shards import names
 
-WIDTH = 108
+WIDTH = 112
 SECONDS = 30
 TITLE = "The screen of taskslot top"
 DESCRIPTION = (
-    "A line for each queue: tasks by state, rates, the age of the oldest ready task, places and load."
+    "A line for each queue: what needs attention, tasks by state, rates, the oldest ready task, places."
 )
 
 
@@ -55,15 +56,18 @@ ALL = (
 
 def top() -> str:
     """Run all queues, and draw the screen of `taskslot top` at the end."""
-    server = Server(SERVERS["valkey-9.1"])
+    # With an AOF, as in production, so that there is nothing to warn of.
+    server = Server(SERVERS["valkey-9.1"], appendonly="yes")
     server.start()
     over = threading.Event()
     threads = [thread for work in ALL for thread in started(server, work, over)]
     try:
         time.sleep(SECONDS)
         with server.client() as client:
-            seen = Nodes(client, limit=1000).look(whole=True)
-        return drawn(Picture(rows(seen.infos), "127.0.0.1:6379", datetime.now().strftime("%H:%M:%S")))
+            with Nodes(client, limit=1000) as nodes:
+                seen = nodes.look(whole=True)
+        clock = datetime.now().strftime("%H:%M:%S")
+        return drawn(Picture(rows(seen.infos), "127.0.0.1:6379", clock, seen.nodes, notes(seen, 1000)))
     finally:
         over.set()
         for thread in threads:

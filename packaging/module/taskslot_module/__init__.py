@@ -1,1 +1,1 @@
-"""The taskslot module for Redis and Valkey. `taskslot path` prints where its file is."""
+"""The taskslot module for Redis and Valkey, and settings for a server. `taskslot path` prints where its file is."""

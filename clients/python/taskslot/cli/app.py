@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import admin, batch, inspect, local, migrate, produce, top, web, work, worker
+from . import admin, batch, doctor, inspect, local, metrics, migrate, produce, serve, top, web, work, worker
 from .session import (
     JsonOption,
     SentinelOption,
@@ -49,5 +49,8 @@ def shared(
     context.obj = Session(url, sentinel, service, shards, json)
 
 
-for module in (produce, batch, work, worker, inspect, top, web, admin, migrate, local):
+ALL = (
+    produce, batch, work, worker, inspect, top, web, metrics, admin, migrate, local, serve, doctor,
+)  # fmt: skip
+for module in ALL:
     module.register(app)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..clients import Client
 
@@ -56,6 +56,21 @@ def read_address(url: str, sentinels: str | None, service: str | None) -> Addres
     if bool(sentinels) != bool(service):
         raise ValueError("--sentinel and --service go together")
     return Address(url, tuple(host_port(one) for one in (sentinels or "").split(",") if one), service or "")
+
+
+def has_password(address: Address) -> bool:
+    """Whether the URL has a password in it."""
+    return urlsplit(address.url).password is not None
+
+
+def with_password(address: Address, secret: bytes) -> Address:
+    """The address with a password, which can be any bytes. Raises ValueError if its URL has one already."""
+    if has_password(address):
+        raise ValueError("--password-file goes with a --url without a password")
+    parts = urlsplit(address.url)
+    user, _, place = parts.netloc.rpartition("@")
+    netloc = f"{user}:{quote(secret, safe='')}@{place}"
+    return replace(address, url=urlunsplit(parts._replace(netloc=netloc)))
 
 
 def host_port(text: str) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """Commands that inspect a queue and its tasks: info, list, get, result."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from enum import StrEnum
@@ -11,7 +12,8 @@ from typing import Annotated, Any, assert_never
 import typer
 
 from ..errors import TaskslotError, UnknownTask
-from ..overview import Nodes
+from ..keys import key_bytes
+from ..overview import Concern, Nodes, Severity, concerns, words_of
 from ..replies import BatchInfo, Durations, Info, TaskError, TaskView, Times
 from ..tracebacks import parted
 from . import format, output
@@ -25,10 +27,6 @@ INSTANTS = {
     "enqueued", "ready_since", "due", "claimed", "deadline", "dead_since", "done_since", "kept_until", "expires",
     "unique_until", "held_since", "opened", "closed",
 }  # fmt: skip
-TOTALS = (
-    "pushed", "claimed", "acked", "late", "failed", "stalled", "requeued", "retried", "died", "cancelled", "purged",
-    "dropped", "forgotten", "expired", "duplicate", "found", "refused",
-)  # fmt: skip
 
 
 class Section(StrEnum):
@@ -73,75 +71,27 @@ def info(
     if found is None:
         refuse(f"there is no queue {queue}", 1)
     if session.json:
-        output.json_line({"queue": queue, **output.plain(found)})
+        said = concerns_as_maps(concerns(found))
+        name = output.named("queue", key_bytes(queue))
+        output.json_line({**name, "concerns": said, **output.plain(found)})
         return
     for line in format.columns(summary(queue, found)):
         output.line(line)
 
 
 def summary(queue: str, info: Info) -> list[tuple[str, ...]]:
-    """The figures that people look for first, as rows of a name and a text. Empty rows are left out."""
-    load = info.load
-    rows = [
-        ("queue", queue),
-        ("now", states(info)),
-        ("batches", counts(open=info.batches_open, closed=info.batches_closed) if has_batches(info) else ""),
-        ("oldest ready", format.span(info.oldest_ready_ms)),
-        ("next delayed", f"in {format.span(info.next_delayed_ms)}" if info.next_delayed_ms >= 0 else ""),
-        ("in per s", f"{format.rate(info.in_per_second_1m)} (5 min {format.rate(info.in_per_second_5m)})"),
-        ("out per s", f"{format.rate(info.out_per_second_1m)} (5 min {format.rate(info.out_per_second_5m)})"),
-        ("wait", percentiles(info.wait_p50_ms, info.wait_p95_ms, info.wait_p99_ms)),
-        ("run", percentiles(info.run_p50_ms, info.run_p95_ms, info.run_p99_ms)),
-        (
-            "places",
-            counts(busy=load.places_busy, free=load.places_free, needed=known(load.places_needed)),
-        ),
-        ("workers", counts(waiting=info.blocked_workers, needed=known(load.workers_needed))),
-        ("utilisation", f"{load.utilisation:.2f}" if load.utilisation >= 0 else format.UNKNOWN),
-        ("drained in", format.span(load.drain_ms) if load.drain_ms >= 0 else "never at this rate"),
-        ("totals", counts(**{name: number for name in TOTALS if (number := getattr(info, name))})),
-        ("size", f"{format.size(info.bytes)} of tasks, {format.size(info.memory)} of memory"),
-        ("held by", info.held_by),
-        ("paused", paused(info)),
-        ("broken", info.broken),
+    """The figures that people look for first, as rows of a name and a text, below what needs a person."""
+    urgent = [one.text for one in concerns(info) if one.severity > Severity.KNOW]
+    return [
+        ("queue", cell(queue)),
+        *(("needs attention" if at == 0 else " ", text) for at, text in enumerate(urgent)),
+        *words_of(info),
     ]
-    return [row for row in rows if row[1]]
 
 
-def states(info: Info) -> str:
-    """The number of tasks in each state. Few queues have held tasks, so these are only named if there are some."""
-    numbers = {name: getattr(info, name) for name in TaskState.__members__ if name != "held" or info.held}
-    return counts(**numbers)
-
-
-def has_batches(info: Info) -> bool:
-    """Whether the queue has batches."""
-    return info.batches_open + info.batches_closed > 0
-
-
-def counts(**numbers: object) -> str:
-    """`12 ready, 3 delayed`."""
-    return ", ".join(f"{number} {name}" for name, number in numbers.items())
-
-
-def known(number: int) -> object:
-    """A number, or a dash if it is -1 (unknown)."""
-    return number if number >= 0 else format.UNKNOWN
-
-
-def percentiles(p50: int, p95: int, p99: int) -> str:
-    """Three percentiles as one text; empty if they are unknown."""
-    if p50 < 0:
-        return ""
-    return f"p50 {format.span(p50)}, p95 {format.span(p95)}, p99 {format.span(p99)}"
-
-
-def paused(info: Info) -> str:
-    """Which directions are paused, and for how long; empty if none is."""
-    ways = [("claims", info.paused_out), ("pushes", info.paused_in)]
-    return ", ".join(
-        f"{way} until resumed" if left < 0 else f"{way} for {format.span(left)}" for way, left in ways if left
-    )
+def concerns_as_maps(found: Sequence[Concern]) -> list[dict[str, Any]]:
+    """What needs a person, for JSON, with the severity as a number."""
+    return [{"severity": int(one.severity), "name": one.name, "text": one.text} for one in found]
 
 
 def print_times(session: Session, name: str) -> None:

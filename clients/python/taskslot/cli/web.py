@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,11 +71,23 @@ def web(
     password = read_password(password_file)
     refuse_open(address, password, trust_header, write, open_to_all)
     app = made(session, address, password, trust_header, write, host or [], name)
-    output.note(
-        f"taskslot web: http://{shown(address)}:{port}{root_path} shows {session.address}"
-        + ("" if write else ", read-only; --write lets it change things")
-    )
-    serve(app, address, port, root_path)
+    with bound(address, port) as listener:
+        url = f"http://{shown(address)}:{listener.getsockname()[1]}{root_path}"
+        more = "" if write else ", read-only; --write lets it change things"
+        output.note(f"taskslot web: {url} shows {session.address}{more}")
+        serve(app, listener, root_path)
+
+
+def bound(address: str, port: int) -> socket.socket:
+    """A socket that listens. So whoever waits for the line above can connect. Raises OSError, which says where."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.create_server((address, port), family=family, backlog=1024)
+    except OSError as error:
+        # Python adds the address to the text.
+        text = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+        reason = f"can't listen on {shown(address)}:{port}: {text}"
+        raise OSError(error.errno, reason) from None
 
 
 def made(
@@ -106,21 +119,20 @@ def made(
     )
 
 
-def serve(app: Any, address: str, port: int, root_path: str) -> None:
+def serve(app: Any, listener: socket.socket, root_path: str) -> None:
     """Run the server until it is told to stop."""
     import uvicorn
 
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
-        host=address,
-        port=port,
         root_path=root_path.rstrip("/"),
         log_level="warning",
         access_log=False,
         server_header=False,
         # Open pages hold a connection that never ends by itself.
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=2,
     )
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def listen_address(text: str) -> tuple[str, int]:

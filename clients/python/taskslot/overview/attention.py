@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
@@ -16,6 +15,9 @@ from .node_info import NodeInfo
 
 # Tasks that wait longer than this for a worker are worth a look.
 LONG_WAIT_MS = MINUTE
+# A worker that polls is not seen between two claims, and places are few for a moment at each burst. So a queue on which
+# somebody works gets no word about either while its oldest task has waited for less than this.
+UNATTENDED_MS, BURST_MS = 10_000, 1000
 # A clock that is this far off makes spans and due times wrong enough to see.
 CLOCK_OFF_MS = 1000
 # Timed work that is later than this has an effect on people (docs/observability.md, "Alerts to set").
@@ -62,27 +64,29 @@ class Ranked(Protocol):
 
 
 def concerns(info: Info, long_wait_ms: int = LONG_WAIT_MS) -> tuple[Concern, ...]:
-    """What a person should know about a queue, the most urgent first.
+    """What a person should know about a queue, the most urgent first: in this order.
 
-    `broken`: it takes no changes. `unattended`: tasks are ready, and no worker holds a task or waits for one; to act on
-    once they have waited for `long_wait_ms` and nothing was finished in the last minute. (Workers that poll without
-    BLOCK are only seen while they hold a task.) `late`: the oldest ready task has waited for `long_wait_ms`. `places`:
-    tasks are ready, and there are fewer places than the load needs. `dead`: tasks died. `paused`: claims or pushes are
-    stopped by a person. `held`: a limit stops claims now.
+    `broken`: it takes no changes. `unattended`: tasks are ready, and no worker holds a task or waits for one, since ten
+    seconds or ever; to act on once they have waited for `long_wait_ms` and nothing was finished in the last minute.
+    `late`: the oldest ready task has waited for `long_wait_ms`. `places`: tasks wait, and there are fewer places than
+    the load needs. `dead`: tasks died. `paused`: claims or pushes are stopped by a person. `held`: a limit stops claims
+    now.
     """
     load = info.load
     places = load.places_busy + load.places_free
-    waits_long = info.oldest_ready_ms >= long_wait_ms
+    waited_ms = info.oldest_ready_ms
+    waits_long = waited_ms >= long_wait_ms
+    is_attended = bool(places) or (info.claimed and waited_ms < UNATTENDED_MS)
     found: list[Concern] = []
     if info.broken:
         found.append(Concern(Severity.ACT, "broken", f"broken: {shown(info.broken)}"))
-    if info.ready and not places and not info.paused_out and not info.held_by:
+    if info.ready and not is_attended and not info.paused_out and not info.held_by:
         is_over = waits_long and info.out_per_second_1m <= 0
         text = f"{count(info.ready)} ready and nobody works"
         found.append(Concern(Severity.ACT if is_over else Severity.LOOK, "unattended", text))
     if waits_long and info.ready and not info.paused_out:
         found.append(Concern(Severity.LOOK, "late", f"oldest ready waits {age(info.oldest_ready_ms)}"))
-    if info.ready and 0 < places < load.places_needed and not info.paused_out:
+    if info.ready and 0 < places < load.places_needed and waited_ms >= BURST_MS and not info.paused_out:
         text = f"{plural_places(load.places_needed)} needed, {count(places)} there"
         found.append(Concern(Severity.LOOK, "places", text))
     if info.dead:
@@ -93,11 +97,11 @@ def concerns(info: Info, long_wait_ms: int = LONG_WAIT_MS) -> tuple[Concern, ...
         found.append(Concern(severity, "paused", paused(info)))
     if info.held_by:
         found.append(Concern(Severity.KNOW, "held", f"held by {shown(info.held_by)}"))
-    return by_severity(found)
+    return tuple(found)
 
 
 def node_concerns(node: NodeInfo) -> tuple[Concern, ...]:
-    """What a person should know about a server, the most urgent first.
+    """What a person should know about a server, the most urgent first: in this order.
 
     `module`: it has none. `broken`: queues of it are broken. `lag`: timed work is late. `link`: a replica has lost its
     primary. `memory`: it is short of memory. The warnings of the module by their names: `eviction`, `durability`,
@@ -122,7 +126,7 @@ def node_concerns(node: NodeInfo) -> tuple[Concern, ...]:
         found.append(Concern(Severity.LOOK, name, printable(text)))
     if (off := clock_off_ms(node)) > CLOCK_OFF_MS:
         found.append(Concern(Severity.LOOK, "clock", f"clock off by {off / 1000:.1f} s"))
-    return by_severity(found)
+    return tuple(found)
 
 
 def clock_off_ms(node: NodeInfo) -> int:
@@ -141,11 +145,6 @@ def attention(row: Ranked) -> tuple[object, ...]:
 # The names of a queue's concerns, in the order of their weight.
 NAMES = ("broken", "unattended", "late", "places", "dead", "paused", "held")
 WEIGHTS = {name: weight for weight, name in enumerate(NAMES)}
-
-
-def by_severity(found: Iterable[Concern]) -> tuple[Concern, ...]:
-    """The most urgent first; those that are equally urgent in the order in which they were found."""
-    return tuple(sorted(found, key=lambda concern: -concern.severity))
 
 
 def paused(info: Info) -> str:

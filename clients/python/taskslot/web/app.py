@@ -18,11 +18,11 @@ from ..clients import Client
 from . import actions, live
 from .failures import Failures, refused
 from .guard import Guard, Outside
-from .pages import charts, dead, nodes, queue, queues, sign_in, task
+from .pages import charts, dead, jobs, nodes, programs, queue, queues, sign_in, task
 from .rights import IDLE_S, Read, Rights, Write
 from .site import HERE, Site
 
-PAGES = (queues, queue, task, dead, nodes, charts, sign_in)
+PAGES = (queues, queue, task, dead, jobs, nodes, charts, sign_in, programs)
 
 
 def create_app(
@@ -54,6 +54,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        site.sampler.start()
         yield
         site.close()
 

@@ -14,10 +14,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import TaskslotError
-from .site import Site, site_of
+from .site import Site, page_path, site_of
 
 log = logging.getLogger("taskslot.web")
 
+# After this time a page that failed for want of the server is asked for again.
+AGAIN_S = 5
 TITLES = {
     400: "That can't be read",
     403: "Not allowed",
@@ -27,7 +29,9 @@ TITLES = {
     429: "Too many tries",
     503: "The server doesn't answer",
 }
-COMMAND = re.compile(r"'([a-z.|]+)' command")
+COMMAND = re.compile(r"'([A-Za-z._|]+)' command")
+# In every server's text for a user without a right. redis-py removes the code NOPERM.
+DENIED = re.compile("NOPERM|no permissions", re.IGNORECASE)
 
 
 class Failures:
@@ -51,18 +55,23 @@ class Failures:
         except Exception as error:
             if has_begun or scope["type"] != "http":
                 raise
-            status, text = meaning(self.site, error)
-            if status == 500:
-                log.exception("a page failed: %s", scope.get("path"))
-            await failed(Request(scope), status, text)(scope, receive, send)
+            await self._answer(Request(scope), error)(scope, receive, send)
+
+    def _answer(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            return refused(request, error)
+        status, text = meaning(self.site, error)
+        if status == 500:
+            log.error("a page failed: %s", page_path(request), exc_info=error)
+        return failed(request, status, text)
 
 
 def meaning(site: Site, error: Exception) -> tuple[int, str]:
     """The status and the words for an error."""
+    if is_of_client(error, "NoPermissionError") or DENIED.search(str(error)):
+        return 403, without_right(str(error))
     if isinstance(error, TaskslotError):
         return 409, f"The server refused this: {error}"
-    if is_of_client(error, "NoPermissionError") or "NOPERM" in str(error):
-        return 403, without_right(str(error))
     if is_of_client(error, "AuthenticationError", "AuthorizationError"):
         return 503, "The server refuses the page's user or password."
     if is_away(site, error):
@@ -104,7 +113,10 @@ def failed(request: Request, status: int, text: str) -> Response:
     title = TITLES.get(status, "Something went wrong")
     if "text/html" not in request.headers.get("accept", "") or "hx-request" in request.headers:
         return PlainTextResponse(f"{text or title}\n", status)
-    return site_of(request).page(request, "failed.html", status, title=title, text=text)
+    # A page that the server's absence has spoilt comes back by itself, also without scripts.
+    again_s = AGAIN_S if status == 503 and request.method == "GET" else None
+    values = {"title": title, "text": text, "again_s": again_s}
+    return site_of(request).page(request, "failed.html", status, **values)
 
 
 def refused(request: Request, error: Exception) -> Response:

@@ -24,8 +24,8 @@ def sendable(command: Command[R]) -> Command[R]:
 
 
 def as_bytes(word: Word) -> Word:
-    """A word with its surrogates as the bytes that they stand for."""
-    return word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
+    """A word with its surrogates as the bytes that they stand for. Cluster clients want a command's name as text."""
+    return word.encode("utf-8", "surrogateescape") if isinstance(word, str) and not word.isascii() else word
 
 
 def name_of(value: Any) -> str:

@@ -6,9 +6,11 @@ origin. So no route can forget them.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -17,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .failures import failed
 from .links import decoded, links_of
 from .rights import Visitor, has_token, same
-from .site import Site, here, page_path
+from .site import Site, address_of, here, page_path
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -32,8 +34,10 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# What can be read by anybody, and what anybody may post.
-OPEN, SIGN_IN, MARKS = ("/sign-in", "/health", "/static/"), ("/sign-in", "/sign-out"), "/marks"
+# What can be read by anybody, besides the page's own files, and what anybody may post.
+OPEN, FILES, SIGN_IN, MARKS = ("/sign-in", "/health"), "/static/", ("/sign-in", "/sign-out"), "/marks"
+# What is read by programs, which give the password with each request (HTTP Basic).
+FOR_PROGRAMS = ("/metrics",)
 SAFE = ("GET", "HEAD", "OPTIONS")
 # The largest form that is read, in bytes.
 LARGEST_FORM = 2**20
@@ -58,7 +62,7 @@ class Outside:
             if message["type"] == "http.response.start":
                 message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
-                if page_path(Request(own)).startswith("/static/"):
+                if page_path(Request(own)).startswith(FILES):
                     headers.setdefault("Cache-Control", "no-cache")  # may be kept, and is asked about
                 finish(headers, is_https=scope.get("scheme") == "https")
             await send(message)
@@ -106,16 +110,19 @@ class Guard:
         self.site.rights.keep(request)
         visitor = scope["taskslot.visitor"] = self.site.rights.visitor(request)
         if scope["method"] in SAFE:
-            answer = self._of_reading(request, visitor)
+            answer = await self._of_reading(request, visitor)
         else:
             answer = await self._of_change(request, visitor)
         await (answer or self.app)(scope, receive, send)
 
-    def _of_reading(self, request: Request, visitor: Visitor) -> Response | None:
+    async def _of_reading(self, request: Request, visitor: Visitor) -> Response | None:
         """What stops a request that changes nothing."""
         path = page_path(request)
-        if visitor.may_read or path.startswith(OPEN):
+        if visitor.may_read or path in OPEN or path.startswith(FILES):
             return None
+        if path in FOR_PROGRAMS and self.site.rights.asks_for_password:
+            is_right = await run_in_threadpool(gives_password, self.site, request)
+            return None if is_right else challenge()
         return self._ask(request)
 
     async def _of_change(self, request: Request, visitor: Visitor) -> Response | None:
@@ -175,3 +182,20 @@ class Guard:
         if self.site.rights.asks_for_password:
             return failed(request, 401, text)
         return failed(request, 403, "The proxy in front of this page named no user who may do this.")
+
+
+def gives_password(site: Site, request: Request) -> bool:
+    """Whether a program gave the right password as HTTP Basic. The user can be any."""
+    kind, _, given = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "basic":
+        return False
+    try:
+        _, _, password = b64decode(given, validate=True).decode().partition(":")
+    except ValueError:
+        return False
+    return bool(site.level_of(address_of(request), password))
+
+
+def challenge() -> Response:
+    """What a program without the password gets."""
+    return PlainTextResponse("a password is needed\n", 401, {"WWW-Authenticate": 'Basic realm="taskslot"'})

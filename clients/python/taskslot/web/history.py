@@ -16,11 +16,18 @@ from ..aggregate import total
 from ..overview import Row
 from ..replies import Info
 
-# The key under which all queues together are kept. No queue has an empty name.
-ALL = ""
+# What samples are kept of: a queue by its key, or a logical one by its name, which can be the key of another queue.
+Subject = tuple[str, bool]
+# All queues together. No queue has an empty name.
+ALL: Subject = ("", False)
 MOST_QUEUES, MOST_MARKS, LONGEST_MARK = 1000, 200, 200
 SERIES = ("ready", "in", "out", "dead", "wait_p95", "oldest")
 LARGEST = frozenset({"wait_p95", "oldest"})
+
+
+def subject_of(row: Row) -> Subject:
+    """What the samples of a row are kept as."""
+    return row.queue, row.shards > 0
 
 
 def values_of(info: Info) -> tuple[float, ...]:
@@ -44,10 +51,10 @@ class Ring:
     step_s: int
     size: int
     _newest: int = -1
-    _counts: dict[str, int] = field(default_factory=dict)
-    _values: dict[str, list[array[float]]] = field(default_factory=dict)
+    _counts: dict[Subject, int] = field(default_factory=dict)
+    _values: dict[Subject, list[array[float]]] = field(default_factory=dict)
 
-    def add(self, at: float, samples: dict[str, tuple[float, ...]]) -> None:
+    def add(self, at: float, samples: dict[Subject, tuple[float, ...]]) -> None:
         """Add a sample of each queue. Queues without one keep what they had, and leave when that is too old."""
         step = int(at // self.step_s)
         if step < self._newest:
@@ -79,7 +86,7 @@ class Ring:
         """The unix times in s of all steps, the oldest first."""
         return [number * self.step_s for number in range(self._newest - self.size + 1, self._newest + 1)]
 
-    def read(self, key: str, name: str) -> list[float]:
+    def read(self, key: Subject, name: str) -> list[float]:
         """The values at these times; NaN where there is none."""
         if key not in self._values:
             return [math.nan] * self.size
@@ -87,7 +94,7 @@ class Ring:
         after = (self._newest + 1) % self.size
         return [*kept[after:], *kept[:after]]
 
-    def recent(self, key: str, name: str, per: int) -> list[float]:
+    def recent(self, key: Subject, name: str, per: int) -> list[float]:
         """The means of each `per` steps. They end at multiples of it, so that all but the newest stay as they are."""
         values = self.read(key, name)
         first = self._newest - self.size + 1
@@ -120,20 +127,20 @@ class History:
 
     def add(self, at: float, found: Sequence[Row]) -> None:
         """Add what a look found. Of more queues than the limit, those that come first count."""
-        samples = {row.queue: values_of(row.info) for row in found[:MOST_QUEUES]}
+        samples = {subject_of(row): values_of(row.info) for row in found[:MOST_QUEUES]}
         if (everything := total([row.info for row in found])) is not None:
             samples[ALL] = values_of(everything)
         with self._lock:
             for ring in self.rings.values():
                 ring.add(at, samples)
 
-    def read(self, span: str, key: str, names: Sequence[str]) -> tuple[list[int], dict[str, list[float]]]:
+    def read(self, span: str, key: Subject, names: Sequence[str]) -> tuple[list[int], dict[str, list[float]]]:
         """The times of a span (`10m` or `24h`), and the values of some series at these times."""
         with self._lock:
             ring = self.rings[span]
             return ring.times(), {name: ring.read(key, name) for name in names}
 
-    def recent(self, key: str, *names: str) -> list[list[float]]:
+    def recent(self, key: Subject, *names: str) -> list[list[float]]:
         """The last ten minutes of some series, a value for each 10 s."""
         with self._lock:
             return [self.rings["10m"].recent(key, name, 5) for name in names]

@@ -6,9 +6,10 @@ some commands, or at the end of the list, and says where to go on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from .. import commands
 from .._sync.sharded import together
@@ -21,13 +22,16 @@ from .faithful import read, sendable
 
 R = TypeVar("R")
 
+# An id or a handle, and the longest unique token in bytes.
+ID, NAME_BYTES = re.compile(r"\d+-\d+(@\d+-[0-9a-f]+)?"), 256
+
 # Rows of a page of tasks; and of groups and batches, of which the server sends a thousand at a time.
 ROWS, NAMED_ROWS = 50, 200
-# Commands of one walk. Each examines at most 10,000 tasks, in about a millisecond.
-MOST_CALLS = 5
+# What one command examines at most, in about a millisecond; and the tasks and the commands of one walk.
+EXAMINED_BY_ONE, MOST_EXAMINED, MOST_CALLS = 10_000, 50_000, 64
 # The bytes of tasks with their payloads in one page. What comes after them is shown without payload.
 PAGE_BYTES = 1024 * 1024
-# The shards that a page reads one by one, and those whose counts it adds up.
+# The shards whose groups and workers a page reads, and those whose counts it adds up.
 MOST_SHARDS, MOST_ADDED = 64, 1024
 
 
@@ -88,11 +92,15 @@ class Wanted:
 
 @dataclass
 class Walked(Generic[R]):
-    """What a walk found: the rows, each with the number of its shard; where to go on (None: the end); its commands."""
+    """What a walk found: the rows, each with the number of its shard, and where to go on (None: the end).
+
+    `calls` counts its commands, `examined` the tasks that the server looked at for them, at most.
+    """
 
     rows: list[tuple[int, R]] = field(default_factory=list)
     next: Place | None = None
     calls: int = 0
+    examined: int = 0
 
 
 class Lens:
@@ -178,7 +186,7 @@ class Lens:
         """Walk things that the server lists by name, a thousand of a key at a time."""
         walked: Walked[Any] = Walked()
         shard, after = place.shard, place.cursor
-        while len(walked.rows) < NAMED_ROWS and walked.calls < MOST_SHARDS:
+        while len(walked.rows) < NAMED_ROWS and walked.calls < MOST_CALLS:
             command = make(self.keys[shard], after or None)
             found = self.run(
                 replace(command, read=lambda reply: [read(kind, one) for one in commands.part(reply, name)])
@@ -202,55 +210,75 @@ class Lens:
         walked: Walked[TaskView] = Walked()
         shard, cursor, bytes_left = place.shard, place.cursor, PAGE_BYTES
         found: list[TaskView]
-        while len(walked.rows) < ROWS and walked.calls < MOST_CALLS:
-            if not cursor and self._has_none(shard, wanted.state):
-                cursor, found = "0", []
-            else:
+        while not is_enough(walked):
+            examined = self._examined(shard, wanted.state)
+            if examined or cursor:
                 command = wanted.page(self.keys[shard], cursor, ROWS - len(walked.rows), bytes_left)
                 cursor, found = self.run(command)
-                walked.calls += 1
-            walked.rows += [(shard, self.named(shard, view)) for view in found]
-            bytes_left -= sum(len(view.payload or b"") + len(view.result or b"") for view in found)
-            if bytes_left < PAGE_BYTES // 8:
-                bytes_left = 0
-            if cursor == "0":
+                walked.calls, walked.examined = walked.calls + 1, walked.examined + examined
+                walked.rows += [(shard, self.named(shard, view)) for view in found]
+                bytes_left -= sum(len(view.payload or b"") + len(view.result or b"") for view in found)
+                bytes_left = bytes_left if bytes_left > PAGE_BYTES // 8 else 0
+            if cursor in ("", "0"):
                 shard, cursor = shard + 1, ""
                 if shard == len(self.keys):
                     return walked
         walked.next = Place(shard, cursor)
         return walked
 
-    def _has_none(self, shard: int, state: State) -> bool:
-        """Whether a shard is known to have no task in a state. Asked with the page's figures, a moment ago."""
-        if not self.shards or not self._infos:
-            return False
+    def _examined(self, shard: int, state: State) -> int:
+        """How many tasks a command looks at, at most. 0: the shard was seen to have none in this state.
+
+        The server finds leased tasks by looking at all of them.
+        """
+        if not self._infos:
+            return EXAMINED_BY_ONE
         info = self._infos.get(self.keys[shard])
-        return info is None or not getattr(info, state)
+        if info is None or (self.shards and not getattr(info, state)):
+            return 0
+        states: tuple[State, ...] = get_args(State) if state == "leased" else (state,)
+        in_all: int = sum(getattr(info, one) for one in states)
+        return max(1, min(EXAMINED_BY_ONE, in_all))
 
     def get(self, task: str) -> tuple[int, TaskView] | None:
-        """A task with the number of its shard, by an id or a handle. None if there is none."""
+        """A task with the number of its shard, by an id or a handle of this queue. None if there is none.
+
+        Raises ValueError if the id names no shard of this queue.
+        """
         shard, bare = self.located(task)
-        shards = [shard] if shard is not None else range(min(len(self.keys), MOST_SHARDS))
-        for number in shards:
-            if (view := self.run(getting(self.keys[number], bare))) is not None:
-                return number, self.named(number, view)
-        return None
+        view = self.run(getting(self.keys[shard], bare))
+        return None if view is None else (shard, self.named(shard, view))
 
-    def get_unique(self, token: str) -> tuple[int, TaskView] | None:
-        """The task that holds a token, with the number of its shard. None if there is none."""
-        for number, key in enumerate(self.keys[:MOST_SHARDS]):
-            if (view := self.run(getting(key, "UNIQUE", token))) is not None:
-                return number, self.named(number, view)
-        return None
-
-    def located(self, task: str) -> tuple[int | None, str]:
-        """The shard of a task and the id that the server knows. None: any shard. Raises ValueError."""
+    def located(self, task: str) -> tuple[int, str]:
+        """The shard of a task and the id that the server knows. Raises ValueError."""
         number, slash, bare = task.partition("/")
-        if not slash:
-            return (None if self.shards else 0), task
+        if not slash and not self.shards:
+            return 0, task
         if not self.shards or not (number.isascii() and number.isdigit()) or int(number) >= len(self.keys):
             raise ValueError("there is no such shard in this queue")
         return int(number), bare
+
+    def find(self, text: str) -> list[TaskView]:
+        """The tasks with this id, this handle or this unique token. Shards can have tasks of the same bare id."""
+        found = (
+            self._everywhere("UNIQUE", text)
+            if len(text.encode("utf-8", "surrogateescape")) <= NAME_BYTES
+            else []
+        )
+        written = text.strip()
+        number, slash, bare = written.rpartition("/")
+        if ID.fullmatch(bare) is None:
+            return found
+        if not slash:
+            return found + self._everywhere(bare)
+        is_here = bool(self.shards) and number.isascii() and number.isdigit() and int(number) < len(self.keys)
+        one = self.get(written) if is_here else None
+        return found + ([one[1]] if one else [])
+
+    def _everywhere(self, *name: str) -> list[TaskView]:
+        """The tasks of all shards that have this name."""
+        found = self.of_all(lambda key: getting(key, *name))
+        return [self.named(shard, view) for shard, view in enumerate(found) if view is not None]
 
     def id_in(self, shard: int, task: str) -> str:
         """The id that a task of a shard has in this queue."""
@@ -264,6 +292,11 @@ class Lens:
             tuple(self.id_in(shard, one) for one in ids) for ids in (view.after, view.waits_for)
         )
         return replace(view, id=self.id_in(shard, view.id), after=after, waits_for=waits_for)
+
+
+def is_enough(walked: Walked[Any]) -> bool:
+    """Whether a walk ends here: the page is full, or it has cost enough."""
+    return len(walked.rows) >= ROWS or walked.calls >= MOST_CALLS or walked.examined >= MOST_EXAMINED
 
 
 def getting(key: str, *task: str) -> Command[TaskView | None]:

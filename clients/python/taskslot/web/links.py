@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl, quote
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from ..keys import key_bytes
+
 # The most parameters of a query or fields of a form that are read.
 MOST_FIELDS = 5000
 
@@ -37,8 +39,7 @@ def links_of(request: Request) -> Links:
 
 def encoded(value: object) -> str:
     """A value of a query as percent-encoded bytes. Surrogates become the bytes that they stand for."""
-    data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
-    return quote(data, safe="")
+    return quote(value if isinstance(value, bytes) else key_bytes(str(value)), safe="")
 
 
 def decoded(data: bytes) -> dict[str, str]:

@@ -10,8 +10,6 @@ from ..replies import State
 from .lens import ROWS, Place, Walked, Wanted, read_place
 
 STATES: tuple[State, ...] = get_args(State)
-# What one command of a search examines, at most.
-EXAMINED = 10_000
 # The longest pattern that the server takes, in bytes.
 PATTERN_BYTES = 256
 
@@ -30,12 +28,15 @@ NEWEST_FIRST = ("held", "dead", "done")
 
 @dataclass(frozen=True)
 class Listing:
-    """What a link asks for: the tasks that are wanted, the place, and the rows and commands of the pages before."""
+    """What a link asks for: the tasks that are wanted, and the place.
+
+    `rows_before` counts the rows of the pages before, `looked_before` the tasks that were looked at for them.
+    """
 
     wanted: Wanted
     place: Place
     rows_before: int = 0
-    calls_before: int = 0
+    looked_before: int = 0
 
     @property
     def filter(self) -> dict[str, str]:
@@ -65,14 +66,14 @@ class Listing:
         """The parameters of a link to the rest; None if there is none."""
         if walked.next is None:
             return None
-        rows, calls = self.rows_before + len(walked.rows), self.calls_before + walked.calls
-        return {**self.query, "at": str(walked.next), "rows": rows or None, "calls": calls or None}
+        rows, looked = self.rows_before + len(walked.rows), self.looked_before + walked.examined
+        return {**self.query, "at": str(walked.next), "rows": rows or None, "looked": looked or None}
 
     def examined(self, walked: Walked[Any], total: int) -> int:
         """How many tasks the search has looked at so far, at most."""
         if walked.next is None:
             return total
-        return min(total, (self.calls_before + walked.calls) * EXAMINED)
+        return min(total, self.looked_before + walked.examined)
 
 
 def read_listing(query: Mapping[str, str], shards: int) -> Listing:
@@ -86,8 +87,8 @@ def read_listing(query: Mapping[str, str], shards: int) -> Listing:
     given = {name: query.get(name, "") for name in ("match", "header", "header_match", "group", "worker")}
     check_filter(state, given)
     wanted = Wanted(state, **given, newest=order == "newest")
-    rows, calls = count_of(query.get("rows", "")), count_of(query.get("calls", ""))
-    return Listing(wanted, read_place(query.get("at", ""), shards), rows, calls)
+    rows, looked = count_of(query.get("rows", "")), count_of(query.get("looked", ""))
+    return Listing(wanted, read_place(query.get("at", ""), shards), rows, looked)
 
 
 def check_filter(state: str, given: Mapping[str, str]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -199,26 +198,25 @@ def same(expected: str, given: str) -> bool:
 
 @dataclass
 class Tries:
-    """Slows down who guesses passwords: after some wrong ones from an address, each costs twice the wait."""
+    """Slows down who guesses passwords: after some wrong ones from an address, each costs twice the wait.
+
+    Not for several threads at a time.
+    """
 
     _wrong: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def wait_s(self, address: str) -> float:
         """How long this address has to wait before its next try; 0 if it may try now."""
-        with self._lock:
-            return max(0.0, self._wrong.get(address, (0, 0.0))[1] - time.monotonic())
+        return max(0.0, self._wrong.get(address, (0, 0.0))[1] - time.monotonic())
 
     def was_wrong(self, address: str) -> None:
         """Note a wrong password."""
-        with self._lock:
-            count = self._wrong.pop(address, (0, 0.0))[0] + 1
-            wait_s = 0.0 if count < FREE_TRIES else min(LONGEST_WAIT_S, 2.0 ** (count - FREE_TRIES))
-            self._wrong[address] = (count, time.monotonic() + wait_s)
-            while len(self._wrong) > MOST_ADDRESSES:
-                self._wrong.popitem(last=False)
+        count = self._wrong.pop(address, (0, 0.0))[0] + 1
+        wait_s = 0.0 if count < FREE_TRIES else min(LONGEST_WAIT_S, 2.0 ** min(count - FREE_TRIES, 20))
+        self._wrong[address] = (count, time.monotonic() + wait_s)
+        while len(self._wrong) > MOST_ADDRESSES:
+            self._wrong.popitem(last=False)
 
     def was_right(self, address: str) -> None:
         """Forget the wrong ones."""
-        with self._lock:
-            self._wrong.pop(address, None)
+        self._wrong.pop(address, None)

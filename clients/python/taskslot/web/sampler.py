@@ -1,7 +1,7 @@
 """One thread that looks at all queues, for all viewers: the load of the server doesn't grow with them.
 
-It starts with the first request, because an app that is mounted in another one is told nothing before. While somebody
-looks, it takes a snapshot every 2 s, otherwise every 10 s.
+It starts with the first request at the latest: an app that is mounted in another one is told nothing before. While
+somebody looks, it takes a snapshot every 2 s, otherwise every 10 s.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ class Sampler:
 
     def snapshot(self, wait_s: float = PATIENCE_S) -> Snapshot:
         """The newest snapshot. The first request of all waits for the first one."""
-        self._start()
+        self.start()
         with self._changed:
             self._changed.wait_for(lambda: self._snapshot.number > 0 or self._stopped, wait_s)
             return self._snapshot
 
     def listen(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Have a function called on the sampler's thread after each look. Returns what ends that."""
-        self._start()
+        self.start()
         with self._changed:
             self._listeners.add(changed)
 
@@ -79,6 +79,15 @@ class Sampler:
                 self._listeners.discard(changed)
 
         return leave
+
+    def start(self) -> None:
+        """Start the thread in this process. Under a pre-forking server, each child has its own."""
+        self._looked_at = time.monotonic()
+        with self._changed:
+            if self._process == os.getpid() or self._stopped:
+                return
+            self._process, self._nodes = os.getpid(), None
+        threading.Thread(target=self._run, name="taskslot-web-sampler", daemon=True).start()
 
     def look_soon(self) -> None:
         """Look at once, because something was changed."""
@@ -92,15 +101,6 @@ class Sampler:
         self._wake.set()
 
     # ---- the thread
-
-    def _start(self) -> None:
-        """Start the thread in this process. Under a pre-forking server, each child has its own."""
-        self._looked_at = time.monotonic()
-        with self._changed:
-            if self._process == os.getpid() or self._stopped:
-                return
-            self._process, self._nodes = os.getpid(), None
-        threading.Thread(target=self._run, name="taskslot-web-sampler", daemon=True).start()
 
     def _run(self) -> None:
         while not self._stopped:
@@ -119,13 +119,14 @@ class Sampler:
                 self._nodes = Nodes(self._client(), self._limit, PATIENCE_S)
             seen = self._nodes.look()
             if seen.away and not any(node.is_primary for node in seen.nodes):
-                failed = f"no answer from {', '.join(seen.away)}"
+                failed = f"The server doesn't answer: {', '.join(seen.away)}."
                 return replace(last, number=last.number + 1, failed=failed)
             found = rows(seen.infos)
         except Exception as error:
-            if str(error) != last.failed:
+            failed = words(error)
+            if failed != last.failed:
                 log.warning("can't look at the queues: %s", error)
-            return replace(last, number=last.number + 1, failed=str(error) or type(error).__name__)
+            return replace(last, number=last.number + 1, failed=failed)
         now = time.time()
         self._history.add(now, found)
         return Snapshot(found, seen, now, last.number + 1)
@@ -137,3 +138,10 @@ class Sampler:
             listeners = list(self._listeners)
         for changed in listeners:
             changed()
+
+
+def words(error: Exception) -> str:
+    """Why the queues can't be read, for people."""
+    is_away = isinstance(error, OSError) or type(error).__name__ in ("ConnectionError", "TimeoutError")
+    text = str(error).rstrip(".") or type(error).__name__
+    return f"The server doesn't answer: {text}." if is_away else f"The queues can't be read: {text}."

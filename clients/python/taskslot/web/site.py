@@ -29,28 +29,36 @@ routes = [Route("/queue", page)]
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from .. import Queue, __version__
 from ..clients import Client
-from . import texts, units
+from . import edits, selection, texts, units
 from .history import History
-from .links import Links, decoded, links_of
+from .links import decoded, links_of
 from .rights import Rights, Tries, Visitor, csrf_of
 from .sampler import Sampler, Snapshot
 
+log = logging.getLogger("taskslot.web")
+
 HERE = Path(__file__).parent
+# How long a page waits for a reply of the server.
+PATIENCE_S = 3.0
 # The longest message of `Site.go`, and how many are kept. They travel in the session's cookie.
 LONGEST_MESSAGE, MOST_MESSAGES = 300, 3
 
+T = TypeVar("T")
 # What a message says: something was done, nothing was changed, or it failed.
 Tone = Literal["done", "nothing", "failed"]
 
@@ -67,11 +75,12 @@ class Site:
     ) -> None:
         self._connect = connect
         self._client: Any = None
-        self._lock = threading.Lock()
+        self._lock, self._making = threading.Lock(), threading.RLock()
         self.rights = rights
         self.name = name
         self.marks_token = marks_token
         self.tries = Tries()
+        self._tries_lock = threading.Lock()
         self.history = History()
         self.sampler = Sampler(lambda: self.client, self.history)
         self.templates = environment()
@@ -82,10 +91,15 @@ class Site:
     @property
     def client(self) -> Any:
         """The client. It is made by the first who needs it, so the page starts while the server is away."""
-        with self._lock:
-            if self._client is None:
-                self._client = self._connect()
-            return self._client
+        if self._client is None:
+            # Outside of the lock: it can take seconds until a server counts as away.
+            made = Client(self._connect()).twin(PATIENCE_S)
+            with self._lock:
+                if self._client is None:
+                    self._client = made
+                    return made
+            made.close()
+        return self._client
 
     @property
     def kind(self) -> Client:
@@ -96,9 +110,36 @@ class Site:
         """The queue of a key. Use it in a `with` block."""
         return Queue(self.client, key)
 
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """What is on the shelf under this name. The first who asks makes it."""
+        with self._making:
+            if name not in self.shelf:
+                self.shelf[name] = make()
+            found: T = self.shelf[name]
+            return found
+
+    def level_of(self, address: str, password: str) -> str:
+        """What a password opens: `write`, `read` or nothing. Raises `TooManyTries` while the address has to wait.
+
+        One password is checked at a time, so that nobody can try many at once.
+        """
+        with self._tries_lock:
+            if (wait_s := self.tries.wait_s(address)) > 0:
+                raise TooManyTries(wait_s)
+            level = self.rights.level_of(password)
+            self.tries.was_right(address) if level else self.tries.was_wrong(address)
+        if not level:
+            log.warning("a wrong password from %s", address or "?")
+        return level
+
     def close(self) -> None:
-        """End the sampler."""
+        """End the sampler and what is on the shelf, and close the connections."""
         self.sampler.stop()
+        for one in list(self.shelf.values()):
+            if hasattr(one, "close"):
+                one.close()
+        if self._client is not None:
+            self._client.close()
 
     # ---- answers
 
@@ -108,14 +149,22 @@ class Site:
 
     def render(self, request: Request, template: str, /, **values: Any) -> str:
         """The text of a template. Whatever a key or a payload holds, it can be encoded as UTF-8."""
-        text = self.templates.get_template(template).render(**self._shared(request), **values)
+        text = self.templates.get_template(template).render({**self._shared(request), **values})
         return text.encode("utf-8", "backslashreplace").decode()
 
     def part(self, request: Request, template: str, block: str, /, **values: Any) -> str:
         """The text of one block of a template, for live parts."""
-        found = self.templates.get_template(template)
-        context = found.new_context({**self._shared(request), **values})
-        return "".join(found.blocks[block](context)).encode("utf-8", "backslashreplace").decode()
+        return self.renderer(request, template, **values)(block)
+
+    def renderer(self, request: Request, template: str, /, **values: Any) -> Callable[..., str]:
+        """What renders blocks of a template, for many of them: `render("row", row=row)`."""
+        found, shared = self.templates.get_template(template), self._shared(request)
+
+        def render(block: str, /, **more: Any) -> str:
+            context = found.new_context({**shared, **values, **more})
+            return "".join(found.blocks[block](context)).encode("utf-8", "backslashreplace").decode()
+
+        return render
 
     def go(self, request: Request, url: str, said: str = "", tone: Tone = "done") -> Response:
         """Go to another page, one of `Links`, and say there what happened."""
@@ -137,10 +186,10 @@ class Site:
             "link": links_of(request),
             "visitor": visitor,
             "asks_for_password": self.rights.asks_for_password,
-            "can_write": self.rights.write is not None,
             "csrf": lambda: csrf_of(request),
             "take_messages": lambda: request.session.pop("said", []),
             "path": page_path(request),
+            "this_page": here(request) if request.scope.get("method") == "GET" else "/",
             "site_name": self.name,
             "version": __version__,
         }
@@ -161,7 +210,24 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(units.FILTERS, cut=texts.cut, shown=texts.shown, json=json.dumps)
+    made.filters.update({**edits.FILTERS, **selection.FILTERS})
     return made
+
+
+class TooManyTries(HTTPException):
+    """An address gave too many wrong passwords, and has to wait."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(
+            429,
+            f"Too many wrong passwords. Try again in {ceil(wait_s)} s.",
+            headers={"Retry-After": str(ceil(wait_s))},
+        )
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from, as far as known."""
+    return request.client.host if request.client else ""
 
 
 def site_of(request: Request) -> Site:
@@ -190,13 +256,11 @@ def form_data(request: Request) -> bytes:
 def page_path(request: Request) -> str:
     """The path of a request below the root path."""
     root, path = str(request.scope.get("root_path", "")).rstrip("/"), str(request.scope["path"])
-    return path.removeprefix(root) or "/"
+    # As starlette's router does it: what is checked must be what is routed.
+    return path.removeprefix(root) if path.startswith(f"{root}/") else "/" if path == root else path
 
 
 def here(request: Request) -> str:
     """The path and query of a request below the root path, to come back to."""
     query = request.scope["query_string"].decode("ascii", "replace")
     return page_path(request) + (f"?{query}" if query else "")
-
-
-__all__ = ["Links", "Site", "form_data", "form_of", "here", "page_path", "site_of", "visitor_of"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from ..printable import printable
 
+# What stands for a byte that is not UTF-8 (`keys.key_text`).
+STRAY = re.compile("[\udc80-\udcff]")
 # The letters of a text that a page shows without being asked for more.
 MOST_LETTERS = 2000
 
@@ -12,8 +16,7 @@ def shown(text: str) -> str:
     """A text with its unprintable characters escaped, apart from line ends and tabs; its stray bytes as `\\xff`."""
     if text.isprintable():
         return text
-    whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return printable(whole, keep="\n\t")
+    return printable(STRAY.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text), keep="\n\t")
 
 
 def cut(text: str, letters: int = MOST_LETTERS) -> str:

@@ -1,24 +1,29 @@
-"""`taskslot top`: reads the state of all queues and draws it, until q or Ctrl-C."""
+"""`taskslot top`: reads the state of all queues and servers and draws it, until q or Ctrl-C."""
 
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.text import Text
 
 from ...keys import key_bytes
-from ...overview import Nodes, Row, Seen, rows
+from ...overview import Concern, Nodes, Row, Seen, Severity, node_concerns, rows
 from .. import output
-from ..session import Session, command
+from ..inspect import concerns_as_maps
+from ..session import Session, command, refuse
 from .keys import Keys
-from .table import Picture, plural
+from .notes import notes, of_table
+from .table import Picture
+from .view import View
 
-# The width of a table that is written to a file or a pipe, unless COLUMNS is set.
-WIDTH = 140
+# The width of a table that is written to a file or a pipe, unless COLUMNS is set: all columns fit.
+WIDTH = 168
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +40,7 @@ def top(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Show at most this many queues.")] = 1000,
     shards_apart: Annotated[bool, typer.Option("--shards-apart", help="Show a line for each shard.")] = False,
 ) -> None:
-    """Show all queues live: backlog, rates, ages, workers. Press q or Ctrl-C to quit."""
+    """Show all queues live, what needs a person first. Keys: / filters by name, s sorts, q or Ctrl-C quits."""
     with Nodes(session.client, limit) as nodes:
         console = Console()
         if session.json or once or not console.is_terminal:
@@ -45,48 +50,73 @@ def top(
 
 
 def print_once(session: Session, nodes: Nodes, console: Console, shards_apart: bool) -> None:
-    """Search all keys once and print a table, or a JSON line for each queue."""
+    """Search all keys once and print a table, or a JSON line for each queue and each server."""
     seen = nodes.look(whole=True)
     found = rows(seen.infos, shards_apart)
     if session.json:
-        for row in found:
-            name = output.named("queue", key_bytes(row.queue))
-            output.json_line({**name, "shards": row.shards, **output.plain(row.info)})
-        for note in notes(seen, nodes.limit):
+        for line in (*map(queue_line, found), *node_lines(seen)):
+            output.json_line(line)
+        for note in of_table(seen, nodes.limit):
             output.note(note)
-        return
-    width = console.width if console.is_terminal or "COLUMNS" in os.environ else WIDTH
-    Console(width=width).print(picture(session, seen, found, nodes.limit).draw(width))
+    else:
+        width = console.width if console.is_terminal or "COLUMNS" in os.environ else WIDTH
+        made = picture(session, seen, found, notes(seen, nodes.limit))
+        Console(width=width).print(made.draw(width))
+    if not seen.nodes:
+        refuse(f"no answer from {', '.join(seen.away)}", 1)
 
 
 def show(session: Session, nodes: Nodes, console: Console, interval_s: float, shards_apart: bool) -> None:
     """Draw in the terminal's alternate screen until q or Ctrl-C is typed."""
+    view = View()
 
-    def draw() -> RenderableType:
-        seen = nodes.look()
-        made = picture(session, seen, rows(seen.infos, shards_apart), nodes.limit)
+    def draw(seen: Seen) -> RenderableType:
+        found = rows(seen.infos, shards_apart)
+        chosen = view.of(found)
+        said = [*(Text(note, style="cyan") for note in view.notes()), *notes(seen, nodes.limit)]
+        made = picture(session, seen, chosen, said)
         return made.draw(console.width, console.height)
 
     # Ctrl-C is a normal way to quit here.
     with suppress(KeyboardInterrupt), Keys() as keys:
-        with Live(draw(), console=console, screen=True, auto_refresh=False) as live:
-            while not keys.typed("qQ", interval_s):
-                live.update(draw(), refresh=True)
+        seen = nodes.look()
+        with Live(draw(seen), console=console, screen=True, auto_refresh=False) as live:
+            next_at = time.monotonic() + interval_s
+            while (typed := keys.typed(max(0, next_at - time.monotonic()))) is not None:
+                view = view.after(typed)
+                if view.is_over:
+                    return
+                if time.monotonic() >= next_at:
+                    seen, next_at = nodes.look(), time.monotonic() + interval_s
+                live.update(draw(seen), refresh=True)
 
 
-def picture(session: Session, seen: Seen, found: Sequence[Row], limit: int) -> Picture:
+def picture(session: Session, seen: Seen, found: Sequence[Row], said: Sequence[Text]) -> Picture:
     """The picture of what a look found."""
     clock = datetime.now().strftime("%H:%M:%S")
-    return Picture(found, str(session.address), clock, seen.primaries, notes(seen, limit))
+    has_none = not seen.infos and not seen.unreadable and not seen.refused
+    is_empty = has_none and seen.is_whole and bool(seen.nodes) and not seen.away
+    return Picture(found, str(session.address), clock, seen.nodes, said, is_empty)
 
 
-def notes(seen: Seen, limit: int) -> list[str]:
-    """Notes on what the table does not show."""
-    notes = []
-    if seen.was_cut:
-        notes.append(f"there are more than {plural(limit, 'queue')}: use --limit to show more")
-    if not seen.is_whole:
-        notes.append("still searching the keys for queues")
-    if seen.away:
-        notes.append(f"no answer from {', '.join(seen.away)}")
-    return notes
+# ---- JSON
+
+
+def queue_line(row: Row) -> dict[str, Any]:
+    """A queue as a JSON line: what `info --json` prints, with its concerns."""
+    name = output.named("queue", key_bytes(row.queue))
+    return {
+        "kind": "queue", **name, "shards": row.shards, "concerns": concerns_as_maps(row.concerns),
+        **output.plain(row.info),
+    }  # fmt: skip
+
+
+def node_lines(seen: Seen) -> list[dict[str, Any]]:
+    """A JSON line for each server; of one that did not answer, only that."""
+    away = Concern(Severity.ACT, "away", "no answer")
+    found = []
+    for node in seen.nodes:
+        fields = {name: value for name, value in output.plain(node).items() if name != "fields"}
+        found.append({"kind": "node", **fields, "concerns": concerns_as_maps(node_concerns(node))})
+    absent = [{"kind": "node", "address": place, "concerns": concerns_as_maps([away])} for place in seen.away]
+    return found + absent

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 
 class Keys:
-    """A context manager that reads single keys from the terminal. If stdin is not a terminal, it only waits."""
+    """A context manager that reads keys from the terminal at once. If stdin is not a terminal, it only waits."""
 
     def __init__(self) -> None:
         self._before: Any = None
@@ -31,15 +31,11 @@ class Keys:
         if self._before is not None:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)
 
-    def typed(self, wanted: str, wait_s: float) -> bool:
-        """Wait for one of the wanted keys. Returns whether it was typed within the time."""
-        until = time.monotonic() + wait_s
+    def typed(self, wait_s: float) -> str | None:
+        """What was typed, as soon as it is, or "" after this time. None if the terminal is gone."""
         if self._before is None:
             time.sleep(wait_s)
-            return False
-        while (left := until - time.monotonic()) > 0:
-            if select.select([sys.stdin], [], [], left)[0]:
-                typed = os.read(sys.stdin.fileno(), 64).decode("utf-8", "replace")
-                if not typed or any(key in wanted for key in typed):
-                    return True
-        return False
+            return ""
+        if not select.select([sys.stdin], [], [], wait_s)[0]:
+            return ""
+        return os.read(sys.stdin.fileno(), 64).decode("utf-8", "replace") or None

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-routes: list[Route] = []
+from . import bulk, queue, schedule, task
+
+routes: list[Route] = [*task.routes, *queue.routes, *schedule.routes, *bulk.routes]

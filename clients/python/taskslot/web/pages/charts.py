@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -12,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ...figures import count, rate, span
-from ..history import ALL, LONGEST_MARK, SERIES
+from ..history import ALL, LONGEST_MARK, SERIES, Subject, subject_of
 from ..links import back_of, links_of, needed, query_of
 from ..site import form_of, site_of
 from ..texts import shown as printed
@@ -33,29 +34,43 @@ TABLE_ROWS, MOST_CHOICES = 20, 300
 def page(request: Request) -> Response:
     """The page of the charts. Its script asks for the data."""
     site, fields = site_of(request), query_of(request)
-    key, name = fields.get("key", ALL), fields.get("span", "10m")
+    subject, name = asked(fields), fields.get("span", "10m")
     if name not in SPANS:
         raise HTTPException(400, "the parameter span must be 10m or 24h")
     snapshot = site.sampler.snapshot()
-    queues = sorted(row.queue for row in snapshot.rows[:MOST_CHOICES])
+    queues = sorted(subject_of(row) for row in snapshot.rows[:MOST_CHOICES])
     return site.page(
         request,
         "charts.html",
         snapshot=snapshot,
-        key=key,
+        subject=subject,
+        of_subject=of_subject,
         span=name,
         spans=SPANS,
         queues=queues,
         charts=CHARTS,
-        tables=[table(request, key, name, series, unit) for _, series, unit in CHARTS],
+        tables=[table(request, subject, name, series, unit) for _, series, unit in CHARTS],
         marks=[(mark.at * 1000, mark.text) for mark in reversed(site.history.marks())],
-        data=links_of(request)("/charts/data", key=key or None, span=name),
+        data=links_of(request)("/charts/data", **of_subject(subject), span=name),
     )
 
 
-def table(request: Request, key: str, name: str, series: Any, unit: str) -> list[tuple[int, list[str]]]:
+def asked(fields: Mapping[str, str]) -> Subject:
+    """What the query asks for: a queue, a logical one, or all of them together."""
+    return (fields["key"], bool(fields.get("shards"))) if fields.get("key") else ALL
+
+
+def of_subject(subject: Subject) -> dict[str, Any]:
+    """The query that asks for it. Any number of shards names the logical queue."""
+    key, is_logical = subject
+    return {"key": key or None, "shards": 1 if is_logical else None}
+
+
+def table(
+    request: Request, subject: Subject, name: str, series: Any, unit: str
+) -> list[tuple[int, list[str]]]:
     """A chart for those who can't see it: an instant in ms and a text for each series, the newest first."""
-    times, values = site_of(request).history.read(name, key, [one for one, _ in series])
+    times, values = site_of(request).history.read(name, subject, [one for one, _ in series])
     step = max(1, len(times) // TABLE_ROWS)
     found = []
     for at in range(len(times) - 1, -1, -step):
@@ -77,7 +92,7 @@ def data(request: Request) -> Response:
     if name not in SPANS:
         raise HTTPException(400, "the parameter span must be 10m or 24h")
     site.sampler.snapshot()
-    times, values = site.history.read(name, fields.get("key", ALL), SERIES)
+    times, values = site.history.read(name, asked(fields), SERIES)
     series = {
         one: [None if math.isnan(value) else round(value, 3) for value in line]
         for one, line in values.items()

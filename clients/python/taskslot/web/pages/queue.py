@@ -11,14 +11,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ...aggregate import total
-from ...cli.inspect import summary
 from ...errors import TaskslotError
-from ...overview.attention import concerns
+from ...overview import concerns, words_of
 from ...replies import Info
 from ..failures import meaning
 from ..lens import Lens, Place, read_place
 from ..links import links_of, query_of
-from ..listing import ORDERS, PATTERN_BYTES, STATES, range_in_words, read_listing
+from ..listing import ORDERS, STATES, range_in_words, read_listing
 from ..looked_at import gone, lens_of, shared
 from ..payloads import first_line, preview, shown
 from ..sampler import Snapshot
@@ -28,8 +27,8 @@ from ..site import site_of
 R = TypeVar("R")
 
 SECTIONS = ("groups", "workers", "schedules", "batches", "settings")
-# Rows of the summary that the page shows otherwise: as its title, as tabs, and as what needs a person.
-SHOWN_ELSEWHERE = ("queue", "now", "held by", "paused", "broken")
+# Rows of the summary that the page shows otherwise: as tabs, and as what needs a person.
+SHOWN_ELSEWHERE = ("now", "held by", "paused", "broken")
 
 
 class Reading:
@@ -71,7 +70,7 @@ def page(request: Request) -> Response:
         "trouble": trouble,
         "tab": tab,
         "live": links_of(request)("/live", view="queue", **lens.query, tab=tab),
-        **figures(lens, info),
+        **figures(info),
     }
     if section not in ("", *SECTIONS):
         raise HTTPException(400, f"The section must be one of {', '.join(SECTIONS)}.")
@@ -82,11 +81,11 @@ def page(request: Request) -> Response:
     return reading.site.page(request, name, **common, **own)
 
 
-def figures(lens: Lens, info: Info | None) -> dict[str, Any]:
+def figures(info: Info | None) -> dict[str, Any]:
     """What the top of the page shows of a queue."""
     if info is None:
         return {"summary": [], "concerns": (), "counts": {}}
-    rows = [row for row in summary(lens.name, info) if row[0] not in SHOWN_ELSEWHERE]
+    rows = [row for row in words_of(info) if row[0] not in SHOWN_ELSEWHERE]
     counts: dict[str, int | None] = {state: getattr(info, state) for state in STATES}
     counts |= {"groups": info.groups, "batches": info.batches_open + info.batches_closed}
     return {"summary": rows, "concerns": concerns(info), "counts": counts}
@@ -148,34 +147,19 @@ def section_of(
 
 def find(request: Request) -> Response:
     """Go to the task with an id, a handle or a unique token."""
-    lens, wanted = lens_of(request), query_of(request).get("id", "").strip()
+    lens, wanted = lens_of(request), query_of(request).get("id", "")
     link = links_of(request)
-    if not wanted:
+    if not wanted.strip():
         return RedirectResponse(link("/queue", **lens.query), 303)
-    found = by_id(lens, wanted) or by_token(lens, wanted)
-    if found is None:
+    found = lens.find(wanted)
+    if not found:
         text = f"No task of {lens.name} has this id, or holds this unique token: {wanted[:200]}"
         return gone(request, lens, "No such task", text)
-    return RedirectResponse(link("/task", **lens.query, id=found[1].id), 303)
-
-
-def by_id(lens: Lens, wanted: str) -> Any:
-    """The task of an id or a handle; None if the text is neither, or the task is gone."""
-    try:
-        return lens.get(wanted)
-    except ValueError:
-        return None
-    except TaskslotError as error:
-        if "invalid task id" in str(error):
-            return None
-        raise
-
-
-def by_token(lens: Lens, wanted: str) -> Any:
-    """The task that holds a token; None if there is none, or the text is too long for one."""
-    return (
-        lens.get_unique(wanted) if len(wanted.encode("utf-8", "surrogateescape")) <= PATTERN_BYTES else None
-    )
+    if len(found) > 1:
+        return site_of(request).page(
+            request, "found.html", **shared(request, lens), found=found, preview=preview
+        )
+    return RedirectResponse(link("/task", **lens.query, id=found[0].id), 303)
 
 
 def parts(request: Request, snapshot: Snapshot) -> dict[str, str]:
@@ -185,7 +169,7 @@ def parts(request: Request, snapshot: Snapshot) -> dict[str, str]:
     info = total(infos)
     if info is None:
         return {}
-    values = {**shared(request, lens), "tab": query_of(request).get("tab", ""), **figures(lens, info)}
+    values = {**shared(request, lens), "tab": query_of(request).get("tab", ""), **figures(info)}
     return {
         name: site.part(request, "queue.html", name, **values) for name in ("figures", "concerns", "tabs")
     }

@@ -17,6 +17,7 @@ from ...keys import key_bytes
 from ...overview import Row, Seen, Severity, rows
 from ...overview.rows import logical_queues, shard_of_key
 from ...printable import printable
+from ..history import subject_of
 from ..links import links_of, number_of, query_of
 from ..sampler import MOST_QUEUES, Snapshot
 from ..site import Part, site_of
@@ -130,10 +131,11 @@ def page(request: Request) -> Response:
 
 def parts(request: Request, snapshot: Snapshot) -> dict[str, Part]:
     """The parts of the table that change."""
-    site, values = site_of(request), shown(request, snapshot, Wish.read(request))
-    one = {row_id(row): site.part(request, "queues.html", "row", **values, row=row) for row in values["rows"]}
+    values = shown(request, snapshot, Wish.read(request))
+    render = site_of(request).renderer(request, "queues.html", **values)
     names = ("totals", "notes", "pager", "urgent")
-    return {"rows": one, **{name: site.part(request, "queues.html", name, **values) for name in names}}
+    each: dict[str, Part] = {name: render(name) for name in names}
+    return {"rows": {row_id(row): render("row", row=row) for row in values["rows"]}, **each}
 
 
 def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:
@@ -145,7 +147,9 @@ def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:
     at = min(wish.page, pages)
 
     def spark(row: Row, *names: str) -> Any:
-        return sparkline(f"{' and '.join(names)} in the last 10 minutes", *history.recent(row.queue, *names))
+        return sparkline(
+            f"{' and '.join(names)} in the last 10 minutes", *history.recent(subject_of(row), *names)
+        )
 
     return {
         "snapshot": snapshot,
@@ -167,8 +171,8 @@ def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:
 
 
 def row_id(row: Row) -> str:
-    """The id of a queue's row in HTML, for any name."""
-    return "q" + blake2b(key_bytes(row.queue), digest_size=9).hexdigest()
+    """The id of a queue's row in HTML, for any name. A logical queue can have the name of another one's key."""
+    return ("s" if row.shards else "q") + blake2b(key_bytes(row.queue), digest_size=9).hexdigest()
 
 
 def shards_of(snapshot: Snapshot, queue: str) -> list[Row]:

@@ -3,6 +3,9 @@
   const every = 5000
   const holder = document.querySelector("[data-charts]")
   const units = { rate: (v) => `${round(v)}/s`, count: (v) => short(v), ms: (v) => span(v) }
+  // The steps of an axis of times, in ms: round numbers of ms, s, min and h.
+  const spans = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 10e3, 15e3, 30e3, 60e3, 120e3, 300e3, 600e3, 900e3,
+    1800e3, 3600e3, 2 * 3600e3, 4 * 3600e3, 8 * 3600e3, 24 * 3600e3, 7 * 24 * 3600e3]
   let marks = []
   let plots = []
 
@@ -14,6 +17,13 @@
     if (ms < 1000) return `${Math.round(ms)} ms`
     if (ms < 60e3) return `${round(ms / 1e3)} s`
     return ms < 3600e3 ? `${round(ms / 60e3)} min` : `${round(ms / 3600e3)} h`
+  }
+  // The time of day; at midnight, the date.
+  const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })
+  const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" })
+  function clock(at) {
+    const date = new Date(at * 1000)
+    return date.getHours() || date.getMinutes() || date.getSeconds() ? hours.format(date) : days.format(date)
   }
   function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim() }
 
@@ -31,7 +41,9 @@
       ctx.moveTo(x, bbox.top)
       ctx.lineTo(x, bbox.top + bbox.height)
       ctx.stroke()
-      ctx.fillText(text.slice(0, 30), x + 4, bbox.top + 12 * devicePixelRatio)
+      const isRight = x > bbox.left + bbox.width / 2
+      ctx.textAlign = isRight ? "right" : "left"
+      ctx.fillText(text.slice(0, 30), x + (isRight ? -5 : 5) * devicePixelRatio, bbox.top + 12 * devicePixelRatio)
     }
     ctx.restore()
   }
@@ -44,12 +56,13 @@
     const names = JSON.parse(element.dataset.chart)
     const unit = units[element.dataset.unit]
     const show = (_, value) => (value == null ? "–" : unit(value))
+    const steps = element.dataset.unit === "ms" ? { incrs: spans } : {}
     const strokes = [colour("--link"), colour("--look")]
     element.replaceChildren()
     return new uPlot({
       width: element.clientWidth, height: 190, hooks: { draw: [drawMarks] }, cursor: { sync: { key: "taskslot" }, drag: { x: false } },
       scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1e-9) * 1.08 || 1] } },
-      axes: [axis({}), axis({ size: 64, values: (_, all) => all.map(unit) })],
+      axes: [axis({ space: 70, size: 28, values: (_, all) => all.map(clock) }), axis({ size: 64, values: (_, all) => all.map(unit), ...steps })],
       series: [{ value: (_, at) => (at == null ? "–" : new Date(at * 1000).toLocaleTimeString()) },
         ...names.map(([, label], at) => ({ label, stroke: strokes[at], width: 1.5, spanGaps: true, value: show, points: { show: false } }))],
     }, [times, ...names.map(([name]) => series[name])], element)

@@ -1,0 +1,94 @@
+"""Bulk actions: a job for the tasks that a person has selected, or for all that match a filter; its start, its stop."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from ..bulk import Job
+from ..bulk_jobs import Busy, Jobs
+from ..dead_scans import look_anew
+from ..links import decoded_all
+from ..selection import Filter, Verb, read_filter, words_of
+from ..site import Site, form_data
+from .asked import Asked, change
+
+# The selected tasks of one form: a page of a list, and some room.
+MOST_SELECTED = 1000
+# How long a request waits for a count.
+COUNTS_S = 0.5
+
+
+def jobs_of(site: Site) -> Jobs:
+    """The jobs of a site."""
+    return site.kept("jobs", lambda: Jobs(site.client, lambda keys: look_anew(site, keys)))
+
+
+def make(asked: Asked) -> Response:
+    """Make a job and show it: it counts, and waits for a yes.
+
+    The button says what to do and to which: `verb:selected` or `verb:all`.
+    """
+    of = read_filter(asked.query)
+    try:
+        job = made(asked, of)
+    except (Busy, ValueError) as error:
+        said = f"Nothing was changed: {error}"
+        if of.error:
+            return asked.site.go(
+                asked.request, asked.link("/dead", **asked.lens.query, error=of.error), said, tone="failed"
+            )
+        return asked.to_queue(said, tone="failed", **of.query)
+    # Most counts take no time. The page that shows the job follows the others.
+    job.has_counted.wait(COUNTS_S)
+    return asked.site.go(asked.request, asked.link("/job", id=job.id))
+
+
+def made(asked: Asked, of: Filter) -> Job:
+    """A new job. Raises ValueError for a form that asks for none, and Busy."""
+    verb, _, which = asked.fields.get("do", "").partition(":")
+    words_of(verb, of.state)
+    ids = [value for name, value in decoded_all(form_data(asked.request)) if name == "id"]
+    if which not in ("selected", "all"):
+        raise ValueError("choose what to do, and to which tasks")
+    if which == "selected" and not ids:
+        raise ValueError("select some tasks first")
+    if len(ids) > MOST_SELECTED:
+        raise ValueError(f"at most {MOST_SELECTED} tasks can be selected")
+    chosen = ids if which == "selected" else ()
+    return jobs_of(asked.site).make(asked.target, cast(Verb, verb), of, asked.who, chosen)
+
+
+def job_of(asked: Asked) -> Job:
+    """The job that the link names. Raises a 404."""
+    job = jobs_of(asked.site).get(asked.name("id"))
+    if job is None:
+        raise HTTPException(404, "There is no such job any more. Jobs end with the page's process.")
+    return job
+
+
+def start(asked: Asked) -> Response:
+    """Say yes to a job."""
+    job = job_of(asked)
+    said = ""
+    try:
+        jobs_of(asked.site).start(job, asked.who)
+    except (Busy, ValueError) as error:
+        said = str(error)
+    return asked.site.go(asked.request, asked.link("/job", id=job.id), said, tone="failed")
+
+
+def stop(asked: Asked) -> Response:
+    """Stop a job, or say no to one."""
+    job = job_of(asked)
+    said = "" if jobs_of(asked.site).stop(job, asked.who) else "It had ended before."
+    return asked.site.go(asked.request, asked.link("/job", id=job.id), said)
+
+
+routes = [
+    change("/do/bulk", make),
+    change("/do/job/start", start),
+    change("/do/job/stop", stop),
+]

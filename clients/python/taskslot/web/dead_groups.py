@@ -1,0 +1,61 @@
+"""Dead tasks grouped by the pattern of their error: how many, the newest, the oldest, an example. No connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..replies import TaskView
+from .error_patterns import pattern
+
+# Patterns of one queue. A queue whose errors are all different has its other tasks in `others`.
+MOST_PATTERNS = 500
+# Letters of an example.
+EXAMPLE = 2000
+
+
+@dataclass
+class DeadGroup:
+    """The dead tasks of a queue with one pattern. Instants are unix times in ms of the server's clock."""
+
+    pattern: str
+    count: int = 0
+    newest_at: int = 0
+    oldest_at: int = 0
+    example_id: str = ""
+    example: str = ""
+    workers: set[str] = field(default_factory=set)
+
+    def add(self, task: TaskView) -> None:
+        """Count a task. The newest one is the example."""
+        at = task.dead_since or 0
+        if not self.count or at > self.newest_at:
+            self.newest_at, self.example_id, self.example = at, task.id, (task.error or "")[:EXAMPLE]
+        self.oldest_at = at if not self.count else min(self.oldest_at, at)
+        self.count += 1
+        if task.worker and len(self.workers) < 3:
+            self.workers.add(task.worker)
+
+
+@dataclass
+class DeadGroups:
+    """The groups of what was looked at so far. `others` counts tasks whose pattern had no room."""
+
+    looked: int = 0
+    others: int = 0
+    by_pattern: dict[str, DeadGroup] = field(default_factory=dict)
+
+    def add(self, task: TaskView) -> None:
+        """Count a dead task."""
+        self.looked += 1
+        name = pattern(task.error)
+        group = self.by_pattern.get(name)
+        if group is None:
+            if len(self.by_pattern) >= MOST_PATTERNS:
+                self.others += 1
+                return
+            group = self.by_pattern[name] = DeadGroup(name)
+        group.add(task)
+
+    def largest_first(self) -> list[DeadGroup]:
+        """The groups, the largest first, and of equal ones the newest."""
+        return sorted(self.by_pattern.values(), key=lambda one: (-one.count, -one.newest_at, one.pattern))

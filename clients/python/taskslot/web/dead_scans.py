@@ -1,0 +1,134 @@
+"""Reads dead tasks on threads and groups them by error, so that a page of 100,000 of them waits for nothing.
+
+A scan reads the newest tasks of a queue, as many as were asked for, in commands that each take the server some
+milliseconds. The last scans are remembered: a page that is loaded again shows what is known.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import commands
+from .._sync.wire import Wire
+from .bulk import Target
+from .dead_groups import DeadGroups
+from .faithful import sendable
+from .selection import Filter
+from .site import Site
+
+# How many tasks a scan looks at unless it is told to look further, and at most.
+NEWEST, FURTHEST = 10_000, 200_000
+# After that a result counts as old, and the next page has it read again.
+OLD_S = 10.0
+# The scans that are remembered, and those that are at work at a time.
+MOST_KEPT, MOST_ACTIVE = 50, 2
+# A scan rests after each command for as long as it took.
+RESTS = 1
+
+
+@dataclass
+class DeadScan:
+    """The dead tasks of one queue, as far as they have been read: the newest `limit` of `total`."""
+
+    target: Target
+    limit: int
+    total: int = 0
+    groups: DeadGroups = field(default_factory=DeadGroups)
+    error: str = ""
+    began: float = field(default_factory=time.monotonic)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it reads no more."""
+        return self.ended.is_set()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all dead tasks were looked at."""
+        return self.has_ended and not self.error and self.groups.looked >= min(self.total, FURTHEST)
+
+    @property
+    def further(self) -> int | None:
+        """How far to look next; None if there is nothing more to look at."""
+        if self.total <= self.limit or self.limit >= FURTHEST:
+            return None
+        return min(FURTHEST, max(self.limit * 4, NEWEST))
+
+
+class DeadScans:
+    """The scans of one app. Requests on many threads share it."""
+
+    def __init__(self, client: Any) -> None:
+        self._wire = Wire(client, patience_ms=0)
+        self._scans: OrderedDict[tuple[str, ...], DeadScan] = OrderedDict()
+        self._lock = threading.Lock()
+        self._slots = threading.Semaphore(MOST_ACTIVE)
+
+    def close(self) -> None:
+        """Close the connections. A scan that is at work fails."""
+        self._wire.close()
+
+    def look(self, target: Target, limit: int = NEWEST, wait_s: float = 1.0) -> DeadScan:
+        """The scan of a queue: a new one unless there is one that is young or at work. Waits a moment for its end."""
+        limit = max(1, min(limit, FURTHEST))
+        with self._lock:
+            scan = self._scans.get(target.keys)
+            if scan is None or not self._is_good(scan, limit):
+                scan = self._scans[target.keys] = DeadScan(target, limit)
+                name = f"taskslot dead {target.name!r}"
+                threading.Thread(target=self._run, args=[scan], name=name, daemon=True).start()
+            self._scans.move_to_end(target.keys)
+            while len(self._scans) > MOST_KEPT:
+                self._scans.popitem(last=False)
+        scan.ended.wait(wait_s)
+        return scan
+
+    def forget(self, keys: tuple[str, ...]) -> None:
+        """Read a queue again with the next look, because its dead tasks were changed."""
+        with self._lock:
+            for known in [one for one in self._scans if set(one) & set(keys)]:
+                del self._scans[known]
+
+    def _is_good(self, scan: DeadScan, limit: int) -> bool:
+        """Whether a scan is an answer to a look so far."""
+        if not scan.has_ended:
+            return scan.limit >= limit
+        return scan.limit == limit and not scan.error and time.monotonic() - scan.began < OLD_S
+
+    def _run(self, scan: DeadScan) -> None:
+        with self._slots:
+            try:
+                for key in scan.target.keys:
+                    scan.total += self._wire.wait(sendable(commands.length(key, "dead")))
+                for number, key in enumerate(scan.target.keys):
+                    self._read(scan, key, scan.limit * (number + 1) // len(scan.target.keys))
+            except Exception as error:
+                scan.error = str(error) or type(error).__name__
+            finally:
+                scan.ended.set()
+
+    def _read(self, scan: DeadScan, key: str, until: int) -> None:
+        """Read the tasks of a key, until so many of the queue have been looked at."""
+        cursor = ""
+        while cursor != "0" and scan.groups.looked < until:
+            began = time.monotonic()
+            cursor, tasks = self._wire.wait(sendable(Filter("dead").command(key, cursor or "0")))
+            for task in tasks[: until - scan.groups.looked]:
+                scan.groups.add(task)
+            time.sleep(RESTS * (time.monotonic() - began))
+
+
+def scans_of(site: Site) -> DeadScans:
+    """The scans of a site."""
+    return site.kept("dead scans", lambda: DeadScans(site.client))
+
+
+def look_anew(site: Site, keys: tuple[str, ...]) -> None:
+    """Have the site look at queues again, because their tasks were changed."""
+    scans_of(site).forget(keys)
+    site.sampler.look_soon()

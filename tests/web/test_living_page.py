@@ -1,0 +1,103 @@
+"""The page lives: it follows the server without a reload, also when the server dies and comes back."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+MARK = "document.body.setAttribute('data-mark', 'same page')"
+
+
+def is_same(page):
+    """Whether the page was not reloaded since MARK."""
+    return page.evaluate("document.body.dataset.mark") == "same page"
+
+
+def row(page, queue):
+    """The row of a queue in the table of queues."""
+    return page.get_by_role("row").filter(has=page.get_by_role("link", name=queue, exact=True))
+
+
+def column(page, name):
+    """The number of a column of the table of queues, from 0."""
+    heads = page.get_by_role("columnheader").all_inner_texts()
+    return next(at for at, head in enumerate(heads) if head.strip().lower().startswith(name))
+
+
+def cell(page, queue, name):
+    """The cell of a queue in a column."""
+    return row(page, queue).locator("th, td").nth(column(page, name))
+
+
+def test_figures_follow_the_server_without_a_reload(tab, origin, queue):
+    """Counts change, and a queue that is new appears."""
+    queue.push("one")
+    page = tab(origin).open()
+    page.evaluate(MARK)
+    expect(cell(page, "mail", "ready")).to_have_text("1")
+    queue.push_many(["more"] * 41)
+    expect(cell(page, "mail", "ready")).to_have_text("42")
+    queue.wire.client.execute_command("TASK.PUSH", "letters", "x")
+    expect(cell(page, "letters", "ready")).to_have_text("1")
+    assert is_same(page)
+
+
+def test_a_server_that_dies_and_comes_back(tab, page_of, start):
+    """The page says that the server is away and how old the figures are, and goes on when it is back."""
+    server = start(port=True, appendonly="yes")
+    server.client().execute_command("TASK.PUSH", "mail", "x")
+    window = tab(page_of(f"redis://127.0.0.1:{server.port}"))
+    page = window.open()
+    page.evaluate(MARK)
+    server.kill9()
+    status = page.locator("[data-part=status]")
+    expect(status).to_contain_text("doesn't answer")
+    expect(status.locator("time")).to_be_visible()
+    expect(cell(page, "mail", "ready")).to_have_text("1")
+    server.start()
+    server.client().execute_command("TASK.PUSH", "mail", "y")
+    expect(cell(page, "mail", "ready")).to_have_text("2")
+    expect(status).not_to_contain_text("doesn't answer")
+    assert is_same(page)
+
+
+def test_a_page_that_is_opened_while_the_server_is_away(tab, page_of, start):
+    """It says so at once, without an error of its own, and shows the queues when the server comes."""
+    server = start(port=True, appendonly="yes")
+    server.client().execute_command("TASK.PUSH", "mail", "x")
+    server.stop()
+    page = tab(page_of(f"redis://127.0.0.1:{server.port}")).open()
+    expect(page.locator("[data-part=status]")).to_contain_text("doesn't answer")
+    server.start()
+    expect(cell(page, "mail", "ready")).to_have_text("1")
+
+
+def test_a_page_below_a_path_of_another_app(tab, serve, url, queue):
+    """Links, files and live updates stay below the path, and the other app keeps its own."""
+    from taskslot.web import create_app
+
+    queue.push("one")
+    origin = serve(Starlette(routes=[Mount("/ops/queues", app=create_app(url))]))
+    page = tab(origin).open("/ops/queues/")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(origin)))
+    queue.push("two")
+    expect(cell(page, "mail", "ready")).to_have_text("2")
+    for name in ("Nodes", "Charts", "Dead", "Queues"):
+        page.get_by_role("navigation").get_by_role("link", name=name).first.click()
+        expect(page).to_have_url(re.compile(f"^{origin}/ops/queues/"))
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.get_by_role("link", name="mail", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("mail")
+    assert [path for path in asked if not path.startswith("/ops/queues/")] == []
+
+
+@pytest.mark.parametrize("path", ["/", "/queue?key=mail", "/dead", "/nodes"])
+def test_pages_work_without_scripts(tab, origin, queue, path):
+    """What they show is in the HTML; only the live updates are missing."""
+    queue.push("one")
+    page = tab(origin, scripts=False).open(path)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("mail" if path == "/" else re.compile(r"\w"))
