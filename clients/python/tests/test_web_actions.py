@@ -8,7 +8,7 @@ import pytest
 from harness.server import wait_until
 from harness.web import Browser, path_of
 from taskslot import Queue, ShardedQueue
-from taskslot.web import Write
+from taskslot.web import Write, dead_scans
 
 OTHER = "http://evil.example"
 
@@ -119,10 +119,10 @@ def test_the_log_says_who_changed_what_and_shows_no_payload(page, queue, caplog)
     (task,) = queue.push_many(["secret"], delay_ms=10**6)
     page.post(of("set", id=task), {"state": "delayed", "payload": "other", "payload_was": "x"})
     page.post(of("set", id=task), {"state": "delayed", "priority": "3"})
-    page.post(path_of("/do/group/pause", key="mail", group="a\nb"), {"for": "1h"})
+    page.post(path_of("/do/group/pause", key="mail", group="a\nb"), {"for": "1h\n2m"})
     assert caplog.messages == [
         f"'ann' on 'mail': changed priority of task {task}",
-        "'ann' on 'mail': paused group 'a\\nb' for 1h",
+        "'ann' on 'mail': paused group 'a\\nb' for 1h\\n2m",
     ]
 
 
@@ -431,8 +431,9 @@ def job_link(page, answer):
     return link
 
 
-def test_dead_tasks_of_one_error_are_found_retried_and_gone(page, queue):
+def test_dead_tasks_of_one_error_are_found_retried_and_gone(page, queue, monkeypatch):
     """An operator's way: the groups, these, how many, yes, the end; all of it without a script."""
+    monkeypatch.setattr(dead_scans, "OLD_S", 10**6)
     for number in range(30):
         queue.push(f"{number}")
         error = f"KeyError: 'k{number}'\nTraceback" if number % 3 else f"OSError: no host {number}"

@@ -7,9 +7,12 @@ import pytest
 import redis
 from harness.server import wait_until
 from taskslot import Queue, ShardedQueue
+from taskslot._sync.wire import Wire
+from taskslot.clients import Client
 from taskslot.web import bulk, bulk_jobs
 from taskslot.web.bulk import Job, Tally, Target, WrongStage
 from taskslot.web.bulk_jobs import Busy, Jobs, told
+from taskslot.web.bulk_work import Work
 from taskslot.web.dead_groups import DeadGroups
 from taskslot.web.selection import Filter, read_filter, verbs_of, words_of
 
@@ -173,6 +176,7 @@ def test_a_job_changes_what_matches_and_nothing_else(queue, jobs, chosen, of):
     dead(queue, ["grouped"], group="acme")
     dead(queue, ["keyed"], "KeyError: 'x 1'\nTraceback …")
     job = counted(jobs, MAIL, "remove", chosen)
+    assert job.total == len(of)
     if of:
         finished(jobs, job)
     assert (job.stage, job.tally.done) == ("done", len(of))
@@ -239,6 +243,17 @@ def test_a_purge_removes_what_was_there_and_leaves_what_came_later(queue, jobs):
     finished(jobs, job)
     assert job.tally == Tally(done=800, skipped=400)
     assert [task.id for task in queue.tasks("ready", page=1000)] == new
+
+
+def test_tasks_that_come_while_a_job_counts_are_not_part_of_it(queue, client):
+    """So a queue that is filled faster than it is counted makes no job endless."""
+    queue.push_many(["old"] * 1200)
+    job = Job(MAIL, "cancel", Filter("ready"), "anna")
+    wire = Wire(client, 0)
+    steps = Work(wire, Client(client), job).count()
+    for _ in steps:
+        queue.push_many(["new"] * 1000)
+    assert (job.stage, job.total, queue.len("ready")) == ("counted", 1200, 4200)
 
 
 def test_a_job_on_a_sharded_queue_works_on_all_shards(client, jobs):
@@ -358,12 +373,32 @@ def test_a_job_waits_for_a_server_that_is_away_and_goes_on(start, monkeypatch):
         assert (queue.len("ready"), queue.len("dead"), queue.info().retried) == (3000, 0, 3000)
 
 
+def test_tasks_of_a_command_whose_reply_was_lost_are_counted_as_unsure(queue, jobs, monkeypatch):
+    """The server did it, and the job can't know who did. What was never sent is sent again, and is no doubt."""
+    dead(queue, ["a"] * 700)
+    monkeypatch.setattr(bulk_jobs, "AGAIN_S", 0.01)
+    send, errors = (
+        Work.send,
+        [redis.ConnectionError("lost"), redis.ConnectionError("Error 111 connecting to x:1")],
+    )
+
+    def send_and_lose(self, key, ids, tally):
+        if len(errors) == 2:
+            send(self, key, ids, Tally())
+        if errors:
+            raise errors.pop(0)
+        send(self, key, ids, tally)
+
+    monkeypatch.setattr(Work, "send", send_and_lose)
+    job = finished(jobs, counted(jobs, MAIL, "retry", Filter("dead")))
+    assert (job.stage, job.tally) == ("done", Tally(done=200, unsure=500))
+    assert told(job) == "200 retried, 500 probably retried: a reply was lost"
+
+
 def test_a_job_that_is_refused_says_why(client, server, jobs, queue):
     """A user without the right to retry: the count works, the job fails, nothing changes."""
     dead(queue, ["a"])
-    client.execute_command(
-        "ACL", "SETUSER", "reader", "on", ">pw", "~*", "+@read", "+@connection", "-task.retry"
-    )
+    client.execute_command("ACL", "SETUSER", "reader", "on", ">pw", "~*", "+@all", "-task.retry")
     with redis.Redis(port=server.port, username="reader", password="pw") as reader:
         few = Jobs(reader)
         job = counted(few, MAIL, "retry", Filter("dead"))

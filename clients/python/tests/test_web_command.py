@@ -76,6 +76,23 @@ def test_with_a_password_the_whole_page_needs_it(server, tmp_path):
         assert "set-cookie" in browser.get("/sign-in").headers
 
 
+def test_each_change_is_a_line_of_the_log(server, queue):
+    """Who changed what, on stderr."""
+    queue.push(b"secret")
+    with served(server, "--write", TASKSLOT_WEB_PASSWORD="open sesame") as (process, browser, _):
+
+        def token(path):
+            found = re.search(r'name="csrf" value="([^"]+)"', browser.get(path).text)
+            return found[1]
+
+        fields = {"password": "open sesame", "user": "ann", "csrf": token("/sign-in")}
+        assert browser.post("/sign-in", data=fields).status_code == 303
+        fields = {"way": "in", "for": "1h", "csrf": token("/queue?key=mail")}
+        assert browser.post("/do/queue/pause?key=mail", data=fields).status_code == 303
+        line = process.stderr.readline()
+    assert line.endswith("'ann' on 'mail': paused pushes for 1h\n")
+
+
 def test_a_port_that_is_taken_is_said(server):
     """In one line, and before the page is announced."""
     with socket.create_server(("127.0.0.1", 0)) as other:

@@ -177,6 +177,19 @@ def test_a_search_in_a_large_queue_is_cut_into_parts(web, queue, client):
     assert client.info("stats")["total_net_output_bytes"] < 100_000 and len(page.html) < 100_000
 
 
+def test_leased_tasks_are_found_among_many_others(web, queue):
+    """The server has no list of them, so the page says how far it has looked."""
+    for _ in range(60):
+        queue.push_many([b"x"] * 1000, delay_ms=3_600_000)
+    task = queue.push("y")
+    queue.claim()
+    browser = web()
+    page = read(browser, "/queue", key="mail", state="leased")
+    assert "No leased tasks found; looked at up to 50,000 of 60,001 tasks in all states." in page.text
+    page = Page(browser.text(page.link("Search on")))
+    assert page.ids() == [task] and not any(of.startswith("Search on") for of in page.links.values())
+
+
 def test_long_payloads_do_not_make_a_page_long(web, queue, client):
     """A page reads about a MiB of payloads; tasks after that stand there without theirs."""
     made = queue.push_many([b"a" * 400_000] * 10)

@@ -12,13 +12,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from . import output
+from . import logs, output
 from .connection import connect
 from .session import Session, command
 
-# Names by which a browser on the same machine reaches the page. Another name is one that somebody else's DNS server
-# gave to this machine, so that a page of theirs can read this one.
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PASSWORD, SECRET, MARKS = "TASKSLOT_WEB_PASSWORD", "TASKSLOT_WEB_SECRET", "TASKSLOT_WEB_MARKS_TOKEN"
 
 
@@ -74,6 +71,8 @@ def web(
     with bound(address, port) as listener:
         url = f"http://{shown(address)}:{listener.getsockname()[1]}{root_path}"
         more = "" if write else ", read-only; --write lets it change things"
+        # Who changed what is a line of the log.
+        logs.set_up("text", "info", None)
         output.note(f"taskslot web: {url} shows {session.address}{more}")
         serve(app, listener, root_path)
 
@@ -101,6 +100,7 @@ def made(
 ) -> Any:
     """The app for these options."""
     from ..web import Read, Write, create_app
+    from ..web.guard import LOOPBACK
 
     where = session.address
     read = write_door = None

@@ -227,17 +227,13 @@ class Lens:
         return walked
 
     def _examined(self, shard: int, state: State) -> int:
-        """How many tasks a command looks at, at most. 0: the shard was seen to have none in this state.
-
-        The server finds leased tasks by looking at all of them.
-        """
+        """How many tasks a command looks at, at most. 0: the shard was seen to have none in this state."""
         if not self._infos:
             return EXAMINED_BY_ONE
         info = self._infos.get(self.keys[shard])
         if info is None or (self.shards and not getattr(info, state)):
             return 0
-        states: tuple[State, ...] = get_args(State) if state == "leased" else (state,)
-        in_all: int = sum(getattr(info, one) for one in states)
+        in_all: int = sum(getattr(info, one) for one in searched_for(state))
         return max(1, min(EXAMINED_BY_ONE, in_all))
 
     def get(self, task: str) -> tuple[int, TaskView] | None:
@@ -292,6 +288,11 @@ class Lens:
             tuple(self.id_in(shard, one) for one in ids) for ids in (view.after, view.waits_for)
         )
         return replace(view, id=self.id_in(shard, view.id), after=after, waits_for=waits_for)
+
+
+def searched_for(state: State) -> tuple[State, ...]:
+    """The states of the tasks that the server looks at for those in a state: it finds leased ones among all."""
+    return get_args(State) if state == "leased" else (state,)
 
 
 def is_enough(walked: Walked[Any]) -> bool:
