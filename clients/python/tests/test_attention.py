@@ -6,7 +6,7 @@ import pytest
 from harness.infos import LOAD, info
 from taskslot.figures import age, plural
 from taskslot.overview.attention import NAMES, Severity, concerns, node_concerns
-from taskslot.overview.node_info import NodeInfo, host_and_port, ranges, read_node
+from taskslot.overview.node_info import UNREACHED, NodeInfo, host_and_port, ranges, read_node
 from taskslot.overview.rows import rows
 
 NO_PLACES = replace(LOAD, places_busy=0, places_free=0)
@@ -106,6 +106,10 @@ def test_every_concern_has_a_weight():
         ({"ahead_ms": -5000, "took_ms": 20}, [(1, "clock off by 5.0 s")]),
         ({"ahead_ms": 1500, "took_ms": 900}, []),
         ({"clock_skew_ms": -7000}, [(1, "clock off by 7.0 s")]),
+        (
+            {"module": "", "trouble": UNREACHED},
+            [(0, "can't be reached from this machine; its primary says it is online")],
+        ),
         ({"module": "", "trouble": "no permissions"}, [(1, "INFO can't be read: no permissions")]),
     ],
 )

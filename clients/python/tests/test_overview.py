@@ -11,6 +11,7 @@ from taskslot import commands
 from taskslot.clients import Client
 from taskslot.keys import key_bytes, key_text
 from taskslot.overview import Nodes, nodes, sweep
+from taskslot.overview.node_info import UNREACHED
 
 KEYS = [b"mail", b"q\xff\x1b", "später".encode(), b"a b/c?d#e&f%", b"\xed\xa0\x80", b""]
 
@@ -70,8 +71,8 @@ def test_a_node_says_what_it_is(client, watched, server, queue):
 
 
 @pytest.mark.parametrize("library", [redis.Redis, valkey.Valkey])
-def test_replicas_are_asked_too(start, server, library):
-    """One that doesn't reply is away, and its primary and queues are seen all the same."""
+def test_replicas_are_asked_too(start, server, library, monkeypatch):
+    """One that doesn't reply hides nothing of the rest. While its primary hears from it, that is not an outage."""
     replica = start(port=True)
     replica.replicate(server)
     with library(host="127.0.0.1", port=server.port) as client, Nodes(client, 1000, patience_s=1) as watched:
@@ -84,8 +85,17 @@ def test_replicas_are_asked_too(start, server, library):
         assert copy.primary == primary.address and copy.module == primary.module and seen.away == []
         replica.freeze()
         seen = watched.look()
-        replica.thaw()
+        assert seen.away == [] and list(seen.infos) == ["mail"]
+        assert [(one.address, one.trouble, one.link) for one in seen.nodes[1:]] == [
+            (address, UNREACHED, "up")
+        ]
+        monkeypatch.setattr(nodes, "MOST_LAG_S", -1)
+        seen = watched.look()
         assert seen.away == [address] and list(seen.infos) == ["mail"] and len(seen.nodes) == 1
+        replica.thaw()
+        assert watched.look().away == [address]  # it is not asked again so soon
+        watched._resting.clear()
+        assert watched.look().away == []
 
 
 def seen_with(watched, number):

@@ -12,6 +12,7 @@ from taskslot.cli.top.notes import notes
 from taskslot.cli.top.table import Picture, about
 from taskslot.cli.top.view import View
 from taskslot.overview import NodeInfo, Seen, rows
+from taskslot.overview.node_info import UNREACHED
 
 NODE = NodeInfo(
     "a:1", "primary", "valkey", "9.1.2", "0.3.0", used_memory=2**20, maxmemory=0, due_lag_ms=3, blocked_workers=1
@@ -138,7 +139,8 @@ def test_notes_name_the_servers_that_need_a_person():
         "can't read a\\udcff and 1 more: no permissions",
         "SCAN on h:1: no",
     ]
-    assert notes(Seen(nodes=[NODE]), 10) == []
+    unreached = NodeInfo("b:1", "replica", trouble=UNREACHED)
+    assert notes(Seen(nodes=[NODE, unreached]), 10) == []
 
 
 # ---- keys

@@ -165,7 +165,8 @@ def test_a_search_in_a_large_queue_is_cut_into_parts(web, queue, client):
     client.config_resetstat()
     page = read(browser, "/queue", key="mail", match="needle")
     assert lists(client) == MOST_EXAMINED / 10_000
-    assert "No ready tasks found; looked at up to 50,000 of 100,000" in page.text
+    looked = int(re.search(r"looked at about ([\d,]+) of 100,000", page.text)[1].replace(",", ""))
+    assert 5_000 < looked < 20_000  # five commands compare 256 KiB each, of tasks of about 110 bytes
     found, pages = [], 0
     while any(of.startswith("Search on") for of in page.links.values()):
         page = Page(browser.text(page.link("Search on")))
@@ -175,6 +176,19 @@ def test_a_search_in_a_large_queue_is_cut_into_parts(web, queue, client):
     page = read(browser, "/queue", key="mail")
     assert lists(client) == 1
     assert client.info("stats")["total_net_output_bytes"] < 100_000 and len(page.html) < 100_000
+
+
+def test_leased_tasks_are_found_among_many_others(web, queue):
+    """The server has no list of them, so the page says how far it has looked."""
+    for _ in range(60):
+        queue.push_many([b"x"] * 1000, delay_ms=3_600_000)
+    task = queue.push("y")
+    queue.claim()
+    browser = web()
+    page = read(browser, "/queue", key="mail", state="leased")
+    assert "No leased tasks found; looked at about 50,000 of 60,001 tasks in all states." in page.text
+    page = Page(browser.text(page.link("Search on")))
+    assert page.ids() == [task] and not any(of.startswith("Search on") for of in page.links.values())
 
 
 def test_long_payloads_do_not_make_a_page_long(web, queue, client):

@@ -86,6 +86,21 @@ def test_a_change_that_another_site_sends_is_refused(web, headers):
     assert browser.client.post("/marks", data=fields, headers=own).status_code == 303
 
 
+def test_the_origin_can_be_a_name_of_the_page_but_not_another_port_of_this_machine(web):
+    """A proxy may change the Host header. Behind another local port is another page."""
+    browser = web(write=True, hosts=["testserver", "localhost", "tasks.example"])
+    fields = {"csrf": browser.token(), "text": "x"}
+    for origin, status in (
+        ("https://tasks.example", 303),
+        ("http://localhost:9", 403),
+        ("http://localhost", 403),
+        ("https://tasks.example.evil", 403),
+        ("https://[", 403),
+    ):
+        answer = browser.client.post("/marks", data=fields, headers={"origin": origin})
+        assert answer.status_code == status, origin
+
+
 def test_only_plain_forms_of_a_limited_size_are_read(web):
     """A file, JSON and a huge form are refused before the page sees them."""
     browser = web(write=True)

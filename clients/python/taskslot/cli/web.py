@@ -16,9 +16,6 @@ from . import logs, output
 from .connection import connect
 from .session import Session, command
 
-# Names by which a browser on the same machine reaches the page. Another name is one that somebody else's DNS server
-# gave to this machine, so that a page of theirs can read this one.
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PASSWORD, SECRET, MARKS = "TASKSLOT_WEB_PASSWORD", "TASKSLOT_WEB_SECRET", "TASKSLOT_WEB_MARKS_TOKEN"
 
 
@@ -103,6 +100,7 @@ def made(
 ) -> Any:
     """The app for these options."""
     from ..web import Read, Write, create_app
+    from ..web.guard import LOOPBACK
 
     where = session.address
     read = write_door = None

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from ..figures import MINUTE, age, count, plural, size
 from ..printable import printable
 from ..replies import Info
-from .node_info import NodeInfo
+from .node_info import UNREACHED, NodeInfo
 
 # Tasks that wait longer than this for a worker are worth a look.
 LONG_WAIT_MS = MINUTE
@@ -105,8 +105,15 @@ def node_concerns(node: NodeInfo) -> tuple[Concern, ...]:
 
     `module`: it has none. `broken`: queues of it are broken. `lag`: timed work is late. `link`: a replica has lost its
     primary. `memory`: it is short of memory. The warnings of the module by their names: `eviction`, `durability`,
-    `queue_size`. `clock`: its clock is off. `unknown`: its INFO could not be read.
+    `queue_size`. `clock`: its clock is off. `unknown`: its INFO could not be read; that is fine of a
+    replica that only this machine can't reach.
     """
+    if node.trouble == UNREACHED:
+        return (
+            Concern(
+                Severity.KNOW, "unknown", "can't be reached from this machine; its primary says it is online"
+            ),
+        )
     if node.trouble:
         return (Concern(Severity.LOOK, "unknown", f"INFO can't be read: {shown(node.trouble)}"),)
     found: list[Concern] = []

@@ -12,6 +12,8 @@ SECTIONS = ("server", "memory", "persistence", "replication", "taskslot")
 OURS = "taskslot_"
 
 UNKNOWN = -1
+# The trouble of a replica that is well, as its primary says, but does not answer this machine.
+UNREACHED = "it can't be reached from this machine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from .. import commands
 from ..clients import AS_BYTES, Client
 from ..keys import key_bytes, key_text
 from ..replies import Info
-from .node_info import SECTIONS, NodeInfo, read_node
+from .node_info import SECTIONS, UNREACHED, NodeInfo, read_node
 from .seen import Seen
 from .servers import Server, Servers
 from .sweep import Sweep
@@ -34,6 +34,10 @@ INFOS_AT_ONCE = 200
 SERVERS_AT_ONCE = 8
 # How long a server can take to reply before the look goes on without it.
 PATIENCE_S = 2.0
+# A replica that didn't answer is not asked again for this long, so that it doesn't delay each look.
+REST_S = 10.0
+# A replica that sent its primary nothing for longer than this is not well, whether this machine reaches it or not.
+MOST_LAG_S = 10
 # A look that has taken this long reads no more queues, unless it is a `whole` one.
 LOOK_S = 10.0
 
@@ -66,6 +70,7 @@ class Nodes:
         self._servers = Servers(client, patience_s)
         self._sweeps: dict[str, Sweep] = {}
         self._asked: dict[str, Server] = {}
+        self._resting: dict[str, float] = {}
         self._lock = threading.Lock()
         self._last: tuple[float, bool, Seen] | None = None
 
@@ -148,7 +153,7 @@ class Nodes:
 
         def go_on(sight: Sight) -> None:
             if not sight.server.is_primary:
-                self._guarded(sight, lambda: self._read_node(sight))
+                self._read_replica(sight)
             elif not sight.is_away:
                 self._guarded(sight, lambda: self._ask(sight, shares[sight.server.name], ends_at))
 
@@ -194,6 +199,17 @@ class Nodes:
             if self.kind.is_away(error):
                 raise
             sight.refused["SCAN"] = error
+
+    def _read_replica(self, sight: Sight) -> None:
+        """Read a replica's INFO, unless it didn't answer a moment ago."""
+        name = sight.server.name
+        if time.monotonic() < self._resting.get(name, 0.0):
+            sight.is_away = True
+            return
+        self._guarded(sight, lambda: self._read_node(sight))
+        self._resting.pop(name, None)
+        if sight.is_away:
+            self._resting[name] = time.monotonic() + REST_S
 
     def _read_node(self, sight: Sight) -> None:
         """Read the server's INFO. A user without the right to it still gets the node's address."""
@@ -268,8 +284,17 @@ class Nodes:
         lacking = [sight.refused["TASK.HELP"] for sight in primaries if "TASK.HELP" in sight.refused]
         if lacking and len(lacking) == sum(not sight.is_away for sight in primaries):
             raise lacking[0]
+        online = {
+            copy.address: sight.node.address
+            for sight in primaries if sight.node is not None
+            for copy in sight.node.replicas if copy.state == "online" and copy.lag_s <= MOST_LAG_S
+        }  # fmt: skip
         for sight in (*primaries, *replicas):
             place = self._servers.address(sight.server)
+            if sight.is_away and place in online and not sight.server.is_primary:
+                # Its primary hears from it. It is this machine that can't reach it, as behind an address translation.
+                sight.is_away = False
+                sight.node = NodeInfo(place, "replica", primary=online[place], link="up", trouble=UNREACHED)
             seen.commands += sight.commands
             seen.oversized += sight.sweep.oversized
             seen.unread += sight.unread

@@ -39,6 +39,9 @@ OPEN, FILES, SIGN_IN, MARKS = ("/sign-in", "/health"), "/static/", ("/sign-in", 
 # What is read by programs, which give the password with each request (HTTP Basic).
 FOR_PROGRAMS = ("/metrics",)
 SAFE = ("GET", "HEAD", "OPTIONS")
+# Names by which a browser on the same machine reaches the page. Another name is one that somebody else's DNS server
+# gave to this machine, so that a page of theirs can read this one.
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # The largest form that is read, in bytes.
 LARGEST_FORM = 2**20
 FORM = "application/x-www-form-urlencoded"
@@ -100,7 +103,8 @@ class Guard:
     def __init__(self, app: ASGIApp, site: Site, hosts: Sequence[str] | None) -> None:
         self.app = app
         self.site = site
-        self.hosts = frozenset(host.lower() for host in hosts or ())
+        # A proxy can serve the page at another port of these. On this machine, another port is another page.
+        self.hosts = frozenset(host.lower() for host in hosts or ()) - LOOPBACK
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or run the app with the visitor and the form in the scope."""
@@ -158,8 +162,8 @@ class Guard:
         origin = request.headers.get("origin")
         if origin is None:
             return True
-        parts = urlsplit(origin)
-        return parts.netloc == request.headers.get("host", "") or (parts.hostname or "") in self.hosts
+        place = origin.partition("://")[2]
+        return bool(place) and (place == request.headers.get("host") or host_name(place) in self.hosts)
 
     async def _read_form(self, request: Request) -> Response | None:
         """Read the form into the scope. Files are not taken."""

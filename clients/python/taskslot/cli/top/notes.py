@@ -25,7 +25,8 @@ def of_nodes(seen: Seen) -> list[Text]:
     found: dict[tuple[Severity, str], list[str]] = {}
     for node in seen.nodes:
         for concern in node_concerns(node):
-            found.setdefault((concern.severity, concern.text), []).append(node.address)
+            if concern.severity > Severity.KNOW:
+                found.setdefault((concern.severity, concern.text), []).append(node.address)
     if seen.away:
         found[Severity.ACT, "no answer"] = seen.away
     made = []

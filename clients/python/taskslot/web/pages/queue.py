@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -13,9 +13,9 @@ from starlette.routing import Route
 from ...aggregate import total
 from ...errors import TaskslotError
 from ...overview import concerns, words_of
-from ...replies import Info
+from ...replies import Info, State
 from ..failures import meaning
-from ..lens import Lens, Place, read_place
+from ..lens import ROWS, Lens, Place, read_place, searched_for
 from ..links import links_of, query_of
 from ..listing import ORDERS, STATES, range_in_words, read_listing
 from ..looked_at import gone, lens_of, shared
@@ -100,7 +100,8 @@ def tasks(
     except ValueError as error:
         raise HTTPException(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
     walked, refusal = reading.of(lambda: lens.tasks(listing.wanted, listing.place))
-    in_all = getattr(info, listing.wanted.state) if info is not None else 0
+    in_all = number_in(info, (listing.wanted.state,))
+    searched = number_in(info, searched_for(listing.wanted.state))
     own: dict[str, Any] = {
         "state": listing.wanted.state,
         "listing": listing,
@@ -109,15 +110,22 @@ def tasks(
         "rows": walked.rows if walked else [],
         "range": range_in_words(listing, walked) if walked else "",
         "after": listing.after(walked) if walked else None,
-        "examined": listing.examined(walked, in_all) if walked else 0,
+        "looked": listing.looked(walked, searched) if walked else 0,
         "in_all": in_all,
+        "searched": searched,
         "is_first": listing.place == Place(),
         "matching": None if listing.wanted.is_search else in_all,
+        "most_rows": ROWS,
         "preview": preview,
         "first_line": first_line,
         **listing.filter,
     }
     return "queue_tasks.html", own
+
+
+def number_in(info: Info | None, states: Sequence[State]) -> int:
+    """How many tasks are in these states."""
+    return sum(getattr(info, state) for state in states) if info is not None else 0
 
 
 def section_of(
