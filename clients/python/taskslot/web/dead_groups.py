@@ -26,11 +26,11 @@ class DeadGroup:
     example: str = ""
     workers: set[str] = field(default_factory=set)
 
-    def add(self, task: TaskView) -> None:
-        """Count a task. The newest one is the example."""
+    def add(self, task: TaskView, task_id: str) -> None:
+        """Count a task. The newest one is the example, under the id that it has in its queue."""
         at = task.dead_since or 0
         if not self.count or at > self.newest_at:
-            self.newest_at, self.example_id, self.example = at, task.id, (task.error or "")[:EXAMPLE]
+            self.newest_at, self.example_id, self.example = at, task_id, (task.error or "")[:EXAMPLE]
         self.oldest_at = at if not self.count else min(self.oldest_at, at)
         self.count += 1
         if task.worker and len(self.workers) < 3:
@@ -49,8 +49,8 @@ class DeadGroups:
     by_pattern: dict[str, DeadGroup] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, task: TaskView) -> None:
-        """Count a dead task."""
+    def add(self, task: TaskView, task_id: str) -> None:
+        """Count a dead task, which has this id in its queue."""
         name = pattern(task.error)
         with self._lock:
             self.looked += 1
@@ -60,7 +60,7 @@ class DeadGroups:
                     self.others += 1
                     return
                 group = self.by_pattern[name] = DeadGroup(name)
-            group.add(task)
+            group.add(task, task_id)
 
     def largest_first(self) -> list[DeadGroup]:
         """The groups as they are now, the largest first, and of equal ones the newest."""

@@ -134,7 +134,7 @@ class DeadScans:
             began = time.monotonic()
             cursor, tasks = self._wire.wait(sendable(Filter("dead").command(key, cursor or "0")))
             for task in tasks[: until - scan.groups.looked]:
-                scan.groups.add(task)
+                scan.groups.add(task, scan.target.named(key, task.id))
             time.sleep(RESTS * (time.monotonic() - began))
 
 
