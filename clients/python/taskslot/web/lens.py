@@ -304,7 +304,7 @@ class Lens:
 
 
 def searched_for(state: State) -> tuple[State, ...]:
-    """The states of the tasks that the server looks at for those in a state: it finds leased ones among all."""
+    """The states of the tasks that the server looks at, at most, for those in a state: leased ones are among others."""
     return get_args(State) if state == "leased" else (state,)
 
 
