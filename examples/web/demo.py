@@ -50,11 +50,8 @@ class Demo:
     """
 
     def __init__(self, installed: Installed, *, is_cluster: bool = False, port: int = 0) -> None:
+        self.page = f"http://127.0.0.1:{free_port(port)}"
         self.password = secrets.token_urlsafe(9)
-        # The shop runs in a folder of its own, whose name is in the tracebacks of its errors.
-        self.folder = Path(tempfile.mkdtemp(prefix="shop-"))
-        for name in PROGRAMS:
-            shutil.copy(HERE / name, self.folder)
         self.servers: Server | Cluster
         self._processes: list[subprocess.Popen[bytes]] = []
         # Data on disk as in production, so the page has no warning about it.
@@ -71,7 +68,10 @@ class Demo:
             self.servers = Server(installed, port=True, **kept)
             redis_port = self.servers.port
         self.url = f"redis://127.0.0.1:{redis_port}"
-        self.page = f"http://127.0.0.1:{port or free_port()}"
+        # The shop runs in a folder of its own, whose name is in the tracebacks of its errors.
+        self.folder = Path(tempfile.mkdtemp(prefix="shop-"))
+        for name in PROGRAMS:
+            shutil.copy(HERE / name, self.folder)
         self._env = {
             **os.environ,
             "DEMO_URL": self.url,
@@ -94,7 +94,7 @@ class Demo:
         page = self._run([sys.executable, "-m", "taskslot", "web", "--write", "--listen", listen])
         wait_until(lambda: page.poll() is not None or answers(self.page), "the page answers", PAGE_IN_S)
         if page.poll() is not None:
-            raise SystemExit(f"The page ended with status {page.returncode}. Is {listen} in use?")
+            raise SystemExit(f"the page ended with status {page.returncode}")
 
     def _run(self, command: list[str]) -> subprocess.Popen[bytes]:
         # Each in a session of its own, so that Ctrl-C reaches only this program, which stops them in order.
@@ -141,10 +141,14 @@ class Demo:
         self.stop()
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that is free now."""
+def free_port(port: int) -> int:
+    """This port of 127.0.0.1, or for 0 any that is free now. Raises SystemExit if it is in use."""
     with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SystemExit(f"port {port} of 127.0.0.1 can't be used: {error.strerror}") from None
         return int(one.getsockname()[1])
 
 

@@ -194,6 +194,17 @@ def test_the_compose_file_fits_the_schema():
     assert done.returncode == 0, done.stdout
 
 
+def test_prometheus_among_the_containers_is_set_up_as_the_sample():
+    """Only the address of the metrics differs."""
+    inside = yaml.safe_load((DEPLOY / "compose/prometheus.yml").read_text())
+    sample = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
+    (job,) = sample["scrape_configs"]
+    job["static_configs"] = [{"targets": ["metrics:9464"]}]
+    assert inside == sample
+    places = [volume.split(":")[0] for volume in composed()["prometheus"]["volumes"]]
+    assert all((DEPLOY / "compose" / place).is_file() for place in places if place.startswith("."))
+
+
 def installed(program: str) -> str:
     """A program of this environment. Skips the test if there is none."""
     here = Path(sys.executable).with_name(program)

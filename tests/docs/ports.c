@@ -32,10 +32,10 @@ __attribute__((constructor)) static void map_ports(void) {
     close(fd);
 }
 
-/* Servers, cluster nodes, Sentinels, and the buses of cluster nodes. */
+/* Servers, cluster nodes, Sentinels, the buses of cluster nodes, and the page of taskslot web. */
 static int is_ours(uint16_t port) {
     int server = port < 16370 ? port : port < 26370 ? port - 10000 : port - 20000;
-    return (server >= 6370 && server < 6400) || (server >= 7000 && server < 8000);
+    return (server >= 6370 && server < 6400) || (server >= 7000 && server < 8000) || port == 8080;
 }
 
 /* The port in an address of this machine, or NULL. Both families have it in the same place. */

@@ -160,8 +160,46 @@ fn a_list_examines_a_bounded_number_of_tasks_in_both_orders() {
     let push = Push { due: None, options: Options::default(), payloads: &[b"x" as &[u8]; 1000] };
     for _ in 0..25 {
         s.apply(&s.queue.push(s.now, &push).unwrap());
+        let claim = Claim { count: 1000, worker: b"w", ..Claim::default() };
+        let claimed = s.queue.claim(s.now, &mut || 7, &claim).unwrap().unwrap();
+        s.apply(&claimed);
     }
     for listing in [of(TaskState::Leased), reversed(TaskState::Leased)] {
-        assert_eq!(pages(&s, &listing, 1000), (Vec::new(), 3), "25,000 tasks that are not leased");
+        let listing = Listing { worker: Some(b"v"), ..listing };
+        assert_eq!(pages(&s, &listing, 1000), (Vec::new(), 3), "25,000 tasks of another worker");
+    }
+}
+
+#[test]
+fn leases_are_found_at_once_among_tasks_that_are_not_leased() {
+    let mut s = story();
+    let push = Push { due: None, options: Options::default(), payloads: &[b"x" as &[u8]; 1000] };
+    s.push("first").claims("first");
+    for _ in 0..25 {
+        s.apply(&s.queue.push(s.now, &push).unwrap());
+    }
+    s.push_priority("last", 5).claims("last");
+    for (listing, [one, other]) in
+        [(of(TaskState::Leased), ["first", "last"]), (reversed(TaskState::Leased), ["last", "first"])]
+    {
+        assert_eq!(pages(&s, &listing, 10), (vec![one.to_owned(), other.to_owned()], 1));
+        assert_eq!(pages(&s, &listing, 1).0, [one, other]);
+    }
+    s.acks("first").acks("last");
+    assert!(all(&s, &of(TaskState::Leased)).is_empty() && all(&s, &reversed(TaskState::Leased)).is_empty());
+}
+
+#[test]
+fn skipped_pages_count_as_examined() {
+    let mut s = story();
+    // Tasks of this size have a page of their own.
+    let payload = vec![b'x'; 9000];
+    let payloads = vec![&payload[..]; 1000];
+    let push = Push { due: None, options: Options::default(), payloads: &payloads };
+    for _ in 0..11 {
+        s.apply(&s.queue.push(s.now, &push).unwrap());
+    }
+    for listing in [of(TaskState::Leased), reversed(TaskState::Leased)] {
+        assert_eq!(pages(&s, &listing, 10), (Vec::new(), 2), "11,000 pages");
     }
 }

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -70,3 +71,14 @@ def test_the_demo_needs_a_server_that_is_there():
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 1
     assert next(iter(SERVERS)) in ended.stderr
+
+
+def test_the_demo_needs_a_port_that_is_free():
+    """Otherwise it would show somebody else's page."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        command = [sys.executable, str(ROOT / "examples/web"), "--port", str(other.getsockname()[1])]
+        ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "can't be used" in ended.stderr

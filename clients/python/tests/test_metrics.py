@@ -7,6 +7,7 @@ import redis
 import taskslot
 from harness.cluster import Cluster
 from harness.server import wait_until
+from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_metrics
 from taskslot.metrics import Exporter, exporter
@@ -224,8 +225,18 @@ def test_a_section_that_a_server_refuses_is_asked_for_once(client):
         assert sorted(replies) == [f"q{n}" for n in range(5)] and sent == 5
 
 
-def test_a_bad_bound_is_an_error(client):
+def test_another_registry_can_have_the_metrics():
+    """Nothing is read before the first scrape."""
+    asked = []
+    registry = CollectorRegistry(auto_describe=True)
+    registry.register(Exporter(lambda: asked.append(1)))
+    assert asked == []
+
+
+def test_a_bad_argument_is_an_error(client):
     """At once, not with the first scrape."""
+    with pytest.raises(TypeError, match="an asyncio client"):
+        Exporter(redis.asyncio.Redis())
     for options in ({"queues": -1}, {"timeout_s": 0}):
         with pytest.raises(ValueError, match="must be"):
             Exporter(client, **options)

@@ -134,12 +134,11 @@ class Prometheus:
         (folder / "rules.yml").write_text(rules)
         config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
         config["global"] = {
-            "scrape_interval": "250ms",
-            "scrape_timeout": "250ms",
+            "scrape_interval": "500ms",
+            "scrape_timeout": "500ms",
             "evaluation_interval": "250ms",
         }
         config["rule_files"] = ["rules.yml"] if rules else []
-        config["scrape_configs"][0]["scrape_timeout"] = "250ms"
         config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         hold.close()
@@ -269,7 +268,7 @@ def test_the_alert_fires_when_the_worker_is_stopped(client, queue, watch):
         wait_until(lambda: prometheus.values(ready), "some tasks are done")
         assert "TaskslotNobodyWorks" not in prometheus.firing()
     queue.push("a")
-    wait_until(lambda: "TaskslotNobodyWorks" in prometheus.firing(), "the alert fires")
+    wait_until(lambda: "TaskslotNobodyWorks" in prometheus.firing(), "the alert fires", timeout=60)
     (alert,) = [
         one
         for one in prometheus.ask("alerts")["alerts"]
@@ -277,7 +276,7 @@ def test_the_alert_fires_when_the_worker_is_stopped(client, queue, watch):
     ]
     assert re.fullmatch(r"mail: \d+ ready and nobody works", alert["annotations"]["summary"])
     with working(client, queue):
-        wait_until(lambda: "TaskslotNobodyWorks" not in prometheus.firing(), "the alert ends")
+        wait_until(lambda: "TaskslotNobodyWorks" not in prometheus.firing(), "the alert ends", timeout=60)
 
 
 @needs_prometheus
@@ -288,4 +287,4 @@ def test_tasks_that_die_fire_an_alert(client, queue, watch):
     wait_until(lambda: prometheus.values('taskslot_queue_died_total{queue="mail"} == 0'), "the queue is seen")
     (task,) = queue.claim()
     queue.fail(task, error="no", dead=True)
-    wait_until(lambda: "TaskslotTasksDie" in prometheus.firing(), "the alert fires")
+    wait_until(lambda: "TaskslotTasksDie" in prometheus.firing(), "the alert fires", timeout=60)

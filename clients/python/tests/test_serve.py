@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from harness.command_line import run as run_cli
 from harness.programs import OF_THIS_TREE, with_ctrl_c
 from harness.server import MODULE, ROOT, Installed, end_with_parent, free_port, wait_until
 from taskslot import Queue
@@ -87,7 +88,7 @@ def refused(env: dict[str, str], *options: str, status: int = 1) -> str:
 
 
 def test_tasks_survive_a_kill(serve, tmp_path):
-    """The settings are those of redis.conf, and the first lines say how to connect and where the data is."""
+    """The doctor finds nothing wrong, and the first lines say how to connect and where the data is."""
     served = serve("--maxmemory", "1gb")
     lines = served.first_lines()
     assert lines["connect"] == f"export TASKSLOT_URL=redis://127.0.0.1:{served.port}"
@@ -100,6 +101,11 @@ def test_tasks_survive_a_kill(serve, tmp_path):
             "timeout": "0",
         }
         assert {name: client.config_get(name)[name] for name in wanted} == wanted
+        assert (
+            run_cli("doctor", "--url", f"redis://127.0.0.1:{served.port}")
+            .lines[-1]
+            .startswith("nothing wrong")
+        )
         pushed = Queue(client, "mail").push("hello")
         # What it wrote to the kernel survives its own end; everysec syncs it to the disk.
         wait_until(lambda: b"hello" in written(tmp_path / "data"), "the task is in the file")

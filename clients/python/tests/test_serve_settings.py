@@ -109,6 +109,34 @@ def test_listening_for_other_machines_needs_a_password(tmp_path, monkeypatch):
         settings.addresses(["example.org"])
 
 
+@pytest.mark.parametrize(
+    ("own", "closes"),
+    [
+        ([("user", "default off")], True),
+        ([("user", "default on >x ~* +@all")], True),
+        ([("user", "default on NOPASS ~* +@all")], False),
+        ([("user", "alice on >x ~* +@all")], False),
+        ([("aclfile", "/etc/users.acl")], True),
+        ([], False),
+    ],
+)
+def test_users_in_the_file_replace_a_password_only_if_they_close_the_door(own, closes):
+    """Without a word about `default`, everybody could still connect as that user."""
+    assert settings.closes_the_door([], own) is closes
+
+
+@pytest.mark.parametrize("line", ["aclfile users.acl", "user default on nopass ~* +@all"])
+def test_nothing_can_make_the_server_ignore_its_password(tmp_path, line):
+    """Users of an ACL file, or another user `default`, would replace it."""
+    file = tmp_path / "own.conf"
+    file.write_text(line)
+    with pytest.raises(ValueError, match="`default`"):
+        prepare(Wanted(config=file, make_password=True, data=tmp_path / "data"))
+    with pytest.raises(ValueError, match="ignores its password"):
+        prepare(Wanted(make_password=True, data=tmp_path / "data", extra=("--AclFile", "users.acl")))
+    assert not (tmp_path / "data").exists()
+
+
 def test_only_one_password_can_be_given(tmp_path, monkeypatch):
     """That of the environment is not handed on to the server's process."""
     monkeypatch.setenv(password.VARIABLE, "one")

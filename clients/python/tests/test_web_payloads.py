@@ -26,11 +26,12 @@ def text_of(data: bytes) -> str:
         (b"\x93\x01\x02\xc3", "MessagePack"),
         (b"\x80\x05\x95K\x00.", "bytes"),
         (b"a\x00b", "bytes"),
+        (b"a\x07b", "text"),
         (b"caf\xe9", "bytes"),
     ],
 )
 def test_a_value_is_shown_in_the_form_that_it_has(data, form):
-    """Text needs valid UTF-8 without control characters; what is nested too deep to be read is text."""
+    """Text is valid UTF-8 without zeros; what is nested too deep to be read is text."""
     found = shown(data)
     assert (found.form, found.size, found.is_cut) == (form, len(data), False)
 

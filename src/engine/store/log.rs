@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
@@ -332,6 +332,23 @@ impl Log {
         self.positions(from, Order::MAX, Page::is_live)
     }
 
+    /// The tasks from the order number `from` on that may be leased, ordered by id, and other tasks of their pages. A page
+    /// without leases is skipped. It is one item, so that the caller can count it: its last order number and no task.
+    pub fn leases_from(&self, from: Order) -> impl Iterator<Item = (Order, Option<Position>)> + '_ {
+        let start = self.page_of(from).unwrap_or_default();
+        self.pages.iter_from(start).flat_map(move |(at, page)| {
+            let last = page.order(page.slots().saturating_sub(1));
+            leases_of(at, page, from..Order::MAX, last)
+        })
+    }
+
+    /// The same for order numbers below `end`, from the last to the first. A skipped page has its first order number.
+    pub fn leases_back(&self, end: Order) -> impl Iterator<Item = (Order, Option<Position>)> + '_ {
+        let last = end.0.checked_sub(1).and_then(|last| self.page_of(Order(last)));
+        let pages = last.into_iter().flat_map(|at| self.pages.iter_back(at));
+        pages.flat_map(move |(at, page)| leases_of(at, page, Order(0)..end, page.first()).rev())
+    }
+
     /// Tasks that were never touched, from `from` up to, but not including, `end`.
     pub fn fresh_in(&self, from: Order, end: Order) -> impl Iterator<Item = Position> + '_ {
         self.positions(from, end, Page::is_fresh)
@@ -402,4 +419,18 @@ impl Log {
         let firsts = self.pages.iter().map(|page| (page.first(), page.base()));
         ensure(firsts.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1), "pages in order")
     }
+}
+
+/// The tasks of a page with these order numbers, if it has leases; otherwise no task, for the order number `skipped`.
+fn leases_of(
+    at: PageAt,
+    page: &Page,
+    orders: Range<Order>,
+    skipped: Order,
+) -> impl DoubleEndedIterator<Item = (Order, Option<Position>)> {
+    let slot = |order: Order| order.0.saturating_sub(page.first().0).min(page.slots() as u64) as usize;
+    let slots = if page.bound.is_some() { slot(orders.start)..slot(orders.end) } else { 0..0 };
+    let tasks = slots.filter(|&slot| page.is_live(slot));
+    let tasks = tasks.map(move |slot| (page.order(slot), Some(Position::new(at, slot))));
+    tasks.chain(page.bound.is_none().then_some((skipped, None)))
 }

@@ -219,10 +219,10 @@ impl State {
         if is_reversed {
             return self.in_reverse_of(now, state, cursor, group);
         }
-        Box::new(self.forward(now, state, cursor, group).map(|(at, found)| (at, Some(found))))
+        self.forward(now, state, cursor, group)
     }
 
-    /// The tasks of a state after a cursor, each with its own cursor. For leased tasks: all tasks by id, to be
+    /// The tasks of a state after a cursor, each with its own cursor. For leased tasks: more than these, by id, to be
     /// filtered.
     fn forward<'a>(
         &'a self,
@@ -230,36 +230,36 @@ impl State {
         state: TaskState,
         cursor: Cursor,
         group: Option<GroupNumber>,
-    ) -> Box<dyn Iterator<Item = (Cursor, Found<'a>)> + 'a> {
+    ) -> Box<dyn Iterator<Item = Listed<'a>> + 'a> {
         let after = cursor.instant();
-        let found = |(at, order)| Some((Cursor::at(at, order), self.locate(order)?));
+        let found = |(at, order)| (Cursor::at(at, order), self.locate(order));
         match state {
             TaskState::Ready => Box::new(self.ready_after(cursor, group)),
-            TaskState::Delayed => Box::new(self.delayed.in_order(*now, after).filter_map(found)),
+            TaskState::Delayed => Box::new(self.delayed.in_order(*now, after).map(found)),
             TaskState::Dead => {
                 let from = after.map_or((Millis(0), Order(0)), |(at, order)| (at, order.next()));
-                Box::new(self.dead.range(from..).copied().filter_map(found))
+                Box::new(self.dead.range(from..).copied().map(found))
             }
-            TaskState::Done => Box::new(self.done.in_order(after).filter_map(found)),
+            TaskState::Done => Box::new(self.done.in_order(after).map(found)),
             TaskState::Held => {
                 let from = after.map_or(Order(0), |(_, order)| order.next());
-                let held = self.held.range(from..).filter_map(|&order| self.locate(order));
-                Box::new(held.map(|found| (Cursor(1, found.order.0), found)))
+                let held = self.held.range(from..);
+                Box::new(held.map(|&order| (Cursor(1, order.0), self.locate(order))))
             }
             TaskState::Leased => {
                 let from = after.map_or(Order(0), |(_, order)| order.next());
-                let all = self.log.tasks_from(from).filter_map(|position| self.at(position));
-                Box::new(all.map(|found| (Cursor(1, found.order.0), found)))
+                Box::new(self.log.leases_from(from).map(|found| self.lease_listed(found)))
             }
         }
     }
 
+    /// A task that may be leased, or a page without leases, as an item of a list.
+    pub(super) fn lease_listed(&self, (order, position): (Order, Option<Position>)) -> Listed<'_> {
+        (Cursor(1, order.0), position.and_then(|position| self.at(position)))
+    }
+
     /// Ready tasks after a cursor, level by level.
-    fn ready_after(
-        &self,
-        cursor: Cursor,
-        group: Option<GroupNumber>,
-    ) -> impl Iterator<Item = (Cursor, Found<'_>)> {
+    fn ready_after(&self, cursor: Cursor, group: Option<GroupNumber>) -> impl Iterator<Item = Listed<'_>> {
         let first = if cursor.is_start() { i8::MAX } else { cursor.priority() };
         let levels = self.lanes.levels().iter().filter(move |level| level.priority <= first);
         levels.flat_map(move |level| {
@@ -267,7 +267,7 @@ impl State {
             let from = if is_within { Rank(cursor.1).next() } else { Rank::FIRST };
             let tasks = self.in_level(level, from, group);
             let at = move |rank| Cursor::ready(level.priority, rank);
-            tasks.filter_map(move |(rank, position)| Some((at(rank), self.at(position)?)))
+            tasks.map(move |(rank, position)| (at(rank), self.at(position)))
         })
     }
 

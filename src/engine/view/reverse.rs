@@ -9,7 +9,7 @@ use crate::time::{Millis, Now};
 use crate::view::list::{Cursor, Listed};
 
 impl State {
-    /// The tasks of a state before a cursor, the last first. For leased tasks: all tasks by id, to be filtered.
+    /// The tasks of a state before a cursor, the last first. For leased tasks: more than these, by id, to be filtered.
     pub(super) fn in_reverse_of<'a>(
         &'a self,
         now: &Now,
@@ -34,8 +34,7 @@ impl State {
             }
             TaskState::Leased => {
                 let end = before.map_or(Order(u64::MAX), |(_, order)| order);
-                let all = self.log.tasks_back(Order(0), end);
-                Box::new(all.map(|position| (Cursor(1, self.log.order(position).0), self.at(position))))
+                Box::new(self.log.leases_back(end).map(|found| self.lease_listed(found)))
             }
         }
     }

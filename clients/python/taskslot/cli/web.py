@@ -69,7 +69,7 @@ def web(
     refuse_open(address, password, trust_header, write, open_to_all)
     app = made(session, address, password, trust_header, write, host or [], name)
     with bound(address, port) as listener:
-        url = f"http://{shown(address)}:{listener.getsockname()[1]}{root_path}"
+        url = f"http://{shown(address)}:{port or listener.getsockname()[1]}{root_path}"
         more = "" if write else ", read-only; --write lets it change things"
         # Who changed what is a line of the log.
         logs.set_up("text", "info", None)

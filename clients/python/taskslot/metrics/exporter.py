@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import __version__
+from ..clients import Client
 from ..integrations.packages import needs
 from ..overview import Nodes
 from .family import Family, Measured, one
@@ -50,6 +51,7 @@ class Exporter:
     queue among millions of other keys is found after some scrapes.
 
     It is a collector of prometheus-client: `registry.register(exporter)`. Without a registry of your own, use `answer`.
+    Raises TypeError for another client, and ValueError for a number out of bounds.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class Exporter:
     ) -> None:
         if queues < 0 or timeout_s <= 0:
             raise ValueError("queues must be at least 0, and timeout_s more than 0")
-        self._connect = (
-            client if callable(client) and not hasattr(client, "execute_command") else lambda: client
-        )
+        if callable(client) and not hasattr(client, "execute_command"):
+            self._connect: Callable[[], Any] = client
+        else:
+            Client(client).must_be(is_async=False)
+            self._connect = lambda: client
         self._timeout_s = timeout_s
         self._queues = QueueMeter(queues, histograms, shards_apart)
         self._reader: Reader | None = None
@@ -82,6 +86,10 @@ class Exporter:
         """The content type and the body for a scrape: OpenMetrics if the header Accept asks for it. Never raises."""
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self.registry)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: otherwise a registry would read the server when this is registered."""
+        return []
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as prometheus-client's."""

@@ -125,6 +125,23 @@ def of_arguments(extra: Sequence[str]) -> list[str]:
     return names
 
 
+def closes_the_door(extra: Sequence[str], own: Sequence[tuple[str, str]]) -> bool:
+    """Whether the user's settings say who may connect: by an ACL file, or a user `default` with a password or off."""
+    rules = [rest.lower().split() for name, rest in own if name == "user"]
+    has_default = any(words[:1] == ["default"] and "nopass" not in words for words in rules)
+    return has_default or value_of("aclfile", extra, own) is not None
+
+
+def refuse_other_default_user(extra: Sequence[str], own: Sequence[tuple[str, str]]) -> None:
+    """Raise ValueError for what would make the server ignore its password, and let everybody in."""
+    if value_of("aclfile", extra, own) is not None:
+        raise ValueError(
+            "a server with an aclfile ignores its password: put the user `default` there, and give none"
+        )
+    if any(name == "user" and rest.split()[:1] == ["default"] for name, rest in own):
+        raise ValueError("--config has the user `default`: put its password there, and give no other")
+
+
 def value_of(name: str, extra: Sequence[str], own: Sequence[tuple[str, str]]) -> str | None:
     """The value that the user gives a setting: in the arguments, otherwise in the file."""
     words = [word.lower() for word in extra]

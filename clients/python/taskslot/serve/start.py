@@ -65,7 +65,9 @@ def prepare(wanted: Wanted) -> Prepared:
     limit = memory.default_limit() if wanted.maxmemory is None else memory.size(wanted.maxmemory)
     folder = Folder(wanted.data or default_folder(wanted.port))
     secret = given_password(wanted) or password.kept_in(folder.path)
-    has_users = any(name == "user" for name, _ in own_settings)
+    has_users = settings.closes_the_door(wanted.extra, own_settings)
+    if secret or wanted.make_password:
+        settings.refuse_other_default_user(wanted.extra, own_settings)
     if settings.is_open(listen) and not (secret or wanted.make_password or has_users):
         raise ValueError(
             f"other machines can reach {', '.join(listen)}: give a password, by --make-password, --password-file "

@@ -29,6 +29,8 @@ ID, NAME_BYTES = re.compile(r"\d+-\d+(@\d+-[0-9a-f]+)?"), 256
 ROWS, NAMED_ROWS = 50, 200
 # What one command examines at most, in about a millisecond; and the tasks and the commands of one walk.
 EXAMINED_BY_ONE, MOST_EXAMINED, MOST_CALLS = 10_000, 50_000, 64
+# The bytes that one command compares with a pattern. Then it stops, so of long tasks it examines fewer.
+COMPARED_BY_ONE = 256 * 1024
 # The bytes of tasks with their payloads in one page. What comes after them is shown without payload.
 PAGE_BYTES = 1024 * 1024
 # The shards whose groups and workers a page reads, and those whose counts it adds up.
@@ -94,13 +96,15 @@ class Wanted:
 class Walked(Generic[R]):
     """What a walk found: the rows, each with the number of its shard, and where to go on (None: the end).
 
-    `calls` counts its commands, `examined` the tasks that the server looked at for them, at most.
+    `calls` counts its commands, `examined` the tasks that the server looked at for them, at most. `looked` is how many
+    these were about: a reply doesn't say it.
     """
 
     rows: list[tuple[int, R]] = field(default_factory=list)
     next: Place | None = None
     calls: int = 0
     examined: int = 0
+    looked: int = 0
 
 
 class Lens:
@@ -216,6 +220,7 @@ class Lens:
                 command = wanted.page(self.keys[shard], cursor, ROWS - len(walked.rows), bytes_left)
                 cursor, found = self.run(command)
                 walked.calls, walked.examined = walked.calls + 1, walked.examined + examined
+                walked.looked += min(examined, self._compared(shard, wanted))
                 walked.rows += [(shard, self.named(shard, view)) for view in found]
                 bytes_left -= sum(len(view.payload or b"") + len(view.result or b"") for view in found)
                 bytes_left = bytes_left if bytes_left > PAGE_BYTES // 8 else 0
@@ -235,6 +240,14 @@ class Lens:
             return 0
         in_all: int = sum(getattr(info, one) for one in searched_for(state))
         return max(1, min(EXAMINED_BY_ONE, in_all))
+
+    def _compared(self, shard: int, wanted: Wanted) -> int:
+        """How many tasks of a mean size one command can compare with the pattern."""
+        info = self._infos.get(self.keys[shard])
+        if info is None or not (wanted.match or wanted.header):
+            return EXAMINED_BY_ONE
+        in_all = sum(getattr(info, one) for one in get_args(State))
+        return COMPARED_BY_ONE * in_all // max(1, info.bytes) or 1
 
     def get(self, task: str) -> tuple[int, TaskView] | None:
         """A task with the number of its shard, by an id or a handle of this queue. None if there is none.
@@ -291,7 +304,7 @@ class Lens:
 
 
 def searched_for(state: State) -> tuple[State, ...]:
-    """The states of the tasks that the server looks at for those in a state: it finds leased ones among all."""
+    """The states of the tasks that the server looks at, at most, for those in a state: leased ones are among others."""
     return get_args(State) if state == "leased" else (state,)
 
 

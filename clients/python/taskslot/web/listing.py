@@ -66,14 +66,16 @@ class Listing:
         """The parameters of a link to the rest; None if there is none."""
         if walked.next is None:
             return None
-        rows, looked = self.rows_before + len(walked.rows), self.looked_before + walked.examined
+        rows, looked = self.rows_before + len(walked.rows), self.looked_before + walked.looked
         return {**self.query, "at": str(walked.next), "rows": rows or None, "looked": looked or None}
 
-    def examined(self, walked: Walked[Any], total: int) -> int:
-        """How many tasks the search has looked at so far, at most."""
+    def looked(self, walked: Walked[Any], total: int) -> int:
+        """How many of all tasks the search has looked at so far: about, in two digits, until it has seen all."""
         if walked.next is None:
             return total
-        return min(total, self.looked_before + walked.examined)
+        about = max(1, min(self.looked_before + walked.looked, total * 99 // 100))
+        unit: int = 10 ** max(0, len(str(about)) - 2)
+        return about // unit * unit
 
 
 def read_listing(query: Mapping[str, str], shards: int) -> Listing:

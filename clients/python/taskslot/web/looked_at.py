@@ -50,10 +50,18 @@ def gone(request: Request, lens: Lens | None, title: str, text: str) -> Response
     return site_of(request).page(request, "gone.html", 404, title=title, text=text, **values)
 
 
+class PageWire(Wire):
+    """What sends the commands of the pages, on connections of its own."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(Client(site.client).twin(REPLY_S), PATIENCE_MS)
+
+    def close(self) -> None:
+        """Close all its connections."""
+        super().close()
+        self.client.close()
+
+
 def wire_of(site: Site) -> Wire:
     """What sends the commands of all requests."""
-    found = site.shelf.get("wire")
-    if found is None:
-        found = site.shelf.setdefault("wire", Wire(Client(site.client).twin(REPLY_S), PATIENCE_MS))
-    wire: Wire = found
-    return wire
+    return site.kept("wire", lambda: PageWire(site))

@@ -90,7 +90,8 @@ def as_text(part: bytes, is_whole: bool) -> str | None:
         if is_whole or error.start < len(part) - 3:
             return None
         text = part[: error.start].decode()
-    return None if any(letter < " " and letter not in "\t\n\r\x1b" for letter in text) else text
+    # Numbers of four bytes and the like have zeros. Other control characters are also in logs, and are escaped.
+    return None if "\0" in text else text
 
 
 def is_json(data: bytes, text: str) -> bool:

@@ -110,7 +110,7 @@ def tasks(
         "rows": walked.rows if walked else [],
         "range": range_in_words(listing, walked) if walked else "",
         "after": listing.after(walked) if walked else None,
-        "examined": listing.examined(walked, searched) if walked else 0,
+        "looked": listing.looked(walked, searched) if walked else 0,
         "in_all": in_all,
         "searched": searched,
         "is_first": listing.place == Place(),
