@@ -10,6 +10,7 @@ import redis
 import valkey
 from harness.blocking import Blocking
 from harness.fixtures import chosen
+from harness.server import PATIENCE_S
 from harness.worker_thread import WorkerClock
 from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
 
@@ -81,14 +82,17 @@ def worker_clock(monkeypatch):
 
 
 @pytest.fixture
-def web(server):
+def web(server, monkeypatch):
     """Makes browsers of a web page of the server: `web()` reads only, `web(write=True)` has signed in to change things.
 
     Other options are those of `create_app`.
     """
     from harness.web import PASSWORD, Browser, create_app
-    from taskslot.web import Write
+    from taskslot.web import Write, sampler, site
 
+    # A busy machine is not a server that is away.
+    monkeypatch.setattr(sampler, "PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(site, "PATIENCE_S", PATIENCE_S)
     made = []
 
     def make(write=False, at=None, signed_in=True, **options):

@@ -11,7 +11,7 @@ from harness.server import wait_until
 from harness.web import create_app, path_of
 from starlette.requests import Request
 from taskslot import Queue, ShardedQueue
-from taskslot.overview import Seen
+from taskslot.overview import Nodes, Seen
 from taskslot.shards import names
 from taskslot.web import Read, sampler
 from taskslot.web.links import Links, decoded
@@ -184,6 +184,17 @@ def test_a_server_that_is_away_is_said_at_once_and_comes_back(web, server, queue
     server.start()
     wait_until(lambda: browser.get("/health").status_code == 200, "the page has noticed")
     assert "answer" not in browser.text("/").replace("This page&#39;s own", "").partition('id="gone"')[0]
+
+
+def test_a_server_that_goes_away_in_the_middle_of_a_look_takes_nothing_along(web, queue, monkeypatch):
+    """Its queues were not read, which is not the same as that there are none."""
+    queue.push(b"x")
+    browser = web()
+    good = browser.app.state.site.sampler.snapshot()
+    [node] = good.seen.nodes
+    cut = Seen(nodes=[node], away=[node.address], primaries=1)
+    monkeypatch.setattr(Nodes, "look", lambda self: cut)
+    assert listed(until(browser, "/", f"The server doesn&#39;t answer: {node.address}.")) == ["mail"]
 
 
 def test_a_page_starts_while_its_server_is_away(web, server, queue):

@@ -117,6 +117,7 @@ def test_a_port_that_is_taken_is_said(server):
         (["--write"], {"TASKSLOT_WEB_PASSWORD": "short"}, "at least 8 letters"),
         (["--trust-header", "X-User"], {"TASKSLOT_WEB_PASSWORD": "open sesame"}, "exclude each other"),
         (["--write", "--trust-header", "not a name"], {}, "the header must be a name"),
+        (["--root-path", "tasks"], {}, "--root-path is a path"),
         (["--password-file", "/none"], {}, "No such file"),
     ],
 )

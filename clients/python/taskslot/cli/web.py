@@ -64,6 +64,8 @@ def web(
             raise ValueError(f"the page needs the package {package}: pip install 'taskslot[web]'")
     if make_hash:
         return print_hash()
+    if root_path and not root_path.startswith("/"):
+        raise ValueError("--root-path is a path, such as /tasks")
     address, port = listen_address(listen)
     password = read_password(password_file)
     refuse_open(address, password, trust_header, write, open_to_all)

@@ -118,7 +118,8 @@ class Sampler:
             if self._nodes is None:
                 self._nodes = Nodes(self._client(), self._limit, PATIENCE_S)
             seen = self._nodes.look()
-            if seen.away and not any(node.is_primary for node in seen.nodes):
+            # A server can also go away in the middle of a look, after it has said what it is.
+            if seen.away and not any(one.is_primary and one.address not in seen.away for one in seen.nodes):
                 failed = f"The server doesn't answer: {', '.join(seen.away)}."
                 return replace(last, number=last.number + 1, failed=failed)
             found = rows(seen.infos)
