@@ -2,14 +2,33 @@
 
 import shutil
 import threading
+from pathlib import Path
 
 import pytest
 import redis
 import uvicorn
+from harness.fixtures import chosen
 from harness.server import wait_until
 from taskslot import Queue
 
+HERE = Path(__file__).parent
 PASSWORD = "correct horse battery"
+# What depends on the page and the browser only, and not on the version of the server.
+ON_ONE_SERVER = ("test_every_page", "test_keyboard")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Run these files on the first of the selected servers only."""
+    first, *_ = chosen(config)
+    dropped = [
+        item
+        for item in items
+        if item.path.parent == HERE
+        and item.path.stem in ON_ONE_SERVER
+        and item.callspec.params["installed"] != first
+    ]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item not in dropped]
 
 
 @pytest.fixture(scope="module")

@@ -32,16 +32,18 @@ def cell(page, queue, name):
 
 
 def test_figures_follow_the_server_without_a_reload(tab, origin, queue):
-    """Counts change, and a queue that is new appears."""
+    """Counts change, and a queue that is new appears. Who has the focus in the table keeps it."""
     queue.push("one")
     page = tab(origin).open()
     page.evaluate(MARK)
     expect(cell(page, "mail", "ready")).to_have_text("1")
+    page.get_by_role("link", name="mail", exact=True).focus()
     queue.push_many(["more"] * 41)
     expect(cell(page, "mail", "ready")).to_have_text("42")
     queue.wire.client.execute_command("TASK.PUSH", "letters", "x")
     expect(cell(page, "letters", "ready")).to_have_text("1")
     assert is_same(page)
+    assert page.evaluate("document.activeElement.textContent") == "mail"
 
 
 def test_a_server_that_dies_and_comes_back(tab, page_of, start):
@@ -101,3 +103,17 @@ def test_pages_work_without_scripts(tab, origin, queue, path):
     page = tab(origin, scripts=False).open(path)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     expect(page.get_by_role("main")).to_contain_text("mail" if path == "/" else re.compile(r"\w"))
+
+
+def test_the_theme_that_was_chosen_is_kept(tab, origin):
+    """The switch goes from the system's to light and dark, and the next page has the same."""
+    page = tab(origin).open()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.get_by_role("button", name="Theme").click(click_count=2)
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
+    dark = page.evaluate(ground)
+    assert dark != light
+    page.get_by_role("link", name="Nodes").click()
+    expect(page.get_by_role("heading", name="Nodes", exact=True)).to_be_visible()
+    assert page.evaluate(ground) == dark
