@@ -9,6 +9,7 @@ from harness.server import wait_until
 from harness.web import Browser, path_of
 from taskslot import Queue, ShardedQueue
 from taskslot.web import Write, dead_scans
+from taskslot.web.bulk import Target
 
 OTHER = "http://evil.example"
 
@@ -240,6 +241,7 @@ def test_a_waiting_task_is_changed_in_what_the_form_says_and_nothing_else(page, 
         ({"priority": "128"}, "priority must be from -128 to 127"),
         ({"priority": "1e3"}, "priority must be a whole number"),
         ({"delay": "5"}, "due in must be a span with its unit"),
+        ({"delay": "\u0663s"}, "due in must be a span with its unit"),
         ({"delay": "-5s"}, "due in must be a span with its unit"),
         ({"delay": "5s", "at": "2030-01-01T00:00"}, "either a span or an instant"),
         ({"at": "tomorrow"}, "at must be a date and a time in UTC"),
@@ -521,6 +523,7 @@ def test_dead_tasks_of_all_queues_are_grouped_with_shards_together(page, client,
     assert text.index("orders") < text.index("mail")
     assert "All 8" in text
     assert "All 3" in text
+    assert search(r'href="/task\?id=[0-3]%2F\d+-\d+&amp;key=orders&amp;shards=[1-4]"', page.text("/dead"))
     link = unescape(search(r'href="(/dead\?[^"]*error=[^"]*key=orders[^"]*)"', page.text("/dead"))[1])
     assert page.text(link).count('name="id"') == 8
 
@@ -538,6 +541,23 @@ def test_a_look_is_bounded_and_goes_further_when_asked(page, queue, monkeypatch)
     further = unescape(search(r'href="([^"]*look=[^"]*)"', text)[1])
     wait_until(lambda: "All 2,000" in plain(page.text(further)), "it has been looked at")
     assert "700 Old: x" in plain(page.text(further))
+
+
+def test_the_reading_of_dead_tasks_is_bounded_however_often_it_is_asked_for(page, client, monkeypatch):
+    """Those that would be one too many say so, and the next look is as good as ever."""
+    scans = dead_scans.DeadScans(client)
+    monkeypatch.setattr(dead_scans, "MOST_STARTED", 3)
+    for _ in range(dead_scans.MOST_ACTIVE):
+        scans._slots.acquire()
+    made = [scans.look(Target(f"q{number}", (f"q{number}",)), wait_s=0) for number in range(5)]
+    assert [bool(scan.error) for scan in made] == [False, False, False, True, True]
+    assert scans.look(made[0].target, wait_s=0) is made[0]
+    further = scans.look(made[4].target, 20_000, wait_s=0)
+    assert further.error
+    for _ in range(dead_scans.MOST_ACTIVE):
+        scans._slots.release()
+    assert all(scan.ended.wait(20) for scan in made)
+    wait_until(lambda: not scans.look(made[4].target, wait_s=1).error, "there is room again")
 
 
 def test_hostile_errors_names_and_keys_are_text(page, client):

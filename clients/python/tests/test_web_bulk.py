@@ -129,16 +129,17 @@ def test_groups_of_dead_tasks_are_bounded(monkeypatch):
     groups = DeadGroups()
 
     class Dead:
-        worker, id = "w", "1-0"
+        worker = "w"
 
         def __init__(self, error, at):
             self.error, self.dead_since = error, at
 
     for at, error in enumerate(["E: a", "E: b", "E: c", "E: a", "E: d"]):
-        groups.add(Dead(error, at))
-    assert [(one.pattern, one.count, one.oldest_at, one.newest_at) for one in groups.largest_first()] == [
-        ("E: a", 2, 0, 3),
-        ("E: b", 1, 1, 1),
+        groups.add(Dead(error, at), f"{at}-0")
+    found = groups.largest_first()
+    assert [(one.pattern, one.count, one.oldest_at, one.newest_at, one.example_id) for one in found] == [
+        ("E: a", 2, 0, 3, "3-0"),
+        ("E: b", 1, 1, 1, "1-0"),
     ]
     assert (groups.looked, groups.others) == (5, 2)
 

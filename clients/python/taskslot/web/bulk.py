@@ -42,7 +42,7 @@ class Target:
         if not self.shards:
             return self.keys[0], task_id
         number, slash, bare = task_id.partition("/")
-        if not slash or not number.isdecimal() or int(number) >= len(self.keys):
+        if not slash or not (number.isascii() and number.isdigit()) or int(number) >= len(self.keys):
             raise ValueError("an id of a sharded queue begins with its shard, as in 5/1795334211134-0")
         return self.keys[int(number)], bare
 

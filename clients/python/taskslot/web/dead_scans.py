@@ -24,8 +24,8 @@ from .site import Site
 NEWEST, FURTHEST = 10_000, 200_000
 # After that a result counts as old, and the next page has it read again.
 OLD_S = 10.0
-# The scans that are remembered, and those that are at work at a time.
-MOST_KEPT, MOST_ACTIVE = 50, 2
+# The scans that are remembered, those that read at a time, and those that read or wait for that.
+MOST_KEPT, MOST_ACTIVE, MOST_STARTED = 32, 2, 24
 # A scan rests after each command for as long as it took.
 RESTS = 1
 
@@ -39,6 +39,7 @@ class DeadScan:
     total: int = 0
     groups: DeadGroups = field(default_factory=DeadGroups)
     error: str = ""
+    is_replaced: bool = False
     began: float = field(default_factory=time.monotonic)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -68,6 +69,7 @@ class DeadScans:
         self._scans: OrderedDict[tuple[str, ...], DeadScan] = OrderedDict()
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(MOST_ACTIVE)
+        self._started = 0
 
     def close(self) -> None:
         """Close the connections. A scan that is at work fails."""
@@ -79,13 +81,24 @@ class DeadScans:
         with self._lock:
             scan = self._scans.get(target.keys)
             if scan is None or not self._is_good(scan, limit):
-                scan = self._scans[target.keys] = DeadScan(target, limit)
-                name = f"taskslot dead {target.name!r}"
-                threading.Thread(target=self._run, args=[scan], name=name, daemon=True).start()
+                if scan is not None:
+                    scan.is_replaced = True
+                scan = self._begin(target, limit)
             self._scans.move_to_end(target.keys)
             while len(self._scans) > MOST_KEPT:
                 self._scans.popitem(last=False)
         scan.ended.wait(wait_s)
+        return scan
+
+    def _begin(self, target: Target, limit: int) -> DeadScan:
+        """A new scan on a thread of its own; one that has failed if there are too many."""
+        scan = self._scans[target.keys] = DeadScan(target, limit)
+        if self._started >= MOST_STARTED:
+            scan.error = "The page reads many queues at present. Load it again in a moment."
+            scan.ended.set()
+        else:
+            self._started += 1
+            threading.Thread(target=self._run, args=[scan], name="taskslot dead tasks", daemon=True).start()
         return scan
 
     def forget(self, keys: tuple[str, ...]) -> None:
@@ -110,16 +123,18 @@ class DeadScans:
             except Exception as error:
                 scan.error = str(error) or type(error).__name__
             finally:
+                with self._lock:
+                    self._started -= 1
                 scan.ended.set()
 
     def _read(self, scan: DeadScan, key: str, until: int) -> None:
         """Read the tasks of a key, until so many of the queue have been looked at."""
         cursor = ""
-        while cursor != "0" and scan.groups.looked < until:
+        while cursor != "0" and scan.groups.looked < until and not scan.is_replaced:
             began = time.monotonic()
             cursor, tasks = self._wire.wait(sendable(Filter("dead").command(key, cursor or "0")))
             for task in tasks[: until - scan.groups.looked]:
-                scan.groups.add(task)
+                scan.groups.add(task, scan.target.named(key, task.id))
             time.sleep(RESTS * (time.monotonic() - began))
 
 

@@ -11,7 +11,7 @@ from .texts import shown
 
 # The units of spans, in ms.
 UNITS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-SPAN = re.compile(r"(\d{1,15})\s*(ms|s|min|m|h|d)")
+SPAN = re.compile(r"([0-9]{1,15})(ms|s|min|m|h|d)")
 # The longest payload that can be edited on the page, in bytes.
 MOST_EDITED = 64 * 1024
 

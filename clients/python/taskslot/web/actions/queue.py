@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields as fields_of
 from typing import cast
 
@@ -136,7 +137,7 @@ def read_setting(name: str, text: str) -> str | int:
     """The value of a setting. Its bounds are the server's, which changes all settings of a command or none."""
     if name == "backoff":
         return text
-    if not text.removeprefix("-").isdecimal() or len(text) > 18:
+    if not re.fullmatch(r"-?[0-9]{1,17}", text):
         raise ValueError(f"{name} must be a whole number")
     return int(text)
 

@@ -27,13 +27,15 @@ for (const button of document.querySelectorAll("[data-theme-switch]")) {
 // ---- times
 
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" })
+const clockOfToday = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" })
 
 function localTimes(within) {
   for (const time of within.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime)
     if (Number.isNaN(at.getTime()) || time.title) continue
-    time.title = time.textContent
-    time.textContent = clock.format(at)
+    const isToday = at.toDateString() === new Date().toDateString()
+    time.title = `${clock.format(at)} (${time.textContent})`
+    time.textContent = (isToday ? clockOfToday : clock).format(at)
   }
 }
 
