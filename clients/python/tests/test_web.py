@@ -375,6 +375,8 @@ def test_a_deploy_leaves_a_mark_by_its_token(web):
         assert browser.client.post("/marks", data={"text": "x"}, headers=headers).status_code == 403
     assert browser.get("/marks?text=x").status_code == 405
     assert site.history.marks() == []
+    for headers in ({"authorization": "Bearer "}, {"authorization": "Bearer"}):
+        assert web().client.post("/marks", data={"text": "x"}, headers=headers).status_code == 403
     headers = {"authorization": "Bearer of the deploy"}
     for text, status in (("<b>1.4</b>\x1b", 201), ("", 400), ("x" * 201, 400)):
         assert browser.client.post("/marks", data={"text": text}, headers=headers).status_code == status
