@@ -77,6 +77,7 @@ def test_the_command_starts_while_the_server_is_away(server):
         wait_until(lambda: "taskslot_up 1.0" in scraped(said)[1], "the server is found", timeout=60)
 
 
+@pytest.mark.slow
 def test_a_password_comes_from_a_file(server, client, queue, tmp_path):
     """It may have any characters. A wrong one is a server that is down, with the reason in the log, without it."""
     queue.push("a")
