@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 from harness.infos import LOAD, info
+from taskslot.addresses import host_and_port
 from taskslot.figures import age, plural
 from taskslot.overview.attention import NAMES, Severity, concerns, node_concerns
-from taskslot.overview.node_info import UNREACHED, NodeInfo, host_and_port, ranges, read_node
+from taskslot.overview.node_info import UNREACHED, NodeInfo, ranges, read_node
 from taskslot.overview.rows import rows
 
 NO_PLACES = replace(LOAD, places_busy=0, places_free=0)
