@@ -7,7 +7,7 @@ import redis
 from harness.sentinel import NAME
 from harness.server import ROOT, wait_until
 from taskslot import ShardedQueue
-from taskslot.cli.connection import connect, read_address
+from taskslot.connection import connect, read_address
 from taskslot.doctor.examine import examine
 from taskslot.doctor.gather import gather
 from taskslot.overview.attention import Severity

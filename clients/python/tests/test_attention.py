@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 from harness.infos import LOAD, info
+from taskslot.addresses import host_and_port
 from taskslot.figures import age, plural
 from taskslot.overview.attention import NAMES, Severity, concerns, node_concerns
 from taskslot.overview.columns import BY_NAME
-from taskslot.overview.node_info import UNREACHED, NodeInfo, host_and_port, ranges, read_node
+from taskslot.overview.node_info import UNREACHED, NodeInfo, ranges, read_node
 from taskslot.overview.rows import rows
 from taskslot.overview.tones import Tone
 

@@ -5,6 +5,7 @@ import json
 import os
 from datetime import datetime
 from math import inf
+from urllib.parse import quote
 
 import pytest
 import taskslot
@@ -610,6 +611,58 @@ def test_a_password_is_used_and_never_shown(start):
     run("--url", f"redis://:geheim@127.0.0.1:{server.port}", "push", "mail", "a")
     (line,) = run("--url", f"redis://:verkehrt@127.0.0.1:{server.port}", "push", "mail", "a", status=1).errors
     assert "verkehrt" not in line and "WRONGPASS" in line or "invalid" in line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["push", "mail", "a"], ["top", "--once"], ["metrics", "--once"], ["doctor", "--ping"]],
+    ids=lambda words: words[0],
+)
+def test_every_command_takes_its_password_in_the_same_ways(start, tmp_path, words):
+    """From a file or a variable, any text; the option wins. The URL can name a user, and its own password counts."""
+    secret = "a/b @c#%"
+    server = start(port=True, requirepass=f'"{secret}"')
+    file, url = tmp_path / "password", f"redis://127.0.0.1:{server.port}"
+    file.write_text(f"{secret}\r\n")
+    run = command_line.run
+    assert (
+        run(*words, "--url", url, status=2 if words[0] == "doctor" else 1).output.count(secret.encode()) == 0
+    )
+    run(*words, "--url", url, env={"TASKSLOT_PASSWORD": secret})
+    run("--password-file", file, *words, "--url", url, env={"TASKSLOT_PASSWORD": "wrong"})
+    run(*words, "--url", f"unix://{server.socket}", "--password-file", file)
+    run(*words, "--url", f"redis://default@127.0.0.1:{server.port}", "--password-file", file)
+    inside = url.replace("//", f"//:{quote(secret, safe='')}@")
+    run(*words, "--url", inside, env={"TASKSLOT_PASSWORD": "wrong"})
+    (line,) = run(*words, "--url", inside, "--password-file", file, status=2).errors
+    assert line == "taskslot: there is a password in --password-file and another in the URL: give one"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"one\ntwo\n", "must be one line"),
+        (b"x" * 4097, "must be one line"),
+    ],
+)
+def test_a_file_that_is_no_password_is_refused(tmp_path, content, says):
+    """Before anything is connected. Its content is not shown."""
+    file = tmp_path / "password"
+    file.write_bytes(content)
+    for words in (
+        ["info", "mail"],
+        ["metrics", "--once"],
+        ["doctor"],
+        ["serve", "--data", tmp_path / "data"],
+    ):
+        (line,) = command_line.run(*words, "--password-file", file, status=2).errors
+        assert says in line and str(file) in line and "two" not in line
+    (line,) = command_line.run("web", "--web-password-file", file, status=2).errors
+    assert says in line
+    (line,) = command_line.run("info", "mail", "--password-file", "/none", status=1).errors
+    assert line == "taskslot: /none: No such file or directory"
 
 
 @pytest.mark.parametrize("scheme", ["redis", "valkey", "unix"])
