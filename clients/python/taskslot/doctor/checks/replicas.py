@@ -87,15 +87,6 @@ def offset_of(node: Node, at: int, unknown: int) -> int:
 
 def of_replica(node: Node) -> Iterator[Finding]:
     """A replica."""
-    if node.info.link not in ("", "up"):
-        yield Finding(
-            Severity.ACT,
-            "replica-link",
-            node.address,
-            f"this replica has lost its primary {node.info.primary}",
-            "it falls behind, and a failover to it would lose tasks",
-            "look at both logs and at the network",
-        )
     if node.setting("replica-read-only") == "no":
         yield Finding(
             Severity.ACT,

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ...aggregate import total
-from ...figures import plural
 from ...keys import key_bytes
-from ...overview import Row, Seen, Severity, rows
+from ...overview import Row, Severity, rows
 from ...overview.columns import BY_NAME, COLUMNS
+from ...overview.notes import left_out
 from ...overview.rows import logical_queues, shard_of_key
 from ...overview.tones import OF_SEVERITY
 from ...printable import printable
@@ -27,8 +27,6 @@ from ..sparkline import sparkline
 
 # The rows of a page.
 ROWS = 100
-# The most queues without an answer that are named.
-NAMED = 3
 
 
 # The orders that one can choose beside those of the columns, and which of them rise: A to Z, the most urgent first.
@@ -136,7 +134,7 @@ def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:
         "pages": pages,
         "total": total([row.info for row in chosen]),
         "urgent": sum(1 for row in found if any(one.severity >= Severity.LOOK for one in row.concerns)),
-        "notes": notes(snapshot.seen),
+        "notes": left_out(snapshot.seen, MOST_QUEUES),
         "spark": spark,
         "row_id": row_id,
         "of_queue": lambda row: of_queue(snapshot, row),
@@ -163,23 +161,6 @@ def of_queue(snapshot: Snapshot, row: Row) -> dict[str, Any]:
     keys = logical_queues(snapshot.seen.infos).get(row.queue, set())
     numbers = [found[1] for key in keys if (found := shard_of_key(key)) is not None]
     return {"key": row.queue, "shards": max(numbers, default=0) + 1}
-
-
-def notes(seen: Seen) -> list[str]:
-    """Notes on what the table does not show."""
-    found = []
-    if seen.was_cut:
-        found.append(f"There are more than {MOST_QUEUES:,} queues. The others are not shown.")
-    if not seen.is_whole:
-        found.append("Still searching the keys for queues.")
-    if seen.unreadable:
-        few = [f"{printable(key)[:60]} ({text[:100]})" for key, text in list(seen.unreadable.items())[:NAMED]]
-        more = f" and {len(seen.unreadable) - NAMED} more" if len(seen.unreadable) > NAMED else ""
-        found.append(f"{plural(len(seen.unreadable), 'queue')} can't be read: {', '.join(few)}{more}.")
-    if seen.oversized:
-        found.append(f"{plural(seen.oversized, 'queue')} with a very long name left out.")
-    found += [f"The server refuses {what}: {text[:150]}" for what, text in seen.refused.items()]
-    return found
 
 
 live = {"queues": parts}
