@@ -220,7 +220,7 @@ def test_info_shows_the_state_in_words(run, queue):
     queue.pause()
     words = run("info", "mail").words()
     assert words["now"] == "1 ready, 0 delayed, 1 leased, 0 dead, 0 done"
-    assert words["paused"] == "claims until resumed" and words["totals"] == "2 pushed, 1 claimed"
+    assert words["paused"] == "claims" and words["totals"] == "2 pushed, 1 claimed"
     (found,) = run("info", "mail", "--json").json()
     assert found["queue"] == "mail" and found["load"]["places_busy"] == 1 and found["in_per_second_1m"] > 0
     assert run("info", "nothing", status=1).errors == ["taskslot: there is no queue nothing"]
@@ -786,7 +786,7 @@ def test_the_json_of_top_is_that_of_info(run, queue):
     found = json.loads(run("info", "mail", "--json").lines[0])
     assert row.keys() - {"kind", "shards"} == found.keys() and row["queue"] == "mail" and row["shards"] == 0
     assert (
-        row["concerns"] == found["concerns"] == [{"severity": 1, "name": "paused", "text": "claims paused"}]
+        row["concerns"] == found["concerns"] == [{"severity": 1, "name": "paused", "text": "paused: claims"}]
     )
     assert node["role"] == "primary" and node["totals"]["pushed"] == 1 and node["module"]
     assert [concern["name"] for concern in node["concerns"]] == ["durability"] and "fields" not in node
@@ -802,4 +802,4 @@ def test_info_says_first_what_needs_a_person(run, queue):
     queue.purge("ready")
     queue.pause()
     lines = run("info", "mail").lines
-    assert not any("attention" in line for line in lines) and "claims until resumed" in lines[-1]
+    assert not any("attention" in line for line in lines) and lines[-1].split() == ["paused", "claims"]

@@ -4,21 +4,22 @@ import asyncio
 import json
 import re
 from html import unescape
+from typing import get_args
 
 import pytest
 import redis
 from harness.server import wait_until
-from harness.web import create_app, path_of
+from harness.web import Browser, create_app, path_of
 from starlette.requests import Request
 from taskslot import Queue, ShardedQueue
 from taskslot.overview import Nodes, Seen
 from taskslot.shards import names
-from taskslot.web import Read, sampler
+from taskslot.web import Read, Write, sampler
 from taskslot.web.links import Links, decoded
 from taskslot.web.live import Parts, Viewer, change, changes
 from taskslot.web.pages import nodes, queues
 from taskslot.web.rights import Visitor
-from taskslot.web.site import Site
+from taskslot.web.site import HERE, Site, Tone
 from taskslot.web.texts import shown
 
 ROW = re.compile(r'<tr id="[qs]\w+">\s*<th scope="row"><a href="([^"]*)">([^<]*)</a>')
@@ -70,7 +71,7 @@ def test_the_queues_are_listed_with_their_figures(web, queue, push):
     push("lonely", 2)
     html = web().text("/")
     assert listed(html) == ["lonely", "mail"]
-    assert '<td class="n" data-label="leased"><span class="zero">0</span></td>' in html
+    assert '<td class="n c-leased" data-label="leased"><span class="zero">0</span></td>' in html
     assert '<a href="/dead?key=mail"><span class="look">1</span></a>' in html
     assert "2 ready and nobody works" in html and "1 dead" in html
     assert "2 of 2 need attention" in html
@@ -386,7 +387,28 @@ def test_a_deploy_leaves_a_mark_by_its_token(web):
     ]
 
 
+@pytest.mark.parametrize("sent", [{}, {"authorization": "Basic YW5uOng="}])
+def test_a_person_s_mark_is_logged_and_leads_back_to_the_charts(server, caplog, sent):
+    """Also behind a proxy that passes on with which password it was asked."""
+    caplog.set_level("INFO", "taskslot.web.audit")
+    app = create_app(f"redis://127.0.0.1:{server.port}", write=Write.by_header("X-User"))
+    answer = Browser(app, headers={"X-User": "ann", **sent}).post("/marks", {"text": "deploy 1"})
+    app.state.site.close()
+    assert (answer.status_code, answer.headers.get("location")) == (303, "/charts")
+    assert "'ann' left the mark 'deploy 1'" in caplog.messages
+
+
 # ---- links and texts
+
+
+def test_what_was_refused_does_not_look_like_what_was_done():
+    """Each tone of a message has a border of its own."""
+    sheet = (HERE / "static/app.css").read_text(encoding="utf-8")
+    borders = {
+        tone: re.search(rf"\.said\.{tone} .*border-color: ([^;]+);", sheet) for tone in ("nothing", "failed")
+    }
+    assert get_args(Tone) == ("done", *borders)
+    assert borders["nothing"][1] != borders["failed"][1] != "var(--good)"
 
 
 @pytest.mark.parametrize("key", [*HOSTILE, "\udcff\udc80", "%ff", "+ +", "ü", "", "a=b;c"])

@@ -275,7 +275,6 @@ def test_one_job_at_a_time_works_on_a_queue(queue, jobs, monkeypatch):
     """The second is refused with the reason, and can be started when the first has ended. So is a fifth that counts."""
     dead(queue, ["a"] * 1100)
     monkeypatch.setattr(bulk_jobs, "LEAST_REST_S", 60.0)
-    monkeypatch.setattr(bulk_jobs, "MOST_REST_S", 60.0)
     ids = [task.id for task in queue.tasks("dead", page=1000)]
     first = jobs.make(MAIL, "retry", Filter("dead"), "anna", ids=ids)
     second = jobs.make(MAIL, "retry", Filter("dead"), "ben", ids=ids)
@@ -309,6 +308,22 @@ def test_jobs_are_bounded_and_the_oldest_that_ended_are_forgotten(queue, jobs, m
     monkeypatch.setattr(bulk_jobs, "MOST_ACTIVE", 0)
     with pytest.raises(Busy, match="are at work"):
         jobs.make(MAIL, "retry", Filter("dead"), "anna")
+
+
+def test_four_jobs_work_at_a_time(client, monkeypatch):
+    """A yes to a fifth one is refused. It can be given again when one has ended."""
+    jobs = Jobs(client)
+    monkeypatch.setattr(jobs, "_on_thread", lambda job, run: None)
+    targets = [Target(f"q{number}", (f"q{number}",)) for number in range(5)]
+    made = [jobs.make(target, "retry", Filter("dead"), "anna", ids=["1-0"]) for target in targets]
+    for job in made[:4]:
+        jobs.start(job, "anna")
+    with pytest.raises(Busy, match="4 jobs are at work"):
+        jobs.start(made[4], "anna")
+    assert made[4].stage == "counted"
+    jobs.stop(made[0], "anna")
+    jobs.start(made[4], "anna")
+    jobs.close()
 
 
 def test_twenty_thousand_tasks_with_workers_and_producers_meanwhile(queue, jobs, server):

@@ -75,6 +75,22 @@ def test_with_a_password_the_whole_page_needs_it(server, tmp_path):
         assert "set-cookie" in browser.get("/sign-in").headers
 
 
+@pytest.mark.parametrize("env", [{}, {"FORWARDED_ALLOW_IPS": "127.0.0.1"}])
+def test_nobody_guesses_passwords_under_many_addresses(server, env):
+    """What a request says about its address counts only if a proxy is named."""
+    with served(server, TASKSLOT_WEB_PASSWORD="open sesame", **env) as (_, browser, _):
+        token = re.search(r'name="csrf" value="([^"]+)"', browser.get("/sign-in").text)[1]
+        found = [
+            browser.post(
+                "/sign-in",
+                data={"csrf": token, "password": "wrong one"},
+                headers={"X-Forwarded-For": f"10.0.0.{number}"},
+            ).status_code
+            for number in range(6)
+        ]
+    assert found == ([401] * 6 if env else [401] * 5 + [429])
+
+
 def test_each_change_is_a_line_of_the_log(server, queue):
     """Who changed what, on stderr."""
     queue.push(b"secret")

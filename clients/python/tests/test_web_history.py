@@ -4,6 +4,8 @@ import math
 import random
 
 import pytest
+from harness.infos import info
+from taskslot.overview import Row
 from taskslot.web import history
 from taskslot.web.history import SERIES, History, Ring
 from taskslot.web.sparkline import sparkline
@@ -53,6 +55,21 @@ def test_a_clock_that_is_set_back_changes_nothing():
     ring.add(100, {Q: sample(1)})
     ring.add(50, {Q: sample(9)})
     assert known(ring.read(Q, "ready")) == [1] and ring.times()[-1] == 100
+
+
+def test_the_queues_that_are_kept_are_bounded(monkeypatch):
+    """Also if each look finds others. The one that was seen longest ago makes room, and all queues together stay."""
+    kept = History()
+    for ring in kept.rings.values():
+        ring.most = 4
+    for step in range(5):
+        names = ["busy", f"job {step}", f"other {step}"]
+        kept.add(6000 + 60 * step, [Row(name, info(ready=1)) for name in names])
+    for ring in kept.rings.values():
+        assert set(ring._values) == {history.ALL, *((name, False) for name in names)}
+    assert known(kept.read("24h", ("busy", False), ["ready"])[1]["ready"]) == [1] * 5
+    assert known(kept.read("24h", history.ALL, ["ready"])[1]["ready"]) == [3] * 5
+    assert all(ring.most == history.MOST_QUEUES + 1 for ring in History().rings.values())
 
 
 def test_a_queue_that_is_gone_is_forgotten():

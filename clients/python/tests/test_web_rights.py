@@ -204,6 +204,26 @@ def test_signing_out_ends_the_session_for_copies_of_its_cookie_too(web):
     assert thief.post("/marks", {"text": "x"}).status_code in (401, 403)
 
 
+def test_a_new_password_ends_the_sessions_of_the_old_one(server):
+    """Also with the same secret. So does another way to sign in. Other processes of the same page know the session."""
+    url, doors = (
+        f"redis://127.0.0.1:{server.port}",
+        [Write.by_password(PASSWORD), Write.by_password("another one")],
+    )
+    apps = [
+        create_app(url, secret="s", write=one, read=Read(one.secret, one.header))
+        for one in (doors[0], *doors, Write.by_header("X-User"))
+    ]
+    cookies = Browser(apps[0]).sign_in().client.cookies
+    seen = []
+    for app in apps:
+        browser = Browser(app)
+        browser.client.cookies.update(cookies)
+        seen.append(browser.get("/queue?key=mail").status_code)
+        app.state.site.close()
+    assert seen == [404, 404, 303, 403]
+
+
 @pytest.mark.parametrize("limit", ["SESSION_S", "IDLE_S"])
 def test_a_session_ends_by_itself(web, monkeypatch, limit):
     """After a week, or after half a day in which nobody used it. Until then it goes on."""

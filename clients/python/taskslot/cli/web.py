@@ -129,6 +129,8 @@ def serve(app: Any, listener: socket.socket, root_path: str) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Otherwise everybody on this machine could choose an address, by which wrong passwords are counted.
+        proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
         # Open pages hold a connection that never ends by itself.
         timeout_graceful_shutdown=2,
     )

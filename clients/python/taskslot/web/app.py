@@ -66,7 +66,7 @@ def create_app(
             Middleware(Outside, site=site, hosts=hosts),
             Middleware(
                 SessionMiddleware,
-                secret_key=secret or secrets.token_urlsafe(32),
+                secret_key=site.rights.signing_key(secret or secrets.token_urlsafe(32)),
                 session_cookie="taskslot",
                 max_age=IDLE_S,
                 same_site="lax",

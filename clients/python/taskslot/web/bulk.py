@@ -119,6 +119,11 @@ class Job:
         return self.stage in ENDED
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether it sends commands."""
+        return self.stage in ("counting", "running")
+
+    @property
     def percent(self) -> int:
         """How much of the work is done."""
         return 100 if not self.total else min(100, self.tally.seen * 100 // self.total)

@@ -8,20 +8,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from .._sync.wire import Wire
 from ..clients import Client
 from ..errors import TaskslotError
 from .bulk import PATIENCE_S, Job, Target, WrongStage
 from .bulk_work import Work
+from .dead_scans import look_anew
 from .selection import Filter, Verb, words_of
+from .site import Site
 
 log = logging.getLogger("taskslot.web.audit")
 
 # Jobs that count or work at a time, and jobs that are remembered.
 MOST_ACTIVE, MOST_KEPT = 4, 20
-# A job rests after each command for as long as the command took, within these bounds, in seconds. The server works for
-# a small part of that time: it takes 0.7 ms to list 500 tasks and 0.4 ms to retry them.
-LEAST_REST_S, MOST_REST_S = 0.005, 0.1
+# A job rests after each command for as long as the command took, and at least so many seconds. The server works for a
+# small part of that time: it takes 0.7 ms to list 500 tasks and 0.4 ms to retry them.
+LEAST_REST_S = 0.005
 # How long the server may take to say which tasks of a slice are still dead.
 PATIENCE_OF_A_LOOK_S = 5.0
 # How often a job asks for a server that is away, and when it gives up.
@@ -75,8 +79,7 @@ class Jobs:
             job.found(key, 1, [task_id])
         with self._lock:
             self._forget(time.time())
-            if sum(one.stage in ("counting", "running") for one in self._jobs.values()) >= MOST_ACTIVE:
-                raise Busy(f"{MOST_ACTIVE} jobs are at work: wait until one has ended, or stop one")
+            self._check_room()
             if len(self._jobs) >= MOST_KEPT:
                 raise Busy(f"{MOST_KEPT} jobs wait for a yes or a no: answer some of them")
             self._jobs[job.id] = job
@@ -87,8 +90,11 @@ class Jobs:
         return job
 
     def start(self, job: Job, who: str) -> None:
-        """Begin the work of a job that has counted. Raises WrongStage, or Busy if another one works on its queue."""
+        """Begin the work of a job that has counted. Raises WrongStage, or Busy if another one works on its queue, or if
+        enough of them are at work.
+        """
         with self._lock:
+            self._check_room()
             for other in self._jobs.values():
                 if other.stage == "running" and set(other.target.keys) & set(job.target.keys):
                     raise Busy("another job works on this queue: wait until it has ended, or stop it")
@@ -102,6 +108,11 @@ class Jobs:
         if stopped:
             note(job, who, f"stopped after {job.tally.seen} of {job.total} tasks")
         return stopped
+
+    def _check_room(self) -> None:
+        """Raise Busy if no more jobs may work now."""
+        if sum(one.is_at_work for one in self._jobs.values()) >= MOST_ACTIVE:
+            raise Busy(f"{MOST_ACTIVE} jobs are at work: wait until one has ended, or stop one")
 
     def _forget(self, now: float) -> None:
         """Stop jobs that nobody said yes to, and drop the oldest of those that have ended."""
@@ -181,7 +192,7 @@ class Jobs:
             self._pause(job, AGAIN_S)
 
     def _rest(self, job: Job, took_s: float) -> None:
-        self._pause(job, min(MOST_REST_S, max(LEAST_REST_S, took_s)))
+        self._pause(job, max(LEAST_REST_S, took_s))
 
     def _pause(self, job: Job, seconds: float) -> None:
         """Wait, but not longer than until the job is told something, such as to stop."""
@@ -211,4 +222,17 @@ def note(job: Job, who: str, what: str) -> None:
     log.info("job %s by %r on %r (%s %s): %s", job.id, who, job.target.name, job.verb, job.filter.state, what)
 
 
-__all__ = ["Busy", "Jobs", "WrongStage", "told"]
+def jobs_of(site: Site) -> Jobs:
+    """The jobs of a site."""
+    return site.kept("jobs", lambda: Jobs(site.client, lambda keys: look_anew(site, keys)))
+
+
+def job_of(site: Site, job_id: str) -> Job:
+    """A job of a site. Raises a 404."""
+    job = jobs_of(site).get(job_id)
+    if job is None:
+        raise HTTPException(404, "There is no such job any more. Jobs end with the page's process.")
+    return job
+
+
+__all__ = ["Busy", "Jobs", "WrongStage", "job_of", "jobs_of", "told"]

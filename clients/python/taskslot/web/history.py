@@ -1,6 +1,7 @@
 """Samples of the last hours, kept in this process only: every 2 s for 10 minutes and every minute for 24 hours.
 
-At most 1000 queues are kept, 42 MB. A minute's value is the mean of its samples; of ages and times, the largest.
+At most 1000 queues are kept, 42 MB: for one more, the queue that was seen longest ago is forgotten. A minute's value is
+the mean of its samples; of ages and times, the largest.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from array import array
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -50,9 +51,11 @@ class Ring:
 
     step_s: int
     size: int
+    most: int = MOST_QUEUES + 1  # all queues together count as one
     _newest: int = -1
     _counts: dict[Subject, int] = field(default_factory=dict)
-    _values: dict[Subject, list[array[float]]] = field(default_factory=dict)
+    # The one whose last sample is oldest comes first.
+    _values: OrderedDict[Subject, list[array[float]]] = field(default_factory=OrderedDict)
 
     def add(self, at: float, samples: dict[Subject, tuple[float, ...]]) -> None:
         """Add a sample of each queue. Queues without one keep what they had, and leave when that is too old."""
@@ -65,13 +68,16 @@ class Ring:
         for key, values in samples.items():
             if key not in self._values:
                 self._values[key] = [array("f", [math.nan]) * self.size for _ in SERIES]
+            self._values.move_to_end(key)
+            if len(self._values) > self.most:
+                self._values.popitem(last=False)
             count = self._counts.get(key, 0)
             for name, kept, value in zip(SERIES, self._values[key], values, strict=True):
                 kept[place] = joined(name, kept[place], value, count)
             self._counts[key] = count + 1
 
     def _go_on(self, step: int) -> None:
-        """Make room for a new step: what is there is of a day ago."""
+        """Make room for a new step, in the place of one that is too old."""
         passed = range(max(self._newest + 1, step - self.size + 1), step + 1) if self._newest >= 0 else ()
         for key, all_kept in list(self._values.items()):
             for number in passed:

@@ -78,6 +78,7 @@ class Visitor:
     may_read: bool = False
     may_write: bool = False
     by_session: bool = False
+    by_token: bool = False  # a program, which may only leave marks
 
 
 @dataclass
@@ -92,6 +93,12 @@ class Rights:
     def asks_for_password(self) -> bool:
         """Whether one can sign in."""
         return any(door is not None and bool(door.secret) for door in (self.read, self.write))
+
+    def signing_key(self, secret: str) -> str:
+        """What signs the sessions. With another password or header than before, no session of before counts."""
+        doors = [f"{door.secret}|{door.header}" if door else "" for door in (self.read, self.write)]
+        key = secret.encode("utf-8", "surrogateescape")
+        return hmac.new(key, repr(doors).encode("utf-8", "backslashreplace"), "sha256").hexdigest()
 
     def visitor(self, request: Request) -> Visitor:
         """Who sent a request. A header counts before a session."""

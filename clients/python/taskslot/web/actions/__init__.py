@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from . import bulk, queue, schedule, task
+from . import bulk, mark, queue, schedule, task
 
-routes: list[Route] = [*task.routes, *queue.routes, *schedule.routes, *bulk.routes]
+routes: list[Route] = [*task.routes, *queue.routes, *schedule.routes, *bulk.routes, *mark.routes]

@@ -30,7 +30,7 @@ from ..failures import DENIED, is_away, without_right
 from ..lens import Lens
 from ..links import Links, links_of, needed, query_of
 from ..looked_at import REPLY_S, lens_of
-from ..site import Site, Tone, form_of, site_of, visitor_of
+from ..site import Site, Tone, address_of, form_of, site_of, visitor_of
 
 R = TypeVar("R")
 
@@ -144,8 +144,9 @@ class Asked:
 
 def who(request: Request) -> str:
     """The person who sent a request, for the log."""
-    address = request.client.host if request.client else ""
-    return visitor_of(request).name or f"somebody at {address or 'an unknown address'}"
+    visitor = visitor_of(request)
+    kind = "a program" if visitor.by_token else "somebody"
+    return visitor.name or f"{kind} at {address_of(request) or 'an unknown address'}"
 
 
 def change(path: str, endpoint: Callable[[Asked], Response]) -> Route:

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from typing import cast
 
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ..bulk import Job
-from ..bulk_jobs import Busy, Jobs
-from ..dead_scans import look_anew
+from ..bulk_jobs import Busy, job_of, jobs_of
 from ..links import decoded_all
 from ..selection import Filter, Verb, read_filter, words_of
-from ..site import Site, form_data
+from ..site import form_data
 from .asked import Asked, change
 
 # The selected tasks of one form: a page of a list, and some room.
 MOST_SELECTED = 1000
 # How long a request waits for a count.
 COUNTS_S = 0.5
-
-
-def jobs_of(site: Site) -> Jobs:
-    """The jobs of a site."""
-    return site.kept("jobs", lambda: Jobs(site.client, lambda keys: look_anew(site, keys)))
 
 
 def make(asked: Asked) -> Response:
@@ -61,17 +54,9 @@ def made(asked: Asked, of: Filter) -> Job:
     return jobs_of(asked.site).make(asked.target, cast(Verb, verb), of, asked.who, chosen)
 
 
-def job_of(asked: Asked) -> Job:
-    """The job that the link names. Raises a 404."""
-    job = jobs_of(asked.site).get(asked.name("id"))
-    if job is None:
-        raise HTTPException(404, "There is no such job any more. Jobs end with the page's process.")
-    return job
-
-
 def start(asked: Asked) -> Response:
     """Say yes to a job."""
-    job = job_of(asked)
+    job = job_of(asked.site, asked.name("id"))
     said = ""
     try:
         jobs_of(asked.site).start(job, asked.who)
@@ -82,7 +67,7 @@ def start(asked: Asked) -> Response:
 
 def stop(asked: Asked) -> Response:
     """Stop a job, or say no to one."""
-    job = job_of(asked)
+    job = job_of(asked.site, asked.name("id"))
     said = "" if jobs_of(asked.site).stop(job, asked.who) else "It had ended before."
     return asked.site.go(asked.request, asked.link("/job", id=job.id), said)
 

@@ -1,22 +1,20 @@
-"""Charts of the last ten minutes or 24 hours, of all queues or of one, from what this process has seen; and marks."""
+"""Charts of the last ten minutes or 24 hours, of all queues or of one, from what this process has seen."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...figures import count, rate, span
-from ..history import ALL, LONGEST_MARK, SERIES, Subject, subject_of
-from ..links import back_of, links_of, needed, query_of
-from ..site import form_of, site_of
-from ..texts import shown as printed
+from ..history import ALL, SERIES, Subject, subject_of
+from ..links import links_of, query_of
+from ..site import site_of
 
 SPANS = {"10m": "10 minutes", "24h": "24 hours"}
 # A chart: its title, the series in it with their names, and the unit of its values.
@@ -34,9 +32,7 @@ TABLE_ROWS, MOST_CHOICES = 20, 300
 def page(request: Request) -> Response:
     """The page of the charts. Its script asks for the data."""
     site, fields = site_of(request), query_of(request)
-    subject, name = asked(fields), fields.get("span", "10m")
-    if name not in SPANS:
-        raise HTTPException(400, "the parameter span must be 10m or 24h")
+    subject, name = asked(fields), span_of(fields)
     snapshot = site.sampler.snapshot()
     queues = sorted(subject_of(row) for row in snapshot.rows[:MOST_CHOICES])
     return site.page(
@@ -58,6 +54,14 @@ def page(request: Request) -> Response:
 def asked(fields: Mapping[str, str]) -> Subject:
     """What the query asks for: a queue, a logical one, or all of them together."""
     return (fields["key"], bool(fields.get("shards"))) if fields.get("key") else ALL
+
+
+def span_of(fields: Mapping[str, str]) -> str:
+    """The span that the query asks for. Raises a 400 for another one."""
+    name = fields.get("span", "10m")
+    if name not in SPANS:
+        raise HTTPException(400, "the parameter span must be 10m or 24h")
+    return name
 
 
 def of_subject(subject: Subject) -> dict[str, Any]:
@@ -88,9 +92,7 @@ def texted(value: float, unit: str) -> str:
 def data(request: Request) -> Response:
     """The samples as JSON: times in s, a list for each series with null where nothing is known, and the marks."""
     site, fields = site_of(request), query_of(request)
-    name = fields.get("span", "10m")
-    if name not in SPANS:
-        raise HTTPException(400, "the parameter span must be 10m or 24h")
+    name = span_of(fields)
     site.sampler.snapshot()
     times, values = site.history.read(name, asked(fields), SERIES)
     series = {
@@ -101,20 +103,4 @@ def data(request: Request) -> Response:
     return JSONResponse({"times": times, "series": series, "marks": marks})
 
 
-def mark(request: Request) -> Response:
-    """Add a mark, such as a deploy: the field `text`. With a token, the answer is a line; to the form, the charts."""
-    site, fields = site_of(request), form_of(request)
-    text = printed(needed(fields, "text").strip())
-    if not text or len(text) > LONGEST_MARK:
-        raise HTTPException(400, f"the text of a mark has 1 to {LONGEST_MARK} letters")
-    site.history.mark(time.time(), text)
-    if "authorization" in request.headers:
-        return PlainTextResponse("marked\n", 201)
-    return site.go(request, back_of(request, fields, "/charts"), "The mark is in the charts.")
-
-
-routes = [
-    Route("/charts", page),
-    Route("/charts/data", data),
-    Route("/marks", mark, methods=["POST"]),
-]
+routes = [Route("/charts", page), Route("/charts/data", data)]

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from ..actions.bulk import jobs_of
-from ..bulk import Job
-from ..bulk_jobs import told
+from ..bulk_jobs import job_of, jobs_of, told
 from ..links import needed, query_of
 from ..site import site_of
 
@@ -25,18 +22,10 @@ def overview(request: Request) -> Response:
 def page(request: Request) -> Response:
     """One job. With `part`, only what changes while it works, for the page's script."""
     site, query = site_of(request), query_of(request)
-    job = jobs_of(site).get(needed(query, "id"))
-    if job is None:
-        raise HTTPException(404, "There is no such job any more. Jobs end with the page's process.")
-    values: dict[str, Any] = {"job": job, "told": told, "is_at_work": is_at_work(job)}
+    values: dict[str, Any] = {"job": job_of(site, needed(query, "id")), "told": told}
     if "part" in query:
         return HTMLResponse(site.part(request, "job.html", "progress", **values))
     return site.page(request, "job.html", **values)
-
-
-def is_at_work(job: Job) -> bool:
-    """Whether the page has to be read again to see how far it is."""
-    return job.stage in ("counting", "running")
 
 
 routes = [Route("/jobs", overview), Route("/job", page)]
