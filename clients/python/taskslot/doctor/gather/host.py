@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...programs import PROGRAMS
+from ...programs import SERVERS
 from ..facts import Host, Node
 
 KERNEL = Path("/proc/sys/vm/overcommit_memory")
@@ -17,7 +17,7 @@ def host_of(nodes: Sequence[Node]) -> Host | None:
     if not nodes or not nodes[0].is_on_loopback:
         return None
     comm = content(Path("/proc") / str(nodes[0].field("process_id")) / "comm")
-    if comm not in PROGRAMS:
+    if comm not in SERVERS:
         return None  # behind a forwarded port
     overcommit = content(KERNEL)
     chosen = [word for word in content(HUGE_PAGES).split() if word.startswith("[")]
