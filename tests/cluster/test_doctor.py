@@ -2,11 +2,12 @@
 
 import re
 
+import pytest
 import redis
 from harness.sentinel import NAME
 from harness.server import ROOT, wait_until
 from taskslot import ShardedQueue
-from taskslot.cli.connection import connect, read_address
+from taskslot.connection import connect, read_address
 from taskslot.doctor.examine import examine
 from taskslot.doctor.gather import gather
 from taskslot.overview.attention import Severity
@@ -30,6 +31,7 @@ def found(client: redis.Redis) -> dict[str, set[str]]:
     return names
 
 
+@pytest.mark.slow
 def test_a_cluster_is_looked_at_node_by_node(start_cluster):
     """Replicas too. A primary without one is named, and what is missing once a node is gone."""
     cluster = start_cluster(3, 1)
@@ -57,6 +59,7 @@ def test_a_cluster_is_looked_at_node_by_node(start_cluster):
         assert f"127.0.0.1:{lost.port}" in names["away"] | names.get("node-failed", set())
 
 
+@pytest.mark.slow
 def test_a_service_of_sentinel_is_looked_at(start_sentinel):
     """The replica is found by its primary. A Sentinel that is away is one less that can vote."""
     sentinel = start_sentinel()

@@ -20,6 +20,7 @@ def browser(start_cluster, monkeypatch):
     browser.app.state.site.close()
 
 
+@pytest.mark.slow
 def test_the_page_shows_all_nodes_and_lives_through_a_failover(browser):
     """A queue on a primary that is away is said to be missing, and is there again with its replica."""
     from redis.cluster import RedisCluster

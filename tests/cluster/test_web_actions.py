@@ -1,5 +1,6 @@
 """Changes by the web page on a cluster: on all shards, and while a node is taken over by its replica."""
 
+import pytest
 from harness.server import wait_until
 from redis.cluster import RedisCluster
 from taskslot import ShardedQueue
@@ -10,6 +11,7 @@ from taskslot.web.queue_keys import QueueKeys
 from taskslot.web.task_filter import TaskFilter
 
 
+@pytest.mark.slow
 def test_a_bulk_job_on_a_sharded_queue_lives_through_a_failover(cluster, monkeypatch):
     """A primary is killed in mid-job. Each task that the replica has is retried once, on whichever node it is."""
     monkeypatch.setattr(bulk_jobs, "AGAIN_S", 0.1)

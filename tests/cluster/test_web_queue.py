@@ -1,5 +1,6 @@
 """The page of a sharded queue on a cluster, also while one of its nodes is away."""
 
+import pytest
 from harness.server import wait_until
 from harness.web import Browser, create_app, path_of
 from redis.cluster import RedisCluster
@@ -8,6 +9,7 @@ from taskslot.shards import names
 from taskslot.web.lens import ROWS
 
 
+@pytest.mark.slow
 def test_the_page_of_a_queue_reads_all_nodes(start_cluster):
     """Counts, lists and tasks are of all shards. A node that is away takes its shards with it, and no others."""
     cluster = start_cluster(primaries=3, replicas=0, cluster_require_full_coverage="no")

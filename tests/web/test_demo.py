@@ -40,6 +40,7 @@ def is_there(pid):
 @pytest.mark.parametrize(
     "cluster", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["server", "cluster"]
 )
+@pytest.mark.slow
 def test_the_demo_runs_and_ends(cluster):
     """Its page answers, tasks die of each kind of error, a batch gets done; Ctrl-C ends all processes."""
     process, said = start("--server", "valkey-9.1", *(["--cluster"] if cluster else []))

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from .conftest import signed_in
@@ -18,6 +19,7 @@ FOCUS = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_the_focus_is_seen_wherever_it_is(tab, writable, queue):
     """Each stop of the Tab key is in the window, and marked."""
     kill(queue, 5, lambda at: f"ValueError: no {at}")
@@ -31,6 +33,7 @@ def test_the_focus_is_seen_wherever_it_is(tab, writable, queue):
             assert focus["seen"] and focus["inside"] or focus["html"].startswith("<body"), f"{path}: {focus}"
 
 
+@pytest.mark.slow
 def test_the_first_stop_skips_to_the_content(tab, origin):
     """So that nobody has to pass the navigation on every page."""
     page = tab(origin).open()

@@ -65,6 +65,7 @@ def test_a_server_that_dies_and_comes_back(tab, page_of, start):
     assert is_same(page)
 
 
+@pytest.mark.slow
 def test_a_page_that_is_opened_while_the_server_is_away(tab, page_of, start):
     """It says so at once, without an error of its own, and shows the queues when the server comes."""
     server = start(port=True, appendonly="yes")
@@ -76,6 +77,7 @@ def test_a_page_that_is_opened_while_the_server_is_away(tab, page_of, start):
     expect(cell(page, "mail", "ready")).to_have_text("1")
 
 
+@pytest.mark.slow
 def test_a_page_below_a_path_of_another_app(tab, serve, url, queue):
     """Links, files and live updates stay below the path, and the other app keeps its own."""
     from taskslot.web import create_app
@@ -97,6 +99,7 @@ def test_a_page_below_a_path_of_another_app(tab, serve, url, queue):
 
 
 @pytest.mark.parametrize("path", ["/", "/queue?key=mail", "/dead", "/nodes"])
+@pytest.mark.slow
 def test_pages_work_without_scripts(tab, origin, queue, path):
     """What they show is in the HTML; only the live updates are missing."""
     queue.push("one")

@@ -64,6 +64,7 @@ def test_dead_tasks_are_understood_retried_and_gone(tab, writable, troubled):
     assert troubled.info().dead == 0
 
 
+@pytest.mark.slow
 def test_signing_in_and_out(tab, writable, queue):
     """A wrong password changes nothing. After signing out, one can only read."""
     kill(queue, 1, lambda at: "ValueError: no")

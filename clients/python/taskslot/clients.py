@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from .addresses import address_of
 from .errors import OutOfMemory, Refused, TaskslotError, of_reply
 from .keys import key_word
 from .line import Line, sends_plainly
@@ -283,8 +284,7 @@ class Client:
         elif manager.from_url:
             # Only a client made from a URL accepts a connection class, and a bare URL doesn't override it.
             first = nodes.pop(0)
-            host = f"[{first.host}]" if ":" in first.host else first.host
-            kwargs["url"] = f"{self.library}://{host}:{first.port}"
+            kwargs["url"] = f"{self.library}://{address_of(first.host, first.port)}"
         if hasattr(manager, "connection_pool_class"):
             kwargs["connection_pool_class"] = manager.connection_pool_class
         return kind(startup_nodes=nodes, **kwargs, **self._no_cluster_retry())

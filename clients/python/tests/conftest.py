@@ -17,6 +17,7 @@ from taskslot import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
 HERE = Path(__file__).parent
 # Sync and asyncio, redis-py and valkey-py.
 ENOUGH = ("redis-py", "valkey-py asyncio")
+OF_THE_FIRST = ("test_web", "test_metrics", "test_prometheus", "test_serve", "test_top", "test_doctor")
 ON_CLUSTERS = ("test_library", "test_command_line", "test_worker_on_a_cluster")
 
 
@@ -25,7 +26,8 @@ def pytest_collection_modifyitems(config, items):
     """Run all tests of the library on the first two selected servers, and a part of them on the others.
 
     On the others, the tests of each command run with two of the clients, and a fixed quarter of all other tests runs.
-    The tests with the other two clients count as slow.
+    The tests with the other two clients count as slow. The page, the metrics and `serve` hardly depend on the server:
+    of their tests, that quarter runs on the second one too.
     """
     for item in items:
         if is_library(item) and client_of(item) not in (None, *ENOUGH):
@@ -34,7 +36,9 @@ def pytest_collection_modifyitems(config, items):
     dropped = {
         item
         for item in items
-        if is_library(item) and server_of(item) not in [None, *full] and not is_enough(item)
+        if is_library(item)
+        and server_of(item) not in [None, *full[: 1 if item.path.stem.startswith(OF_THE_FIRST) else 2]]
+        and not is_enough(item)
     }
     config.hook.pytest_deselected(items=list(dropped))
     items[:] = [item for item in items if item not in dropped]

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 from harness.infos import LOAD, info
+from taskslot.addresses import host_and_port
 from taskslot.figures import age, plural
 from taskslot.overview.attention import NAMES, Severity, concerns, node_concerns
-from taskslot.overview.node_info import UNREACHED, NodeInfo, host_and_port, ranges, read_node
+from taskslot.overview.columns import BY_NAME
+from taskslot.overview.node_info import UNREACHED, NodeInfo, ranges, read_node
 from taskslot.overview.rows import rows
+from taskslot.overview.tones import Tone
 
 NO_PLACES = replace(LOAD, places_busy=0, places_free=0)
 MINUTE = 60_000
@@ -40,12 +43,12 @@ MINUTE = 60_000
         ({"load": replace(LOAD, places_needed=8)}, []),
         ({"dead": 7}, [(1, "7 dead")]),
         ({"dead": 48_210}, [(1, "48.2k dead")]),
-        ({"paused_out": -1}, [(0, "claims paused")]),
-        ({"paused_out": -1, "ready": 2, "load": NO_PLACES, "oldest_ready_ms": MINUTE}, [(1, "claims paused")]),
-        ({"paused_in": 3 * MINUTE, "paused_out": -1}, [(0, "claims paused, pushes paused for 3 min")]),
-        ({"paused_in": -1, "paused_out": -1}, [(0, "claims and pushes paused")]),
+        ({"paused_out": -1}, [(0, "paused: claims")]),
+        ({"paused_out": -1, "ready": 2, "load": NO_PLACES, "oldest_ready_ms": MINUTE}, [(1, "paused: claims")]),
+        ({"paused_in": 3 * MINUTE, "paused_out": -1}, [(0, "paused: claims, pushes for 3 min")]),
+        ({"paused_in": -1, "paused_out": -1}, [(0, "paused: claims, pushes")]),
         ({"held_by": "concurrency", "ready": 9, "load": NO_PLACES}, [(0, "held by concurrency")]),
-        ({"broken": "x", "dead": 1, "paused_in": -1}, [(2, "broken: x"), (1, "1 dead"), (0, "pushes paused")]),
+        ({"broken": "x", "dead": 1, "paused_in": -1}, [(2, "broken: x"), (1, "1 dead"), (0, "paused: pushes")]),
     ],
 )  # fmt: skip
 def test_a_state_is_said_in_words(state, said):
@@ -149,6 +152,31 @@ def test_addresses_and_ranges():
     node = read_node("a:1", {"role": "slave", "master_host": "::1", "master_port": 7000})
     assert node.primary == "[::1]:7000" and host_and_port(node.primary) == ("::1", 7000)
     assert ranges([0, 1, 2, 7, 9, 10]) == [(0, 2), (7, 7), (9, 10)] and ranges([]) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "state", "text", "tone", "full"),
+    [
+        ("ready", {"ready": 12_345}, "12.3k", Tone.STRONG, "12,345"),
+        ("oldest", {"oldest_ready_ms": 12_345}, "12s", Tone.PLAIN, ""),
+        ("dead", {"dead": 2}, "2", Tone.LOOK, ""),
+        ("dead", {}, "0", Tone.DIM, ""),
+        ("load", {"load": replace(LOAD, utilisation=0.79)}, "0.79", Tone.PLAIN, ""),
+        ("load", {"load": replace(LOAD, utilisation=0.8)}, "0.80", Tone.LOOK, ""),
+        ("load", {"load": replace(LOAD, utilisation=12.0)}, "12", Tone.BAD, ""),
+        ("load", {"load": replace(LOAD, utilisation=-1)}, "–", Tone.DIM, ""),
+        ("places", {"load": replace(LOAD, places_needed=20_000)}, "1/1/20.0k", Tone.LOOK, ""),
+        ("places", {"load": replace(NO_PLACES, places_needed=-1)}, "0/0/–", Tone.DIM, ""),
+        ("drain", {"load": replace(LOAD, backlog=5, drain_ms=3000)}, "3.0s", Tone.PLAIN, ""),
+        ("drain", {"load": replace(LOAD, backlog=5, drain_ms=-1)}, "never", Tone.BAD, ""),
+        ("held_by", {"held_by": "\x1b" + "x" * 99}, "\\x1b" + "x" * 75 + "…", Tone.PLAIN, ""),
+        ("paused", {"paused_in": MINUTE, "paused_out": -1}, "claims, pushes for 1 min", Tone.PLAIN, ""),
+    ],
+)
+def test_a_figure_has_one_text_and_one_tone(column, state, text, tone, full):
+    """In the terminal and on the page."""
+    one, found = BY_NAME[column], info(**state)
+    assert (one.text(found), one.tone(found), one.in_full(found)) == (text, tone, full)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import os
 from datetime import datetime
 from math import inf
+from urllib.parse import quote
 
 import pytest
 import taskslot
@@ -219,7 +220,7 @@ def test_info_shows_the_state_in_words(run, queue):
     queue.pause()
     words = run("info", "mail").words()
     assert words["now"] == "1 ready, 0 delayed, 1 leased, 0 dead, 0 done"
-    assert words["paused"] == "claims until resumed" and words["totals"] == "2 pushed, 1 claimed"
+    assert words["paused"] == "claims" and words["totals"] == "2 pushed, 1 claimed"
     (found,) = run("info", "mail", "--json").json()
     assert found["queue"] == "mail" and found["load"]["places_busy"] == 1 and found["in_per_second_1m"] > 0
     assert run("info", "nothing", status=1).errors == ["taskslot: there is no queue nothing"]
@@ -612,6 +613,58 @@ def test_a_password_is_used_and_never_shown(start):
     assert "verkehrt" not in line and "WRONGPASS" in line or "invalid" in line
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["push", "mail", "a"], ["top", "--once"], ["metrics", "--once"], ["doctor", "--ping"]],
+    ids=lambda words: words[0],
+)
+def test_every_command_takes_its_password_in_the_same_ways(start, tmp_path, words):
+    """From a file or a variable, any text; the option wins. The URL can name a user, and its own password counts."""
+    secret = "a/b @c#%"
+    server = start(port=True, requirepass=f'"{secret}"')
+    file, url = tmp_path / "password", f"redis://127.0.0.1:{server.port}"
+    file.write_text(f"{secret}\r\n")
+    run = command_line.run
+    assert (
+        run(*words, "--url", url, status=2 if words[0] == "doctor" else 1).output.count(secret.encode()) == 0
+    )
+    run(*words, "--url", url, env={"TASKSLOT_PASSWORD": secret})
+    run("--password-file", file, *words, "--url", url, env={"TASKSLOT_PASSWORD": "wrong"})
+    run(*words, "--url", f"unix://{server.socket}", "--password-file", file)
+    run(*words, "--url", f"redis://default@127.0.0.1:{server.port}", "--password-file", file)
+    inside = url.replace("//", f"//:{quote(secret, safe='')}@")
+    run(*words, "--url", inside, env={"TASKSLOT_PASSWORD": "wrong"})
+    (line,) = run(*words, "--url", inside, "--password-file", file, status=2).errors
+    assert line == "taskslot: there is a password in --password-file and another in the URL: give one"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"one\ntwo\n", "must be one line"),
+        (b"x" * 4097, "must be one line"),
+    ],
+)
+def test_a_file_that_is_no_password_is_refused(tmp_path, content, says):
+    """Before anything is connected. Its content is not shown."""
+    file = tmp_path / "password"
+    file.write_bytes(content)
+    for words in (
+        ["info", "mail"],
+        ["metrics", "--once"],
+        ["doctor"],
+        ["serve", "--data", tmp_path / "data"],
+    ):
+        (line,) = command_line.run(*words, "--password-file", file, status=2).errors
+        assert says in line and str(file) in line and "two" not in line
+    (line,) = command_line.run("web", "--web-password-file", file, status=2).errors
+    assert says in line
+    (line,) = command_line.run("info", "mail", "--password-file", "/none", status=1).errors
+    assert line == "taskslot: /none: No such file or directory"
+
+
 @pytest.mark.parametrize("scheme", ["redis", "valkey", "unix"])
 def test_each_kind_of_address_works(server, scheme):
     """valkey:// with valkey-py, a socket by its path. It can come from the environment; an option takes precedence."""
@@ -733,7 +786,7 @@ def test_the_json_of_top_is_that_of_info(run, queue):
     found = json.loads(run("info", "mail", "--json").lines[0])
     assert row.keys() - {"kind", "shards"} == found.keys() and row["queue"] == "mail" and row["shards"] == 0
     assert (
-        row["concerns"] == found["concerns"] == [{"severity": 1, "name": "paused", "text": "claims paused"}]
+        row["concerns"] == found["concerns"] == [{"severity": 1, "name": "paused", "text": "paused: claims"}]
     )
     assert node["role"] == "primary" and node["totals"]["pushed"] == 1 and node["module"]
     assert [concern["name"] for concern in node["concerns"]] == ["durability"] and "fields" not in node
@@ -749,4 +802,4 @@ def test_info_says_first_what_needs_a_person(run, queue):
     queue.purge("ready")
     queue.pause()
     lines = run("info", "mail").lines
-    assert not any("attention" in line for line in lines) and "claims until resumed" in lines[-1]
+    assert not any("attention" in line for line in lines) and lines[-1].split() == ["paused", "claims"]

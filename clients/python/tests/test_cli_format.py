@@ -8,7 +8,7 @@ import pytest
 from harness.infos import info
 from taskslot import shards
 from taskslot.cli import format, output
-from taskslot.cli.connection import library_for, read_address, redis_cli
+from taskslot.connection import library_for, read_address, redis_cli
 from taskslot.overview.rows import SMALL, logical_queues, plausible_number, rows, shard_of_key
 
 

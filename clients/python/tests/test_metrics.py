@@ -242,6 +242,7 @@ def test_a_bad_argument_is_an_error(client):
             Exporter(client, **options)
 
 
+@pytest.mark.slow
 def test_a_cluster_is_one_scrape(installed):
     """Shards are one queue. If a node is away, its label says so, and no total falls."""
     cluster = Cluster(installed, primaries=3, replicas=0, clock="shared", cluster_require_full_coverage="no")

@@ -220,6 +220,7 @@ def working(client, queue):
 
 
 @needs_prometheus
+@pytest.mark.slow
 def test_all_queries_of_the_dashboard_and_the_rules_give_data(server, start, client, queue, watch):
     """On a server with some of everything: a replica, a limit of memory, a warning, a schedule."""
     replica = start(port=True)
@@ -280,6 +281,7 @@ def test_the_alert_fires_when_the_worker_is_stopped(client, queue, watch):
 
 
 @needs_prometheus
+@pytest.mark.slow
 def test_tasks_that_die_fire_an_alert(client, queue, watch):
     """A queue that was there before is watched from its first death on."""
     prometheus = watch(RULES.read_text())

@@ -121,6 +121,7 @@ def written(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.rglob("appendonly*") if file.is_file())
 
 
+@pytest.mark.slow
 def test_two_servers_never_share_a_folder_or_a_port(serve, env, tmp_path):
     """The second one says which process has the folder, and changes nothing."""
     served = serve()
@@ -132,6 +133,7 @@ def test_two_servers_never_share_a_folder_or_a_port(serve, env, tmp_path):
     assert f"another program listens on 127.0.0.1:{served.port}" in says
 
 
+@pytest.mark.slow
 def test_a_server_that_was_started_by_hand_keeps_its_folder(start, env):
     """It holds no lock, but works in the folder."""
     other = start(appendonly="yes")
@@ -162,6 +164,7 @@ def test_a_made_password_is_shown_once_and_asked_for_from_then_on(serve, tmp_pat
 
 
 @pytest.mark.parametrize("secret", ["a b\"c'\\d#é", "$(id)"])
+@pytest.mark.slow
 def test_any_password_can_come_from_the_environment_or_a_file(serve, tmp_path, secret):
     """Quotes and backslashes are part of it. The process does not keep it in its environment's copy."""
     served = serve(TASKSLOT_PASSWORD=secret)
@@ -186,6 +189,7 @@ def test_more_settings_come_from_a_file_and_from_arguments(serve, tmp_path):
         assert client.config_get("appendonly") == {"appendonly": "yes"}
 
 
+@pytest.mark.slow
 def test_a_snapshot_becomes_the_data_of_a_server(serve, env, start, tmp_path):
     """A plain start would lose it and is refused; the way that the error names works."""
     with (other := start()).client() as client:
@@ -204,6 +208,7 @@ def test_a_snapshot_becomes_the_data_of_a_server(serve, env, start, tmp_path):
         assert client.get("a") == b"1"
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_one_line(env, tmp_path):
     """No server, no module, a file that is not there, a program that is no server."""
     data = ("--data", str(tmp_path / "data"))

@@ -6,12 +6,13 @@ import pytest
 from harness.infos import LOAD, info
 from rich.console import Console
 from rich.text import Text
-from taskslot.cli.top.columns import COLUMNS, GAP, NAME_WIDTH, attention_width, fitting
+from taskslot.cli.top.columns import GAP, NAME_WIDTH, WIDTHS, attention_width, fitting
 from taskslot.cli.top.command import WIDTH
 from taskslot.cli.top.notes import notes
 from taskslot.cli.top.table import Picture, about
 from taskslot.cli.top.view import View
 from taskslot.overview import NodeInfo, Seen, rows
+from taskslot.overview.columns import COLUMNS
 from taskslot.overview.node_info import UNREACHED
 
 NODE = NodeInfo(
@@ -46,11 +47,11 @@ def test_the_table_is_never_wider_than_the_screen(width):
 
 def test_all_columns_fit_into_a_pipe():
     """At 80 columns, those that show problems fit, and at 120 the places of workers too."""
-    assert fitting(WIDTH) == list(COLUMNS)
+    assert fitting(WIDTH) == list(COLUMNS) and fitting(WIDTH - 1) != list(COLUMNS)
     small = {column.head for column in fitting(80)}
     assert small == {"ready", "oldest", "leased", "dead", "in/s", "out/s"}
-    assert {"ρ", "busy/free/need"} <= {column.head for column in fitting(120)}
-    used = NAME_WIDTH + GAP + attention_width(80) + sum(column.width + GAP for column in fitting(80))
+    assert {"ρ", "places"} <= {column.head for column in fitting(120)}
+    used = NAME_WIDTH + GAP + attention_width(80) + sum(WIDTHS[column.name] + GAP for column in fitting(80))
     assert used <= 80 and drawn(Picture(rows({"mail": info()}), "h"), 80)[2].endswith(" out/s")
 
 
@@ -98,11 +99,11 @@ def test_what_needs_attention_is_said_in_the_row():
         "a": info(ready=4, paused_out=-1, paused_in=60_000), "b": info(ready=3, held_by="rate", dead=2),
         "c": info(broken="a panic"), "d": info(ready=1),
     }  # fmt: skip
-    lines = drawn(Picture(rows(states), "host:6379"), 200)[4:]
+    lines = drawn(Picture(rows(states), "host:6379"), 230)[4:]
     said = {line.split()[0]: " ".join(line.split("  ")[1:]) for line in lines}
     assert [line[0] for line in lines] == ["c", "b", "a", "d"]
     assert "broken: a panic" in said["c"] and "2 dead, held by rate" in said["b"]
-    assert "claims paused, pushes paused for 1 min" in said["a"]
+    assert "paused: claims, pushes for 1 min" in said["a"]
 
 
 def test_places_are_busy_free_and_needed():
@@ -111,6 +112,17 @@ def test_places_are_busy_free_and_needed():
     unknown = info(load=replace(LOAD, places_needed=-1))
     lines = drawn(Picture(rows({"a": few, "b": unknown}), "h"), 168)[4:]
     assert " 1/1/12 " in lines[0] and " 1/1/– " in lines[1]
+
+
+def test_the_columns_are_those_of_the_page_in_its_order():
+    """Each has a width here. What holds a queue and what is paused is said, too."""
+    assert set(WIDTHS) == {column.name for column in COLUMNS}
+    held = info(
+        ready=1, held_by="rate", paused_in=-1, load=replace(LOAD, backlog=1, drain_ms=-1), batches_open=3
+    )
+    lines = drawn(Picture(rows({"a": held}), "h"), WIDTH)
+    assert lines[2].split("ρ")[1].split() == ["places", "drain", "batches", "held", "by", "paused"]
+    assert lines[4].split()[-5:] == ["1/1/1", "never", "3", "rate", "pushes"]
 
 
 # ---- notes

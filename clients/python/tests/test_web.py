@@ -71,7 +71,7 @@ def test_the_queues_are_listed_with_their_figures(web, queue, push):
     push("lonely", 2)
     html = web().text("/")
     assert listed(html) == ["lonely", "mail"]
-    assert '<td class="n" data-label="leased"><span class="zero">0</span></td>' in html
+    assert '<td class="n c-leased" data-label="leased"><span class="zero">0</span></td>' in html
     assert '<a href="/dead?key=mail"><span class="look">1</span></a>' in html
     assert "2 ready and nobody works" in html and "1 dead" in html
     assert "2 of 2 need attention" in html

@@ -330,6 +330,7 @@ def test_four_jobs_work_at_a_time(client, monkeypatch):
     jobs.close()
 
 
+@pytest.mark.slow
 def test_twenty_thousand_tasks_with_workers_and_producers_meanwhile(queue, jobs, server):
     """A job ends though tasks keep dying, and acts on each of its tasks once. No task is lost or made."""
     queue.configure(

@@ -13,10 +13,9 @@ import httpx
 import pytest
 from harness.command_line import run
 from harness.programs import OF_THIS_TREE, with_ctrl_c
-from taskslot.cli.web import is_loopback, listen_address
+from taskslot.addresses import is_loopback
+from taskslot.cli.listening import listen_address
 from taskslot.web.rights import verify
-
-NO_PASSWORD = {"TASKSLOT_WEB_PASSWORD": ""}
 
 
 @contextmanager
@@ -26,7 +25,7 @@ def served(server, *words, **env):
     command = [sys.executable, "-m", "taskslot", "--url", url, "web", "--listen", "127.0.0.1:0", *words]
     process = subprocess.Popen(
         command,
-        env={**os.environ, **OF_THIS_TREE, **NO_PASSWORD, **env},
+        env={**os.environ, **OF_THIS_TREE, **env},
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=with_ctrl_c,
@@ -70,7 +69,7 @@ def rows_of(lines):
 def test_with_a_password_the_whole_page_needs_it(server, tmp_path):
     """Also on this machine alone. The password comes from a file, and never from the command line."""
     (tmp_path / "password").write_text("open sesame\n")
-    with served(server, "--write", "--password-file", tmp_path / "password") as (_, browser, _):
+    with served(server, "--write", "--web-password-file", tmp_path / "password") as (_, browser, _):
         page = browser.get("/", headers={"accept": "text/html"})
         assert (page.status_code, page.headers["location"]) == (303, "/sign-in?next=%2F")
         assert "set-cookie" in browser.get("/sign-in").headers
@@ -114,7 +113,7 @@ def test_a_port_that_is_taken_is_said(server):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         url = f"redis://127.0.0.1:{server.port}"
-        done = run("--url", url, "web", "--listen", f"127.0.0.1:{port}", status=1, env=NO_PASSWORD)
+        done = run("--url", url, "web", "--listen", f"127.0.0.1:{port}", status=1)
     assert done.errors == [f"taskslot: can't listen on 127.0.0.1:{port}: Address already in use"]
 
 
@@ -134,12 +133,13 @@ def test_a_port_that_is_taken_is_said(server):
         (["--trust-header", "X-User"], {"TASKSLOT_WEB_PASSWORD": "open sesame"}, "exclude each other"),
         (["--write", "--trust-header", "not a name"], {}, "the header must be a name"),
         (["--root-path", "tasks"], {}, "--root-path is a path"),
-        (["--password-file", "/none"], {}, "No such file"),
+        (["--web-password-file", "/none"], {}, "/none: No such file"),
+        ([], {"TASKSLOT_WEB_PASSWORD": ""}, "the password in TASKSLOT_WEB_PASSWORD is empty"),
     ],
 )
 def test_what_would_let_strangers_in_is_refused(words, env, says):
     """Before anything is served, in one line."""
-    done = run("web", *words, status=1 if "/none" in words else 2, env={**NO_PASSWORD, **env})
+    done = run("web", *words, status=1 if "/none" in words else 2, env=env)
     assert says in done.errors[-1] and done.errors[-1].startswith("taskslot: ")
 
 

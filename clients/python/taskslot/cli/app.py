@@ -8,6 +8,7 @@ from .. import __version__
 from . import admin, batch, doctor, inspect, local, metrics, migrate, produce, serve, top, web, work, worker
 from .session import (
     JsonOption,
+    PasswordFileOption,
     SentinelOption,
     ServiceOption,
     Session,
@@ -36,6 +37,7 @@ def shared(
     url: UrlOption = None,
     sentinel: SentinelOption = None,
     service: ServiceOption = None,
+    password_file: PasswordFileOption = None,
     shards: ShardsOption = None,
     json: JsonOption = False,
     version: Annotated[
@@ -46,7 +48,7 @@ def shared(
 
     The connection and output options can be given before or after the command's name.
     """
-    context.obj = Session(url, sentinel, service, shards, json)
+    context.obj = Session(url, sentinel, service, password_file, shards, json)
 
 
 ALL = (

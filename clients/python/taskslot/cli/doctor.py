@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,9 +16,7 @@ from ..doctor.gather import gather
 from ..figures import plural
 from ..overview.attention import Severity
 from ..printable import printable
-from ..serve import password
 from . import output
-from .connection import has_password, with_password
 from .session import Session, command, is_of_client, refuse
 
 WORDS = {Severity.ACT: "act", Severity.LOOK: "look", Severity.KNOW: "know"}
@@ -37,21 +34,13 @@ def doctor(
     ping: Annotated[
         bool, typer.Option("--ping", help="Only check that the server answers and has the module.")
     ] = False,
-    password_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help=f"A file with the password. (Or env {password.VARIABLE}, or in the URL.)"
-        ),
-    ] = None,
 ) -> None:
     """Say what is wrong with a server, a cluster or a service of Sentinel, and what mends it.
 
     It changes nothing. What the user may not ask is said. The exit status is 0 if nothing needs a person, 1 if
     something is worth a look, and 2 if something needs somebody now, or no server answers.
     """
-    given = password.of_file(password_file) if password_file is not None else password.of_environment()
-    if given is not None and (password_file is not None or not has_password(session.address)):
-        session.address = with_password(session.address, given.secret)
+    address = session.address
     try:
         if ping:
             answer = session.client.execute_command("TASK.HELP")
@@ -61,7 +50,7 @@ def doctor(
         if not isinstance(error, OSError) and not is_of_client(error):
             raise
         meaning = Client(session.client).meaning(error) if ping and "client" in vars(session) else None
-        refuse(f"{session.address}: {meaning or reason(error)}", AWAY)
+        refuse(f"{address}: {meaning or reason(error)}", AWAY)
     findings = examine(facts)
     if session.json:
         for value in as_json(facts, findings):
@@ -76,7 +65,7 @@ def reason(error: Exception) -> str:
     """The text of an error. Servers say in several ways that they ask for a password."""
     text = str(error)
     needs_password = "HELLO must be called" in text or text.startswith("Authentication required")
-    return "it asks for a password (--password-file, or in the URL)" if needs_password else text
+    return "it asks for a password: TASKSLOT_PASSWORD, or --password-file" if needs_password else text
 
 
 def say_that_it_answers(session: Session, answer: list[bytes | str]) -> None:

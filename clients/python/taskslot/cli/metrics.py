@@ -6,17 +6,16 @@ import importlib.util
 import signal
 import threading
 from contextlib import ExitStack
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import typer
 
+from ..addresses import address_of
+from ..connection import connect
 from . import logs, output
-from .connection import Address, connect
+from .listening import listen_address, refused
 from .session import Session, command
-from .web import listen_address, shown
 
 if TYPE_CHECKING:
     from ..metrics import Exporter
@@ -60,12 +59,6 @@ def metrics(
         ),
     ] = None,
     interval_ms: Annotated[int, typer.Option(min=1000, help="How often --otlp sends.")] = 15_000,
-    password_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="A file with the server's password. (Or put it into env TASKSLOT_URL.)"
-        ),
-    ] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Print the metrics and exit, with status 1 if no server answers.")
     ] = False,
@@ -73,11 +66,7 @@ def metrics(
     """Serve metrics of all queues to Prometheus, until Ctrl-C."""
     if importlib.util.find_spec("prometheus_client") is None:
         raise ValueError("metrics need the package prometheus-client: pip install 'taskslot[metrics]'")
-    if session.url and urlsplit(session.url).password:
-        raise ValueError(
-            "everybody on this machine can see a password in --url: set TASKSLOT_URL, or use --password-file"
-        )
-    address = session.address if password_file is None else with_password(session.address, password_file)
+    address = session.address
     from ..metrics import Exporter
 
     logs.set_up("text", "info", None)
@@ -99,7 +88,7 @@ def metrics(
             output.note(f"taskslot metrics: sends what {address} shows to {urlsplit(otlp).hostname}")
         if listen is not None or otlp is None:
             host, port = serve(stack, exporter, listen or LISTEN)
-            output.note(f"taskslot metrics: http://{shown(host)}:{port}/metrics shows {address}")
+            output.note(f"taskslot metrics: http://{address_of(host, port)}/metrics shows {address}")
         stop.wait()
 
 
@@ -125,7 +114,10 @@ def serve(stack: ExitStack, exporter: Exporter, listen: str) -> tuple[str, int]:
 
     host, port = listen_address(listen)
     ProcessCollector(registry=exporter.registry)
-    server, thread = start_http_server(port, host, registry=exporter.registry)
+    try:
+        server, thread = start_http_server(port, host, registry=exporter.registry)
+    except OSError as error:
+        raise refused(error, host, port) from None
     stack.callback(thread.join)
     stack.callback(server.server_close)
     stack.callback(server.shutdown)
@@ -141,18 +133,3 @@ def push(stack: ExitStack, exporter: Exporter, url: str, interval_s: float) -> N
     sender = Push(exporter, url, interval_s)
     sender.start()
     stack.callback(sender.stop)
-
-
-def with_password(address: Address, file: Path) -> Address:
-    """The address with the password of a file. Raises ValueError."""
-    password = file.read_text(encoding="utf-8").strip("\r\n")
-    if not password:
-        raise ValueError("--password-file is empty")
-    parts = urlsplit(address.url)
-    if parts.password:
-        raise ValueError("TASKSLOT_URL has a password, and --password-file names another one")
-    if parts.scheme == "unix":
-        raise ValueError("--password-file needs a host; put the password of a unix socket into TASKSLOT_URL")
-    place = parts.netloc.rpartition("@")[2]
-    netloc = f"{parts.username or ''}:{quote(password, safe='')}@{place}"
-    return replace(address, url=urlunsplit(parts._replace(netloc=netloc)))

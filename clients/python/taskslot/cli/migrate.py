@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..connection import connect, is_cluster, read_address, redis_cli
 from ..migrate import Mover, Source, Tally, look
 from ..migrate.bullmq import BullmqSource
 from ..migrate.bullmq import Format as BullmqFormat
@@ -17,7 +18,6 @@ from ..migrate.rq import RqSource
 from ..printable import printable
 from . import output
 from .admin import YesOption, confirm
-from .connection import connect, is_cluster, read_address, redis_cli
 from .session import Session, assigned, command
 
 HOUR_MS = 3_600_000

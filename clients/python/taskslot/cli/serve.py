@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ..addresses import bracketed
 from ..errors import TaskslotError
-from ..serve.password import VARIABLE
+from ..password import VARIABLE
 from ..serve.start import Prepared, Wanted, prepare
 from . import format, output
-from .session import refuse
+from .session import reason, refuse
 
 
 def register(app: typer.Typer) -> None:
@@ -93,14 +94,13 @@ def serve(
     except TaskslotError as error:
         refuse(str(error), 1)
     except OSError as error:
-        what = f"{error.filename}: " if error.filename else ""
-        refuse(f"{what}{error.strerror or error}", 1)
+        refuse(reason(error), 1)
 
 
 def first_lines(prepared: Prepared) -> Iterator[str]:
     """What there is to know about the server, before its own log."""
     settings = prepared.settings
-    places = [f"[{one}]" if ":" in one else one for one in settings.listen or ("127.0.0.1", "::1")]
+    places = list(map(bracketed, settings.listen or ("127.0.0.1", "::1")))
     yield f"taskslot {__version__} on {prepared.version}"
     rows = [("listens on", ", ".join(f"{place}:{settings.port}" for place in places))]
     rows.append(("data", str(settings.data)))

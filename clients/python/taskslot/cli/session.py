@@ -11,14 +11,15 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from .. import Queue, ShardedQueue
+from .. import Queue, ShardedQueue, password
+from ..connection import DEFAULT_URL, Address, connect, has_password, read_address, with_password
 from ..errors import TaskslotError
 from . import output
-from .connection import DEFAULT_URL, Address, connect, read_address
 
 PANEL = "Connection and output"
 AnyQueue = Queue | ShardedQueue
@@ -54,6 +55,15 @@ ServiceOption = Annotated[
         "--service", metavar="NAME", rich_help_panel=PANEL, help="The service that the Sentinels monitor."
     ),
 ]
+PasswordFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file",
+        metavar="FILE",
+        rich_help_panel=PANEL,
+        help=f"A file with the server's password in its only line. (env {password.VARIABLE})",
+    ),
+]
 ShardsOption = Annotated[
     int | None,
     typer.Option(
@@ -77,16 +87,20 @@ class Session:
     url: str | None = None
     sentinel: str | None = None
     service: str | None = None
+    password_file: Path | None = None
     shards: int | None = None
     json: bool = False
     _opened: list[AnyQueue] = field(default_factory=list)
 
     @cached_property
     def address(self) -> Address:
-        """Where the server is. Raises ValueError."""
-        return read_address(
-            self.url or os.environ.get("TASKSLOT_URL") or DEFAULT_URL, self.sentinel, self.service
-        )
+        """Where the server is, with the password. Raises ValueError, and OSError for the file of the password."""
+        url = self.url or os.environ.get("TASKSLOT_URL") or DEFAULT_URL
+        found = read_address(url, self.sentinel, self.service)
+        if self.password_file is not None:
+            return with_password(found, password.of_file(self.password_file))
+        secret = None if has_password(found) else password.of_environment()
+        return found if secret is None else with_password(found, secret)
 
     @cached_property
     def client(self) -> Any:
@@ -131,6 +145,7 @@ SHARED = [
         ("url", None, UrlOption),
         ("sentinel", None, SentinelOption),
         ("service", None, ServiceOption),
+        ("password_file", None, PasswordFileOption),
         ("shards", None, ShardsOption),
         ("json", False, JsonOption),
     )
@@ -174,11 +189,16 @@ def with_errors_reported(work: Callable[[], None], session: Session) -> None:
     except TaskslotError as error:
         refuse(str(error), 1)
     except OSError as error:
-        refuse(error.strerror or str(error), 1)
+        refuse(reason(error), 1)
     except Exception as error:
         if not is_of_client(error):
             raise
         refuse(f"{session.address}: {error}", 1)
+
+
+def reason(error: OSError) -> str:
+    """The text of an error of the system, with the file that it is about."""
+    return (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error))
 
 
 def refuse(text: str, status: int) -> NoReturn:

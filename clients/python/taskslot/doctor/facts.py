@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..addresses import is_loopback
 from ..overview.node_info import NodeInfo
 from ..overview.seen import Seen
 
@@ -139,11 +139,3 @@ class Facts:
 def numbers(version: str) -> tuple[int, ...]:
     """A version for comparisons: `9.1.2` as (9, 1, 2)."""
     return tuple(int(part) for part in version.split(".") if part.isdigit())
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address is only reached from its own machine. A name that is not `localhost` counts as another's."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import __version__
+from ..addresses import address_of
 from ..clients import AS_BYTES, Client
 from ..errors import TaskslotError
 from ..overview.node_info import NodeInfo, read_node
@@ -173,7 +174,7 @@ class Gatherer:
                 if not self.kind.is_away(failure):
                     raise
                 known = one.connection_pool.connection_kwargs
-                away.append(f"{known.get('host')}:{known.get('port')}")
+                away.append(address_of(known.get("host"), known.get("port")))
         if answer is None:
             return None
         numbers = [int(answer[name]) for name in ("num-other-sentinels", "quorum", "down-after-milliseconds")]

@@ -12,6 +12,7 @@ from ..figures import MINUTE, age, count, plural, size
 from ..printable import printable
 from ..replies import Info
 from .node_info import UNREACHED, NodeInfo
+from .words import paused
 
 # Tasks that wait longer than this for a worker are worth a look.
 LONG_WAIT_MS = MINUTE
@@ -94,7 +95,7 @@ def concerns(info: Info, long_wait_ms: int = LONG_WAIT_MS) -> tuple[Concern, ...
     if info.paused_out or info.paused_in:
         # Somebody wanted that; but tasks that wait for it are easily forgotten.
         severity = Severity.LOOK if info.paused_out and info.ready else Severity.KNOW
-        found.append(Concern(severity, "paused", paused(info)))
+        found.append(Concern(severity, "paused", f"paused: {paused(info)}"))
     if info.held_by:
         found.append(Concern(Severity.KNOW, "held", f"held by {shown(info.held_by)}"))
     return tuple(found)
@@ -152,16 +153,6 @@ def attention(row: Ranked) -> tuple[object, ...]:
 # The names of a queue's concerns, in the order of their weight.
 NAMES = ("broken", "unattended", "late", "places", "dead", "paused", "held")
 WEIGHTS = {name: weight for weight, name in enumerate(NAMES)}
-
-
-def paused(info: Info) -> str:
-    """Which directions are paused, and for how long: `paused`, `pushes paused for 3 min`. Empty if none is."""
-    ways = [(info.paused_out, "claims"), (info.paused_in, "pushes")]
-    if info.paused_out == info.paused_in == -1:
-        return "claims and pushes paused"
-    return ", ".join(
-        f"{way} paused" if left < 0 else f"{way} paused for {age(left)}" for left, way in ways if left
-    )
 
 
 def plural_places(number: int) -> str:

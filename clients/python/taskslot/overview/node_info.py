@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..addresses import address_of
+
 # The sections of INFO that are read. Redis 6.2 takes one in a command.
 SECTIONS = ("server", "memory", "persistence", "replication", "taskslot")
 # The start of the fields of the module's section.
@@ -142,19 +144,6 @@ def replicas_in(fields: Mapping[str, Any]) -> list[Replica]:
             place = address_of(one.get("ip"), one.get("port"))
             found.append(Replica(place, str(one.get("state", "")), number(one, "lag")))
     return found
-
-
-def address_of(host: object, port: object) -> str:
-    """Host and port as one text, an IPv6 address in brackets; empty without a host."""
-    if not host:
-        return ""
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
-
-
-def host_and_port(address: str) -> tuple[str, int]:
-    """The parts of an address of `address_of`."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def ranges(slots: Sequence[int]) -> list[tuple[int, int]]:

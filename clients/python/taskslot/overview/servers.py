@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..addresses import address_of, host_and_port
 from ..clients import Client
 from ..shards import SLOTS
-from .node_info import NodeInfo, address_of, host_and_port, ranges
+from .node_info import NodeInfo, ranges
 
 
 @dataclass(frozen=True)

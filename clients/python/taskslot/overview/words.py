@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ..figures import UNKNOWN, rate, size, span
+from ..figures import UNKNOWN, age, rate, size, span
 from ..printable import printable
 from ..replies import Info, State
 
@@ -54,7 +54,7 @@ def counts(**numbers: object) -> str:
     return ", ".join(f"{number} {name}" for name, number in numbers.items())
 
 
-def known(number: int) -> object:
+def known(number: int) -> int | str:
     """A number, or a dash if it is -1 (unknown)."""
     return number if number >= 0 else UNKNOWN
 
@@ -65,8 +65,6 @@ def percentiles(p50: int, p95: int, p99: int) -> str:
 
 
 def paused(info: Info) -> str:
-    """Which directions are paused, and for how long; empty if none is."""
+    """What is paused, and for how long: `claims`, `claims, pushes for 3 min`. Without a time it is until resumed."""
     ways = [("claims", info.paused_out), ("pushes", info.paused_in)]
-    return ", ".join(
-        f"{way} until resumed" if left < 0 else f"{way} for {span(left)}" for way, left in ways if left
-    )
+    return ", ".join(way if left < 0 else f"{way} for {age(left)}" for way, left in ways if left)

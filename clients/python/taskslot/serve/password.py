@@ -1,7 +1,4 @@
-"""The password of a server: from the environment, from a file, or made and kept in the data folder.
-
-It is never an argument: every user of a machine can read those.
-"""
+"""The password of the server to start: given, or made and kept in its data folder."""
 
 from __future__ import annotations
 
@@ -10,10 +7,9 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-VARIABLE = "TASKSLOT_PASSWORD"
+from ..password import VARIABLE, of_environment, of_file
+
 FILE = "password"
-# A password is short. A mistyped path can name anything.
-MAX_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -25,32 +21,24 @@ class Password:
     is_new: bool = False
 
 
-def of_environment() -> Password | None:
-    """The password in TASKSLOT_PASSWORD, which is then removed, so that programs started from here don't have it."""
-    text = os.environ.pop(VARIABLE, None)
-    return None if text is None else Password(checked(os.fsencode(text), VARIABLE))
+def given(file: Path | None, make: bool) -> Password | None:
+    """The password of the environment or of a file. Raises OSError, and ValueError if there are several.
 
-
-def of_file(path: Path) -> Password:
-    """The first line of a file. Raises OSError and ValueError."""
-    with open(path, "rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    return Password(checked(content.removesuffix(b"\n").removesuffix(b"\r"), str(path)), path)
-
-
-def checked(secret: bytes, origin: str) -> bytes:
-    """A password that a server and a URL can carry. Raises ValueError, which does not show it."""
-    if not secret:
-        raise ValueError(f"the password in {origin} is empty")
-    if len(secret) > MAX_BYTES or b"\n" in secret or b"\0" in secret:
-        raise ValueError(f"{origin} must be one line of at most {MAX_BYTES} bytes")
-    return secret
+    The variable is removed, so that the server's process does not have it.
+    """
+    of_variable = of_environment()
+    os.environ.pop(VARIABLE, None)
+    if [of_variable is not None, file is not None, make].count(True) > 1:
+        raise ValueError(f"give one of {VARIABLE}, --password-file and --make-password")
+    if file is not None:
+        return Password(of_file(file), file)
+    return None if of_variable is None else Password(of_variable)
 
 
 def kept_in(folder: Path) -> Password | None:
     """The password that an earlier start made in this data folder."""
     path = folder / FILE
-    return of_file(path) if path.exists() else None
+    return Password(of_file(path), path) if path.exists() else None
 
 
 def made_in(folder: Path) -> Password:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..addresses import is_loopback
+
 # The settings that an option decides, and that option.
 OWN = {
     "port": "--port",
@@ -92,7 +94,7 @@ def addresses(given: Sequence[str]) -> tuple[str, ...]:
 
 def is_open(listen: Sequence[str]) -> bool:
     """Whether other machines can reach one of these addresses."""
-    return not all(ipaddress.ip_address(one).is_loopback for one in listen)
+    return not all(map(is_loopback, listen))
 
 
 def refuse_own(names: Sequence[str], origin: str) -> None:

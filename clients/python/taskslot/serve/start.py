@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import module, programs
+from ..addresses import address_of
+from ..password import VARIABLE
 from . import memory, password, settings
 from .errors import NotStarted
 from .folder import Folder
@@ -64,14 +66,14 @@ def prepare(wanted: Wanted) -> Prepared:
     settings.of_arguments(wanted.extra)
     limit = memory.default_limit() if wanted.maxmemory is None else memory.size(wanted.maxmemory)
     folder = Folder(wanted.data or default_folder(wanted.port))
-    secret = given_password(wanted) or password.kept_in(folder.path)
+    secret = password.given(wanted.password_file, wanted.make_password) or password.kept_in(folder.path)
     has_users = settings.closes_the_door(wanted.extra, own_settings)
     if secret or wanted.make_password:
         settings.refuse_other_default_user(wanted.extra, own_settings)
     if settings.is_open(listen) and not (secret or wanted.make_password or has_users):
         raise ValueError(
             f"other machines can reach {', '.join(listen)}: give a password, by --make-password, --password-file "
-            f"or {password.VARIABLE}"
+            f"or {VARIABLE}"
         )
     program, version = found_server(wanted.server)
     loaded = programs.existing(wanted.module, "--module") if wanted.module else programs.found_module()
@@ -87,15 +89,6 @@ def prepare(wanted: Wanted) -> Prepared:
     write_private(file, configuration(made, base, own))
     folder.mark(version)
     return Prepared(program, (str(file), *wanted.extra), version, made, secret)
-
-
-def given_password(wanted: Wanted) -> Password | None:
-    """The password of the environment or of a file. Raises ValueError if there are several, and OSError."""
-    of_environment = password.of_environment()
-    ways = [of_environment is not None, wanted.password_file is not None, wanted.make_password]
-    if sum(ways) > 1:
-        raise ValueError(f"give one of {password.VARIABLE}, --password-file and --make-password")
-    return of_environment or (password.of_file(wanted.password_file) if wanted.password_file else None)
 
 
 def found_server(named: str | None) -> tuple[str, programs.Version]:
@@ -132,7 +125,7 @@ def refuse_taken(listen: Sequence[str], port: int) -> None:
 
 def why_not(error: OSError, address: str, port: int) -> str:
     """The text for an address that can't be used."""
-    place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    place = address_of(address, port)
     if error.errno == errno.EADDRINUSE:
         return f"another program listens on {place}: end it, or give --port another number"
     if error.errno == errno.EADDRNOTAVAIL:

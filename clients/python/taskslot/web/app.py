@@ -89,7 +89,7 @@ def routes() -> list[BaseRoute]:
 def connector(client_or_url: Any) -> Callable[[], Any]:
     """A function that returns the client."""
     if isinstance(client_or_url, str):
-        from ..cli.connection import connect, read_address
+        from ..connection import connect, read_address
 
         address = read_address(client_or_url, None, None)
         return lambda: connect(address)

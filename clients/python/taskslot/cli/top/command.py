@@ -23,7 +23,7 @@ from .table import Picture
 from .view import View
 
 # The width of a table that is written to a file or a pipe, unless COLUMNS is set: all columns fit.
-WIDTH = 168
+WIDTH = 188
 
 
 def register(app: typer.Typer) -> None:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from ...figures import plural
 from ...overview import Seen, Severity, node_concerns
+from ...overview.tones import OF_SEVERITY
 from ...printable import printable
 from .columns import STYLES
 
@@ -33,7 +34,7 @@ def of_nodes(seen: Seen) -> list[Text]:
     for (severity, text), places in sorted(found.items(), key=lambda one: -one[0][0]):
         more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
         where = printable(", ".join(places[:MOST_NAMED])) + more
-        made.append(Text(f"{where}: {text}", style=STYLES[severity]))
+        made.append(Text(f"{where}: {text}", style=STYLES[OF_SEVERITY[severity]]))
     return made
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +14,7 @@ from ...aggregate import total
 from ...figures import count, plural, rate, size, span
 from ...overview import NodeInfo, Row
 from .. import format
-from .columns import GAP, NAME_WIDTH, attention, attention_width, fitting
+from .columns import GAP, NAME_WIDTH, WIDTHS, attention, attention_width, cell, fitting
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,13 @@ def drawn(rows: Sequence[Row], width: int) -> Table:
     if for_attention:
         table.add_column("needs attention", no_wrap=True, overflow="ellipsis", width=for_attention)
     for column in columns:
-        table.add_column(column.head, justify="right", no_wrap=True, overflow="ellipsis", width=column.width)
+        side: JustifyMethod = "right" if column.is_number else "left"
+        table.add_column(
+            column.head, justify=side, no_wrap=True, overflow="ellipsis", width=WIDTHS[column.name]
+        )
     for row in rows:
         said = [attention(row)] if for_attention else []
-        table.add_row(name(row), *said, *(column.cell(row.info) for column in columns))
+        table.add_row(name(row), *said, *(cell(column, row.info) for column in columns))
     return table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -15,7 +15,9 @@ from ...aggregate import total
 from ...figures import plural
 from ...keys import key_bytes
 from ...overview import Row, Seen, Severity, rows
+from ...overview.columns import BY_NAME, COLUMNS
 from ...overview.rows import logical_queues
+from ...overview.tones import OF_SEVERITY
 from ...printable import printable
 from ..history import subject_of
 from ..links import links_of, number_of, query_of
@@ -29,40 +31,9 @@ ROWS = 100
 NAMED = 3
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column that one can sort by: its name, its heading, what it means, and its value for a row."""
-
-    name: str
-    head: str
-    title: str
-    value: Callable[[Row], Any]
-    rises: bool = False
-    is_number: bool = True
-
-
-COLUMNS = (
-    Column("queue", "queue", "", lambda row: row.queue.lower(), True, False),
-    Column("attention", "needs attention", "what needs a person first", lambda row: 0, True, False),
-    Column("ready", "ready", "tasks that a worker can claim now; the last 10 minutes", lambda row: row.info.ready),
-    Column("oldest", "oldest", "how long the oldest ready task has waited", lambda row: row.info.oldest_ready_ms),
-    Column("delayed", "delayed", "tasks that become ready later", lambda row: row.info.delayed),
-    Column("held", "held", "tasks that wait for others or for a batch", lambda row: row.info.held),
-    Column("leased", "leased", "tasks that workers hold", lambda row: row.info.leased),
-    Column("dead", "dead", "tasks that failed too often", lambda row: row.info.dead),
-    Column("in", "in/s", "tasks pushed a second, over the last minute", lambda row: row.info.in_per_second_1m),
-    Column("out", "out/s", "tasks finished a second, over the last minute", lambda row: row.info.out_per_second_1m),
-    Column("wait", "wait p95", "95 % of the tasks waited less than this", lambda row: row.info.wait_p95_ms),
-    Column("run", "run p95", "95 % of the tasks ran for less than this", lambda row: row.info.run_p95_ms),
-    Column("load", "ρ", "utilisation: the share of the places that work needs", lambda row: row.info.load.utilisation),
-    Column("places", "places", "busy / free / needed places of workers", lambda row: row.info.load.places_needed),
-    Column("held_by", "held by", "the limit that stops claims now", lambda row: row.info.held_by, False, False),
-    Column(
-        "paused", "paused", "what a person has stopped",
-        lambda row: (bool(row.info.paused_out), bool(row.info.paused_in)), False, False,
-    ),
-)  # fmt: skip
-BY_NAME = {column.name: column for column in COLUMNS}
+# The orders that one can choose beside those of the columns, and which of them rise: A to Z, the most urgent first.
+OTHERS = ("queue", "attention")
+RISING = {*OTHERS, *(column.name for column in COLUMNS if not column.is_number)}
 
 
 @dataclass(frozen=True)
@@ -81,7 +52,7 @@ class Wish:
         fields = query_of(request)
         sort = fields.get("sort", "")
         return cls(
-            sort if sort in BY_NAME else "attention",
+            sort if sort in (*OTHERS, *BY_NAME) else "attention",
             fields.get("dir") == "back",
             fields.get("q", "")[:200],
             fields.get("of", ""),
@@ -99,17 +70,17 @@ class Wish:
         }
         return {**values, **other}
 
-    def sorted_by(self, column: Column) -> dict[str, Any]:
+    def sorted_by(self, name: str) -> dict[str, Any]:
         """The query of a column's heading. A second click turns the order round."""
-        turned = self.sort == column.name and not self.is_reversed
-        sort = column.name if column.name != "attention" else None
+        turned = self.sort == name and not self.is_reversed
+        sort = name if name != "attention" else None
         return self.query(sort=sort, dir="back" if turned else None, page=None)
 
-    def direction(self, column: Column) -> str:
+    def direction(self, name: str) -> str:
         """The value of `aria-sort` for a column's heading."""
-        if column.name != self.sort:
+        if name != self.sort:
             return "none"
-        return "ascending" if column.rises != self.is_reversed else "descending"
+        return "ascending" if (name in RISING) != self.is_reversed else "descending"
 
     def chosen(self, found: Sequence[Row]) -> list[Row]:
         """The rows with that name, in that order. What is equal stays in the order of what needs a person."""
@@ -117,8 +88,11 @@ class Wish:
         some = [row for row in found if not wanted or wanted in printable(row.queue).lower()]
         if self.sort == "attention":
             return some[::-1] if self.is_reversed else some
-        column = BY_NAME[self.sort]
-        return sorted(some, key=column.value, reverse=column.rises == self.is_reversed)
+        return sorted(some, key=self._value, reverse=(self.sort in RISING) == self.is_reversed)
+
+    def _value(self, row: Row) -> Any:
+        """What the rows are sorted by."""
+        return row.queue.lower() if self.sort == "queue" else BY_NAME[self.sort].value(row.info)
 
 
 def page(request: Request) -> Response:
@@ -167,6 +141,7 @@ def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:
         "row_id": row_id,
         "of_queue": lambda row: snapshot.queue_of(row).query,
         "Severity": Severity,
+        "tone_of": OF_SEVERITY,
     }
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from ..clients import Client
+from .addresses import address_of
+from .clients import Client
 
 DEFAULT_URL = "redis://127.0.0.1:6379"
 UNREADABLE = (
@@ -35,8 +36,7 @@ class Address:
         parts = urlsplit(self.url)
         if parts.scheme == "unix":
             return parts.path
-        host = parts.hostname or "127.0.0.1"
-        return f"{f'[{host}]' if ':' in host else host}:{parts.port or 6379}"
+        return address_of(parts.hostname or "127.0.0.1", parts.port or 6379)
 
 
 def read_address(url: str, sentinels: str | None, service: str | None) -> Address:
@@ -66,7 +66,7 @@ def has_password(address: Address) -> bool:
 def with_password(address: Address, secret: bytes) -> Address:
     """The address with a password, which can be any bytes. Raises ValueError if its URL has one already."""
     if has_password(address):
-        raise ValueError("--password-file goes with a --url without a password")
+        raise ValueError("there is a password in --password-file and another in the URL: give one")
     parts = urlsplit(address.url)
     user, _, place = parts.netloc.rpartition("@")
     netloc = f"{user}:{quote(secret, safe='')}@{place}"
@@ -159,8 +159,7 @@ def redis_cli(address: Address, client: Any) -> list[str]:
         return ["redis-cli", "-s", unquote(parts.path), *(["-n", str(database)] if database else []), *user]
     place = str(address)
     if address.sentinels:
-        host, port = client.connection_pool.get_master_address()
-        place = f"{f'[{host}]' if ':' in host else host}:{port}"
+        place = address_of(*client.connection_pool.get_master_address())
     path = f"/{database}" if database else ""
     return ["redis-cli", "-u", f"{scheme_of(parts.scheme)}://{place}{path}", *user]
 
