@@ -5,9 +5,10 @@ from harness.server import wait_until
 from redis.cluster import RedisCluster
 from taskslot import ShardedQueue
 from taskslot.web import bulk_jobs
-from taskslot.web.bulk import SLICE, Target
+from taskslot.web.bulk import SLICE
 from taskslot.web.bulk_jobs import Jobs
-from taskslot.web.selection import Filter
+from taskslot.web.queue_keys import QueueKeys
+from taskslot.web.task_filter import TaskFilter
 
 
 @pytest.mark.slow
@@ -23,12 +24,12 @@ def test_a_bulk_job_on_a_sharded_queue_lives_through_a_failover(cluster, monkeyp
             queue.push(f"{number}", group=f"g{number % 97}")
         while tasks := queue.claim(1000):
             queue.fail_many(tasks, "ValueError: no", dead=True)
-        target = Target("orders", tuple(queue.keys), 8)
+        target = QueueKeys("orders", 8)
         victim = cluster.node_of(queue.keys[-1])
         client.execute_command("WAIT", 1, 5000, target_nodes=RedisCluster.PRIMARIES)
         jobs = Jobs(client)
         try:
-            job = jobs.make(target, "retry", Filter("dead", error="ValueError: no"), "ann")
+            job = jobs.make(target, "retry", TaskFilter("dead", error="ValueError: no"), "ann")
             wait_until(lambda: job.stage == "counted", "it has counted")
             assert job.total == 2400
             jobs.start(job, "ann")

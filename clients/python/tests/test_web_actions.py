@@ -6,10 +6,10 @@ from re import findall, search, sub
 
 import pytest
 from harness.server import wait_until
-from harness.web import Browser, path_of
+from harness.web import Browser, create_app, path_of
 from taskslot import Queue, ShardedQueue
 from taskslot.web import Write, dead_scans
-from taskslot.web.bulk import Target
+from taskslot.web.queue_keys import QueueKeys
 
 OTHER = "http://evil.example"
 
@@ -279,7 +279,7 @@ def test_a_queue_is_paused_and_resumed(page, queue):
     assert (queue.info().paused_in, queue.info().paused_out) == (-1, -1)
     assert said(page, page.post(resume, {"way": "in"})) == "Resumed: pushes."
     assert (queue.info().paused_in, queue.info().paused_out) == (0, -1)
-    assert "choose what to pause" in said(page, page.post(pause, {"way": "sideways"}))
+    assert "choose what to pause: claims, pushes" in said(page, page.post(pause, {"way": "sideways"}))
 
 
 def test_settings_are_changed_where_the_form_differs(page, queue):
@@ -412,6 +412,19 @@ def test_a_refusal_for_a_lack_of_rights_is_said_in_words(web, server, client, qu
     assert queue.info().paused_out == 0
 
 
+def test_no_connection_outlives_the_page(server, client, queue):
+    """Those of changes neither."""
+    queue.push("a")
+    before = len(client.client_list())
+    app = create_app(f"redis://127.0.0.1:{server.port}", write=Write.by_header("X-User"))
+    page = Browser(app, headers={"X-User": "ann"})
+    assert page.get("/queue?key=mail").status_code == 200
+    assert said(page, page.post("/do/queue/pause?key=mail", {"way": "out"})).startswith("Paused")
+    assert len(client.client_list()) > before
+    app.state.site.close()
+    wait_until(lambda: len(client.client_list()) <= before, "all connections are closed")
+
+
 def test_while_the_server_is_away_the_answer_says_that_it_is_not_known(page, server, queue):
     """A change is not sent twice by the page."""
     queue.push("a")
@@ -479,7 +492,7 @@ def test_selected_tasks_are_removed_after_a_yes_and_not_after_a_no(page, queue):
         ({"state": "dead"}, {"do": "cancel:all"}, "can't be changed by 'cancel'"),
         ({"state": "dead"}, {"do": "retry"}, "choose what to do"),
         ({"state": "dead"}, {}, "can't be changed by ''"),
-        ({"state": "dead", "match": "a", "header": "b"}, {"do": "retry:all"}, "not by both"),
+        ({"state": "dead", "match": "a", "header": "b"}, {"do": "retry:all"}, "not in both"),
     ],
 )
 def test_a_form_that_asks_for_no_job_is_said_to(page, queue, query, fields, why):
@@ -549,15 +562,15 @@ def test_the_reading_of_dead_tasks_is_bounded_however_often_it_is_asked_for(page
     monkeypatch.setattr(dead_scans, "MOST_STARTED", 3)
     for _ in range(dead_scans.MOST_ACTIVE):
         scans._slots.acquire()
-    made = [scans.look(Target(f"q{number}", (f"q{number}",)), wait_s=0) for number in range(5)]
+    made = [scans.look(QueueKeys(f"q{number}"), wait_s=0) for number in range(5)]
     assert [bool(scan.error) for scan in made] == [False, False, False, True, True]
-    assert scans.look(made[0].target, wait_s=0) is made[0]
-    further = scans.look(made[4].target, 20_000, wait_s=0)
+    assert scans.look(made[0].queue, wait_s=0) is made[0]
+    further = scans.look(made[4].queue, 20_000, wait_s=0)
     assert further.error
     for _ in range(dead_scans.MOST_ACTIVE):
         scans._slots.release()
     assert all(scan.ended.wait(20) for scan in made)
-    wait_until(lambda: not scans.look(made[4].target, wait_s=1).error, "there is room again")
+    wait_until(lambda: not scans.look(made[4].queue, wait_s=1).error, "there is room again")
 
 
 def test_hostile_errors_names_and_keys_are_text(page, client):

@@ -16,39 +16,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .selection import Filter, Verb, Words, words_of
+from .queue_keys import QueueKeys
+from .task_filter import TaskFilter
+from .verbs import Verb, Words, wording
 
 # Tasks that one job can hold. Their ids take about 100 bytes each in this process.
 MOST_TASKS = 200_000
 # Tasks that one command changes.
 SLICE = 500
 # How long a job waits for a person's yes. Its ids are forgotten then.
-PATIENCE_S = 600.0
+ANSWER_S = 600.0
 
 Stage = Literal["counting", "counted", "running", "done", "stopped", "failed"]
 ENDED: tuple[Stage, ...] = ("done", "stopped", "failed")
-
-
-@dataclass(frozen=True)
-class Target:
-    """The queue of a job: its name, the keys of its tasks, and its number of shards (0 for a plain queue)."""
-
-    name: str
-    keys: tuple[str, ...]
-    shards: int = 0
-
-    def locate(self, task_id: str) -> tuple[str, str]:
-        """The key and the bare id of a task as this queue names it. Raises ValueError."""
-        if not self.shards:
-            return self.keys[0], task_id
-        number, slash, bare = task_id.partition("/")
-        if not slash or not (number.isascii() and number.isdigit()) or int(number) >= len(self.keys):
-            raise ValueError("an id of a sharded queue begins with its shard, as in 5/1795334211134-0")
-        return self.keys[int(number)], bare
-
-    def named(self, key: str, task_id: str) -> str:
-        """The id of a task of a key as this queue names it."""
-        return f"{self.keys.index(key)}/{task_id}" if self.shards else task_id
 
 
 @dataclass
@@ -88,9 +68,9 @@ class Job:
     Threads share a job: those of requests read it and ask it to stop, its own thread changes it.
     """
 
-    target: Target
+    queue: QueueKeys
     verb: Verb
-    filter: Filter
+    filter: TaskFilter
     who: str
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     stage: Stage = "counting"
@@ -111,7 +91,7 @@ class Job:
     @property
     def words(self) -> Words:
         """How people call what this job does."""
-        return words_of(self.verb, self.filter.state)
+        return wording(self.verb, self.filter.state)
 
     @property
     def has_ended(self) -> bool:

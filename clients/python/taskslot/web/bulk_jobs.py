@@ -13,11 +13,13 @@ from starlette.exceptions import HTTPException
 from .._sync.wire import Wire
 from ..clients import Client
 from ..errors import TaskslotError
-from .bulk import PATIENCE_S, Job, Target, WrongStage
+from .bulk import ANSWER_S, Job, WrongStage
 from .bulk_work import Work
 from .dead_scans import look_anew
-from .selection import Filter, Verb, words_of
+from .queue_keys import QueueKeys
 from .site import Site
+from .task_filter import TaskFilter
+from .verbs import Verb, wording
 
 log = logging.getLogger("taskslot.web.audit")
 
@@ -67,16 +69,16 @@ class Jobs:
         """A job by its id; None if it is forgotten or was never made."""
         return next((job for job in self.all() if job.id == job_id), None)
 
-    def make(self, target: Target, verb: Verb, of: Filter, who: str, ids: Iterable[str] = ()) -> Job:
+    def make(self, queue: QueueKeys, verb: Verb, of: TaskFilter, who: str, ids: Iterable[str] = ()) -> Job:
         """Make a job and begin to count. With `ids`, it is about these tasks, and needs no counting.
 
         Raises ValueError for a verb that does not go with the state, or an id of another queue, and Busy.
         """
-        words_of(verb, of.state)
-        job = Job(target, verb, of, who)
-        chosen = [target.locate(one) for one in ids]
-        for key, task_id in chosen:
-            job.found(key, 1, [task_id])
+        wording(verb, of.state)
+        job = Job(queue, verb, of, who)
+        chosen = [queue.located(one) for one in ids]
+        for number, task_id in chosen:
+            job.found(queue.keys[number], 1, [task_id])
         with self._lock:
             self._forget(time.time())
             self._check_room()
@@ -96,7 +98,7 @@ class Jobs:
         with self._lock:
             self._check_room()
             for other in self._jobs.values():
-                if other.stage == "running" and set(other.target.keys) & set(job.target.keys):
+                if other.stage == "running" and set(other.queue.keys) & set(job.queue.keys):
                     raise Busy("another job works on this queue: wait until it has ended, or stop it")
             job.start()
         note(job, who, f"starts to {job.words.do} {job.total} tasks")
@@ -117,7 +119,7 @@ class Jobs:
     def _forget(self, now: float) -> None:
         """Stop jobs that nobody said yes to, and drop the oldest of those that have ended."""
         for job in self._jobs.values():
-            if job.stage == "counted" and now - job.made_at > PATIENCE_S:
+            if job.stage == "counted" and now - job.made_at > ANSWER_S:
                 job.stop()
         ended = sorted((job for job in self._jobs.values() if job.has_ended), key=lambda job: job.made_at)
         for job in ended[: max(0, len(self._jobs) - MOST_KEPT + 1)]:
@@ -135,19 +137,19 @@ class Jobs:
                 job.fail(f"{type(error).__name__}: {error}")
             if job.has_ended:
                 note(job, job.who, f"{job.stage}: {told(job)}")
-                self._changed(job.target.keys)
+                self._changed(job.queue.keys)
 
         threading.Thread(target=guarded, name=f"taskslot job {job.id}", daemon=True).start()
 
     def _count(self, job: Job) -> None:
         work = Work(self._wire, self._looking, job)
         # After an outage the counting begins anew. Tasks that were found before are not found twice.
-        self._patiently(job, lambda: self._drive(job, work.count(), "counting"))
+        self._patiently(job, lambda _: self._drive(job, work.count(), "counting"))
 
     def _work(self, job: Job) -> None:
         work = Work(self._wire, self._looking, job)
         if job.verb == "purge":
-            self._patiently(job, lambda: self._drive(job, work.purge(), "running"))
+            self._patiently(job, lambda in_doubt: self._drive(job, work.purge(in_doubt), "running"))
         else:
             for key, ids in job.slices():
                 self._slice(job, work, key, ids)
@@ -167,28 +169,27 @@ class Jobs:
 
     def _slice(self, job: Job, work: Work, key: str, ids: list[str]) -> None:
         """Work on one slice, until the server has replied."""
-        in_doubt = False
 
-        def once() -> None:
-            nonlocal in_doubt
+        def once(in_doubt: bool) -> None:
             began = time.monotonic()
-            try:
-                job.worked(work.change(key, ids, in_doubt))
-            except Exception as error:
-                in_doubt = in_doubt or not self._wire.kind.is_undone(error)
-                raise
+            job.worked(work.change(key, ids, in_doubt))
             self._rest(job, time.monotonic() - began)
 
         self._patiently(job, once)
 
-    def _patiently(self, job: Job, step: Callable[[], None]) -> None:
-        """Take a step, again and again while the server is away. Raises its error after `GIVE_UP_S`."""
+    def _patiently(self, job: Job, step: Callable[[bool], None]) -> None:
+        """Take a step, again and again while the server is away. Raises its error after `GIVE_UP_S`.
+
+        The step is told whether a try before may have been done, although its reply was lost.
+        """
+        in_doubt = False
         while not job.has_ended:
             try:
-                return step()
+                return step(in_doubt)
             except Exception as error:
                 if not self._wire.kind.is_away(error) or job.away(time.monotonic()) > GIVE_UP_S:
                     raise
+                in_doubt = in_doubt or not self._wire.kind.is_undone(error)
             self._pause(job, AGAIN_S)
 
     def _rest(self, job: Job, took_s: float) -> None:
@@ -219,7 +220,7 @@ def told(job: Job) -> str:
 
 def note(job: Job, who: str, what: str) -> None:
     """Write a line about a job into the audit log."""
-    log.info("job %s by %r on %r (%s %s): %s", job.id, who, job.target.name, job.verb, job.filter.state, what)
+    log.info("job %s by %r on %r (%s %s): %s", job.id, who, job.queue.name, job.verb, job.filter.state, what)
 
 
 def jobs_of(site: Site) -> Jobs:

@@ -22,6 +22,8 @@ from .faithful import name_of, sendable
 
 R = TypeVar("R")
 
+# What one command reads. Errors are up to 4 KiB each, and are part of a reply also without payloads.
+AT_ONCE, BYTES_AT_ONCE = 500, 1024 * 1024
 # How many tasks one PURGE with OLDER examines. A search can find none in so many and still not be at its end.
 EXAMINED = 10_000
 # The reply to a command that would hold the server up, which changed nothing.
@@ -47,15 +49,15 @@ class Work:
         job = self.job
         if job.verb == "purge":
             total = 0
-            for key in job.target.keys:
+            for key in job.queue.keys:
                 total += self.run(commands.length(key, job.filter.state))
                 yield
             job.counted(total)
             return
-        for key in job.target.keys:
+        for key in job.queue.keys:
             cursor = ""
             while cursor != "0":
-                cursor, tasks = self.run(job.filter.command(key, cursor or "0"))
+                cursor, tasks = self.run(job.filter.page(key, cursor, AT_ONCE, BYTES_AT_ONCE))
                 if not job.found(key, len(tasks), [task.id for task in tasks if job.filter.fits(task)]):
                     break
                 yield
@@ -116,10 +118,13 @@ class Work:
 
     # ---- purging
 
-    def purge(self) -> Iterator[None]:
-        """Empty a state of all tasks that were in it when the job was made, with one command for each step."""
+    def purge(self, in_doubt: bool) -> Iterator[None]:
+        """Empty a state of all tasks that were in it when the job was made, with one command for each step.
+
+        With `in_doubt`, a reply was lost before: what is missing may have been removed then.
+        """
         job = self.job
-        for key in job.target.keys:
+        for key in job.queue.keys:
             in_vain = 0
             while job.left > 0:
                 most, age_ms = min(SLICE, job.left), self.age_ms()
@@ -130,7 +135,7 @@ class Work:
                 if in_vain and in_vain > self.run(commands.length(key, None)) // EXAMINED:
                     break
         if job.left > 0 and not job.has_ended:
-            job.worked(Tally(skipped=job.left))
+            job.worked(Tally(unsure=job.left) if in_doubt else Tally(skipped=job.left))
 
 
 def ended(key: str, task_id: str) -> Command[tuple[str, str]]:

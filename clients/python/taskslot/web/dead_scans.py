@@ -14,11 +14,12 @@ from typing import Any
 
 from .. import commands
 from .._sync.wire import Wire
-from .bulk import Target
+from .bulk_work import AT_ONCE, BYTES_AT_ONCE
 from .dead_groups import DeadGroups
 from .faithful import sendable
-from .selection import Filter
+from .queue_keys import QueueKeys
 from .site import Site
+from .task_filter import TaskFilter
 
 # How many tasks a scan looks at unless it is told to look further, and at most.
 NEWEST, FURTHEST = 10_000, 200_000
@@ -34,7 +35,7 @@ RESTS = 1
 class DeadScan:
     """The dead tasks of one queue, as far as they have been read: the newest `limit` of `total`."""
 
-    target: Target
+    queue: QueueKeys
     limit: int
     total: int = 0
     groups: DeadGroups = field(default_factory=DeadGroups)
@@ -47,11 +48,6 @@ class DeadScan:
     def has_ended(self) -> bool:
         """Whether it reads no more."""
         return self.ended.is_set()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all dead tasks were looked at."""
-        return self.has_ended and not self.error and self.groups.looked >= min(self.total, FURTHEST)
 
     @property
     def further(self) -> int | None:
@@ -75,24 +71,24 @@ class DeadScans:
         """Close the connections. A scan that is at work fails."""
         self._wire.close()
 
-    def look(self, target: Target, limit: int = NEWEST, wait_s: float = 1.0) -> DeadScan:
+    def look(self, queue: QueueKeys, limit: int = NEWEST, wait_s: float = 1.0) -> DeadScan:
         """The scan of a queue: a new one unless there is one that is young or at work. Waits a moment for its end."""
         limit = max(1, min(limit, FURTHEST))
         with self._lock:
-            scan = self._scans.get(target.keys)
+            scan = self._scans.get(queue.keys)
             if scan is None or not self._is_good(scan, limit):
                 if scan is not None:
                     scan.is_replaced = True
-                scan = self._begin(target, limit)
-            self._scans.move_to_end(target.keys)
+                scan = self._begin(queue, limit)
+            self._scans.move_to_end(queue.keys)
             while len(self._scans) > MOST_KEPT:
                 self._scans.popitem(last=False)
         scan.ended.wait(wait_s)
         return scan
 
-    def _begin(self, target: Target, limit: int) -> DeadScan:
+    def _begin(self, queue: QueueKeys, limit: int) -> DeadScan:
         """A new scan on a thread of its own; one that has failed if there are too many."""
-        scan = self._scans[target.keys] = DeadScan(target, limit)
+        scan = self._scans[queue.keys] = DeadScan(queue, limit)
         if self._started >= MOST_STARTED:
             scan.error = "The page reads many queues at present. Load it again in a moment."
             scan.ended.set()
@@ -116,10 +112,10 @@ class DeadScans:
     def _run(self, scan: DeadScan) -> None:
         with self._slots:
             try:
-                for key in scan.target.keys:
+                for key in scan.queue.keys:
                     scan.total += self._wire.wait(sendable(commands.length(key, "dead")))
-                for number, key in enumerate(scan.target.keys):
-                    self._read(scan, key, scan.limit * (number + 1) // len(scan.target.keys))
+                for number in range(len(scan.queue.keys)):
+                    self._read(scan, number, scan.limit * (number + 1) // len(scan.queue.keys))
             except Exception as error:
                 scan.error = str(error) or type(error).__name__
             finally:
@@ -127,14 +123,15 @@ class DeadScans:
                     self._started -= 1
                 scan.ended.set()
 
-    def _read(self, scan: DeadScan, key: str, until: int) -> None:
-        """Read the tasks of a key, until so many of the queue have been looked at."""
+    def _read(self, scan: DeadScan, shard: int, until: int) -> None:
+        """Read the tasks of a shard, until so many of the queue have been looked at."""
         cursor = ""
         while cursor != "0" and scan.groups.looked < until and not scan.is_replaced:
             began = time.monotonic()
-            cursor, tasks = self._wire.wait(sendable(Filter("dead").command(key, cursor or "0")))
+            command = TaskFilter("dead").page(scan.queue.keys[shard], cursor, AT_ONCE, BYTES_AT_ONCE)
+            cursor, tasks = self._wire.wait(sendable(command))
             for task in tasks[: until - scan.groups.looked]:
-                scan.groups.add(task, scan.target.named(key, task.id))
+                scan.groups.add(task, scan.queue.id_in(shard, task.id))
             time.sleep(RESTS * (time.monotonic() - began))
 
 

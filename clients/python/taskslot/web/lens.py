@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Generic, TypeVar
 
 from .. import commands
 from .._sync.sharded import together
 from ..aggregate import total
 from ..arguments import MOST
 from ..commands import Command
-from ..replies import BatchInfo, Group, Info, Schedule, Settings, State, TaskView, WorkerView, text
-from ..shards import names
+from ..replies import BatchInfo, Group, Info, Schedule, Settings, State, TaskView, WorkerView
 from .faithful import read, sendable
+from .queue_keys import QueueKeys
+from .task_filter import STATES, TaskFilter
 
 R = TypeVar("R")
 
@@ -58,40 +59,6 @@ def read_place(written: str, shards: int) -> Place:
     return Place(int(number), cursor)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """The tasks of a list: a state, and what restricts it; "" for nothing. `newest` turns the order round."""
-
-    state: State
-    group: str = ""
-    worker: str = ""
-    match: str = ""
-    header: str = ""
-    header_match: str = ""
-    newest: bool = False
-
-    @property
-    def is_search(self) -> bool:
-        """Whether the server has to examine tasks that it does not return."""
-        return bool(self.match or self.header or self.group or self.worker)
-
-    def page(self, key: str, cursor: str, count: int, max_bytes: int) -> Command[tuple[str, list[TaskView]]]:
-        """TASK.LIST. With no bytes left, without payloads."""
-        command = commands.page(
-            *(key, self.state, cursor or "0", count),
-            group=self.group or None,
-            worker=self.worker or None,
-            payloads=max_bytes > 0,
-            max_bytes=max_bytes if max_bytes > 0 else None,
-            reverse=self.newest,
-            match=self.match or None,
-            header=(self.header, self.header_match or "*") if self.header else None,
-        )
-        return replace(
-            command, read=lambda reply: (text(reply[0]), [read(TaskView, one) for one in reply[1]])
-        )
-
-
 @dataclass
 class Walked(Generic[R]):
     """What a walk found: the rows, each with the number of its shard, and where to go on (None: the end).
@@ -108,29 +75,21 @@ class Walked(Generic[R]):
 
 
 class Lens:
-    """One queue, as the page looks at it. `shards` is 0 for a queue in one key.
+    """One queue, as the page looks at it.
 
     `wire` sends the commands. Errors are the library's, and the client's if the server is away.
     """
 
-    def __init__(self, wire: Any, name: str, shards: int = 0) -> None:
-        if shards > MOST_ADDED:
-            raise ValueError(f"a page adds up at most {MOST_ADDED} shards: look at one of them")
+    def __init__(self, wire: Any, queue: QueueKeys) -> None:
         self.wire = wire
-        self.name = name
-        self.shards = shards
-        self.keys = names(name, shards) if shards else [name]
+        self.queue = queue
+        self.name, self.shards, self.keys = queue.name, queue.shards, queue.keys
         # The number of tasks by key and state, as soon as it is known: empty shards are not asked.
         self._infos: dict[str, Info | None] = {}
 
-    @property
-    def query(self) -> dict[str, object]:
-        """The parameters that name this queue in a link."""
-        return {"key": self.name, "shards": self.shards or None}
-
     def shard(self, number: int) -> Lens:
         """One shard, looked at alone; the queue itself if it has none."""
-        return Lens(self.wire, self.keys[number])
+        return Lens(self.wire, QueueKeys(self.keys[number]))
 
     def run(self, command: Command[R]) -> R:
         """Send a command."""
@@ -183,7 +142,10 @@ class Lens:
     def batches(self, place: Place) -> Walked[BatchInfo]:
         """Batches by name, shard by shard; with the id that the callback has in this queue."""
         walked = self._walk_named(place, commands.batches, "batches", BatchInfo)
-        rows = [(shard, replace(one, callback=self.id_in(shard, one.callback))) for shard, one in walked.rows]
+        rows = [
+            (shard, replace(one, callback=self.queue.id_in(shard, one.callback)))
+            for shard, one in walked.rows
+        ]
         return replace(walked, rows=rows)
 
     def _walk_named(self, place: Place, make: Any, name: str, kind: Any) -> Walked[Any]:
@@ -209,18 +171,23 @@ class Lens:
 
     # ---- tasks
 
-    def tasks(self, wanted: Wanted, place: Place) -> Walked[TaskView]:
-        """Tasks of a state, shard by shard, with the ids that they have in this queue."""
+    def tasks(self, of: TaskFilter, place: Place, newest: bool = False) -> Walked[TaskView]:
+        """Tasks that match, shard by shard, with the ids that they have in this queue. `newest` turns the order."""
         walked: Walked[TaskView] = Walked()
         shard, cursor, bytes_left = place.shard, place.cursor, PAGE_BYTES
         found: list[TaskView]
         while not is_enough(walked):
-            examined = self._examined(shard, wanted.state)
+            examined = self._examined(shard, of.state)
             if examined or cursor:
-                command = wanted.page(self.keys[shard], cursor, ROWS - len(walked.rows), bytes_left)
+                # With no bytes left, without payloads.
+                command = of.page(
+                    *(self.keys[shard], cursor, ROWS - len(walked.rows), bytes_left or PAGE_BYTES),
+                    payloads=bytes_left > 0,
+                    newest=newest,
+                )
                 cursor, found = self.run(command)
                 walked.calls, walked.examined = walked.calls + 1, walked.examined + examined
-                walked.looked += min(examined, self._compared(shard, wanted))
+                walked.looked += min(examined, self._compared(shard, of))
                 walked.rows += [(shard, self.named(shard, view)) for view in found]
                 bytes_left -= sum(len(view.payload or b"") + len(view.result or b"") for view in found)
                 bytes_left = bytes_left if bytes_left > PAGE_BYTES // 8 else 0
@@ -241,12 +208,12 @@ class Lens:
         in_all: int = sum(getattr(info, one) for one in searched_for(state))
         return max(1, min(EXAMINED_BY_ONE, in_all))
 
-    def _compared(self, shard: int, wanted: Wanted) -> int:
+    def _compared(self, shard: int, of: TaskFilter) -> int:
         """How many tasks of a mean size one command can compare with the pattern."""
         info = self._infos.get(self.keys[shard])
-        if info is None or not (wanted.match or wanted.header):
+        if info is None or not (of.match or of.header):
             return EXAMINED_BY_ONE
-        in_all = sum(getattr(info, one) for one in get_args(State))
+        in_all = sum(getattr(info, one) for one in STATES)
         return COMPARED_BY_ONE * in_all // max(1, info.bytes) or 1
 
     def get(self, task: str) -> tuple[int, TaskView] | None:
@@ -254,18 +221,9 @@ class Lens:
 
         Raises ValueError if the id names no shard of this queue.
         """
-        shard, bare = self.located(task)
+        shard, bare = self.queue.located(task)
         view = self.run(getting(self.keys[shard], bare))
         return None if view is None else (shard, self.named(shard, view))
-
-    def located(self, task: str) -> tuple[int, str]:
-        """The shard of a task and the id that the server knows. Raises ValueError."""
-        number, slash, bare = task.partition("/")
-        if not slash and not self.shards:
-            return 0, task
-        if not self.shards or not (number.isascii() and number.isdigit()) or int(number) >= len(self.keys):
-            raise ValueError("there is no such shard in this queue")
-        return int(number), bare
 
     def find(self, text: str) -> list[TaskView]:
         """The tasks with this id, this handle or this unique token. Shards can have tasks of the same bare id."""
@@ -275,13 +233,15 @@ class Lens:
             else []
         )
         written = text.strip()
-        number, slash, bare = written.rpartition("/")
+        _, slash, bare = written.rpartition("/")
         if ID.fullmatch(bare) is None:
             return found
         if not slash:
             return found + self._everywhere(bare)
-        is_here = bool(self.shards) and number.isascii() and number.isdigit() and int(number) < len(self.keys)
-        one = self.get(written) if is_here else None
+        try:
+            one = self.get(written)
+        except ValueError:  # there is no such shard
+            return found
         return found + ([one[1]] if one else [])
 
     def _everywhere(self, *name: str) -> list[TaskView]:
@@ -289,23 +249,19 @@ class Lens:
         found = self.of_all(lambda key: getting(key, *name))
         return [self.named(shard, view) for shard, view in enumerate(found) if view is not None]
 
-    def id_in(self, shard: int, task: str) -> str:
-        """The id that a task of a shard has in this queue."""
-        return f"{shard}/{task}" if self.shards else task
-
     def named(self, shard: int, view: TaskView) -> TaskView:
         """A task of a shard with the ids that its tasks have in this queue."""
         if not self.shards:
             return view
         after, waits_for = (
-            tuple(self.id_in(shard, one) for one in ids) for ids in (view.after, view.waits_for)
+            tuple(self.queue.id_in(shard, one) for one in ids) for ids in (view.after, view.waits_for)
         )
-        return replace(view, id=self.id_in(shard, view.id), after=after, waits_for=waits_for)
+        return replace(view, id=self.queue.id_in(shard, view.id), after=after, waits_for=waits_for)
 
 
 def searched_for(state: State) -> tuple[State, ...]:
     """The states of the tasks that the server looks at, at most, for those in a state: leased ones are among others."""
-    return get_args(State) if state == "leased" else (state,)
+    return STATES if state == "leased" else (state,)
 
 
 def is_enough(walked: Walked[Any]) -> bool:

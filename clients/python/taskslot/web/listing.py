@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from ..replies import State
-from .lens import ROWS, Place, Walked, Wanted, read_place
-
-STATES: tuple[State, ...] = get_args(State)
-# The longest pattern that the server takes, in bytes.
-PATTERN_BYTES = 256
+from .lens import Place, Walked, read_place
+from .task_filter import TaskFilter, read_filter
 
 # For each state the two orders: the server's own, and the other way round.
 ORDERS: dict[State, tuple[str, str]] = {
@@ -28,39 +25,27 @@ NEWEST_FIRST = ("held", "dead", "done")
 
 @dataclass(frozen=True)
 class Listing:
-    """What a link asks for: the tasks that are wanted, and the place.
+    """What a link asks for: which tasks, in the server's order or the other way round, and the place.
 
     `rows_before` counts the rows of the pages before, `looked_before` the tasks that were looked at for them.
     """
 
-    wanted: Wanted
+    filter: TaskFilter
+    newest: bool
     place: Place
     rows_before: int = 0
     looked_before: int = 0
 
     @property
-    def filter(self) -> dict[str, str]:
-        """What restricts the list, by the names of the links' parameters. Nothing is the empty text."""
-        wanted = self.wanted
-        return {
-            "match": wanted.match,
-            "header": wanted.header,
-            "header_match": wanted.header_match,
-            "group": wanted.group,
-            "worker": wanted.worker,
-        }
-
-    @property
     def order(self) -> str:
         """The order as the links' parameter."""
-        return "newest" if self.wanted.newest else "first"
+        return "newest" if self.newest else "first"
 
     @property
     def query(self) -> dict[str, object]:
         """The parameters of a link to the first page of this list."""
-        own_order = self.wanted.newest == (self.wanted.state in NEWEST_FIRST)
-        given = {name: value or None for name, value in self.filter.items()}
-        return {"state": self.wanted.state, **given, "order": None if own_order else self.order}
+        is_usual = self.newest == (self.filter.state in NEWEST_FIRST)
+        return {**self.filter.query, "order": None if is_usual else self.order}
 
     def after(self, walked: Walked[Any]) -> dict[str, object] | None:
         """The parameters of a link to the rest; None if there is none."""
@@ -80,30 +65,13 @@ class Listing:
 
 def read_listing(query: Mapping[str, str], shards: int) -> Listing:
     """The list that a query describes. Raises ValueError for one that the server would refuse."""
-    state = query.get("state", "") or "ready"
-    if state not in STATES:
-        raise ValueError(f"the state must be one of {', '.join(STATES)}")
-    order = query.get("order", "") or ("newest" if state in NEWEST_FIRST else "first")
+    # A list is not restricted by errors: the page of dead tasks is.
+    of = read_filter({**query, "state": query.get("state", "") or "ready", "error": ""})
+    order = query.get("order", "") or ("newest" if of.state in NEWEST_FIRST else "first")
     if order not in ("newest", "first"):
         raise ValueError("the order must be newest or first")
-    given = {name: query.get(name, "") for name in ("match", "header", "header_match", "group", "worker")}
-    check_filter(state, given)
-    wanted = Wanted(state, **given, newest=order == "newest")
     rows, looked = count_of(query.get("rows", "")), count_of(query.get("looked", ""))
-    return Listing(wanted, read_place(query.get("at", ""), shards), rows, looked)
-
-
-def check_filter(state: str, given: Mapping[str, str]) -> None:
-    """Raise ValueError for a filter that the server would refuse, in the words of the page."""
-    if given["match"] and given["header"]:
-        raise ValueError("search in the payload or in a header, not in both: the server compares one of them")
-    if given["header_match"] and not given["header"]:
-        raise ValueError("a pattern for a header needs the header's name")
-    if given["worker"] and state != "leased":
-        raise ValueError("only leased tasks can be listed by their worker")
-    for name, text in given.items():
-        if len(text.encode("utf-8", "surrogateescape")) > PATTERN_BYTES:
-            raise ValueError(f"{name.replace('_', ' ')} has more than {PATTERN_BYTES} bytes")
+    return Listing(of, order == "newest", read_place(query.get("at", ""), shards), rows, looked)
 
 
 def count_of(text: str) -> int:
@@ -116,6 +84,3 @@ def range_in_words(listing: Listing, walked: Walked[Any]) -> str:
     if not walked.rows:
         return ""
     return f"{listing.rows_before + 1:,} to {listing.rows_before + len(walked.rows):,}"
-
-
-__all__ = ["NEWEST_FIRST", "ORDERS", "ROWS", "STATES", "Listing", "range_in_words", "read_listing"]

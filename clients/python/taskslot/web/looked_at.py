@@ -12,6 +12,7 @@ from .._sync.wire import Wire
 from ..clients import Client
 from .lens import MOST_ADDED, Lens
 from .links import Links, decoded, links_of, needed, number_of, query_of
+from .queue_keys import QueueKeys
 from .site import Site, site_of
 
 # How long a page waits for a reply, and how long it keeps trying while a server is away.
@@ -28,7 +29,7 @@ def lens_of(request: Request) -> Lens:
         query = {**query, **decoded(query["of"].encode("utf-8", "surrogateescape"))}
     key, shards = needed(query, "key"), number_of(query, "shards", 0, 0, MOST_ADDED)
     try:
-        return Lens(wire_of(site_of(request)), key, shards)
+        return Lens(wire_of(site_of(request)), QueueKeys(key, shards))
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
 
@@ -38,9 +39,9 @@ def shared(request: Request, lens: Lens) -> dict[str, Any]:
     link = links_of(request)
 
     def here(path: str, /, **query: object) -> str:
-        return link(path, **{**lens.query, **query})
+        return link(path, **{**lens.queue.query, **query})
 
-    of = Links()("", **lens.query)[1:]
+    of = Links()("", **lens.queue.query)[1:]
     return {"lens": lens, "key": lens.name, "shards": lens.shards, "here": here, "of": of}
 
 
@@ -53,8 +54,8 @@ def gone(request: Request, lens: Lens | None, title: str, text: str) -> Response
 class PageWire(Wire):
     """What sends the commands of the pages, on connections of its own."""
 
-    def __init__(self, site: Site) -> None:
-        super().__init__(Client(site.client).twin(REPLY_S), PATIENCE_MS)
+    def __init__(self, site: Site, patience_ms: int = PATIENCE_MS) -> None:
+        super().__init__(Client(site.client).twin(REPLY_S), patience_ms)
 
     def close(self) -> None:
         """Close all its connections."""

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..overview import Nodes, Row, Seen, rows
+from ..overview.rows import logical_queues, shard_of_key
 from .history import History
+from .queue_keys import QueueKeys
 
 log = logging.getLogger("taskslot.web")
 
@@ -41,6 +43,14 @@ class Snapshot:
     def is_empty(self) -> bool:
         """Whether no look has succeeded yet."""
         return self.looked_at == 0.0
+
+    def queue_of(self, row: Row) -> QueueKeys:
+        """The queue of a row. A logical one has one shard more than the number of the last that is there."""
+        if not row.shards:
+            return QueueKeys(row.queue)
+        keys = logical_queues(self.seen.infos).get(row.queue, set())
+        numbers = [found[1] for key in keys if (found := shard_of_key(key)) is not None]
+        return QueueKeys(row.queue, max(numbers, default=0) + 1)
 
 
 class Sampler:

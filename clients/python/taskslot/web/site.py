@@ -44,7 +44,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from .. import Queue, __version__
 from ..clients import Client
-from . import edits, selection, texts, units
+from . import edits, texts, units, verbs
 from .history import History
 from .links import decoded, links_of
 from .rights import Rights, Tries, Visitor, csrf_of
@@ -210,7 +210,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(units.FILTERS, cut=texts.cut, shown=texts.shown, json=json.dumps)
-    made.filters.update({**edits.FILTERS, **selection.FILTERS})
+    made.filters.update({**edits.FILTERS, **verbs.FILTERS})
     return made
 
 

@@ -18,18 +18,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..._sync.wire import Wire
-from ...clients import Client
 from ...commands import Command
 from ...errors import TaskslotError
 from ...printable import printable
-from ..bulk import Target
 from ..dead_scans import look_anew
 from ..edits import read_number, read_span
 from ..failures import DENIED, is_away, without_right
 from ..lens import Lens
 from ..links import Links, links_of, needed, query_of
-from ..looked_at import REPLY_S, lens_of
+from ..looked_at import PageWire, lens_of
 from ..site import Site, Tone, address_of, form_of, site_of, visitor_of
 
 R = TypeVar("R")
@@ -65,9 +62,8 @@ class Asked:
     @cached_property
     def lens(self) -> Lens:
         """The queue. Its commands are sent once: a run of a schedule, sent again, would be two."""
-        seen = lens_of(self.request)
-        wire = self.site.kept("wire of changes", lambda: Wire(Client(self.site.client).twin(REPLY_S), 0))
-        return Lens(wire, seen.name, seen.shards)
+        wire = self.site.kept("wire of changes", lambda: PageWire(self.site, patience_ms=0))
+        return Lens(wire, lens_of(self.request).queue)
 
     @property
     def link(self) -> Links:
@@ -78,11 +74,6 @@ class Asked:
     def who(self) -> str:
         """The person, for the log: the name of the session or the header, else the address."""
         return who(self.request)
-
-    @property
-    def target(self) -> Target:
-        """The queue, for a bulk job."""
-        return Target(self.lens.name, tuple(self.lens.keys), self.lens.shards)
 
     def name(self, parameter: str) -> str:
         """A name in the link: of a group, a schedule, a batch, a task."""
@@ -120,20 +111,22 @@ class Asked:
     def changed(self, what: str) -> None:
         """Write who changed what into the log, and have the page look at the queues at once."""
         log.info("%r on %r: %s", self.who, self.lens.name, printable(what))
-        look_anew(self.site, tuple(self.lens.keys))
+        look_anew(self.site, self.lens.keys)
 
     # ---- where to go afterwards
 
     def to_queue(self, said: str, tone: Tone = "done", **query: object) -> Response:
         """Back to the page of the queue: of the logical one, if the link says that its shard is part of one."""
-        of = self.lens.query
+        of = self.lens.queue.query
         if "logical" in self.query:
             of = {"key": self.query["logical"], "shards": self.query.get("of_shards")}
         return self.site.go(self.request, self.link("/queue", **of, **query), said, tone=tone)
 
     def to_task(self, task: str, said: str, tone: Tone = "done") -> Response:
         """Back to the page of a task."""
-        return self.site.go(self.request, self.link("/task", **self.lens.query, id=task), said, tone=tone)
+        return self.site.go(
+            self.request, self.link("/task", **self.lens.queue.query, id=task), said, tone=tone
+        )
 
     def back(self, said: str, tone: Tone = "done") -> Response:
         """Back to where the request came from: the task if it is about one, else the queue's tab."""

@@ -9,8 +9,9 @@ from starlette.responses import Response
 from ..bulk import Job
 from ..bulk_jobs import Busy, job_of, jobs_of
 from ..links import decoded_all
-from ..selection import Filter, Verb, read_filter, words_of
 from ..site import form_data
+from ..task_filter import TaskFilter, read_filter
+from ..verbs import Verb, wording
 from .asked import Asked, change
 
 # The selected tasks of one form: a page of a list, and some room.
@@ -31,7 +32,10 @@ def make(asked: Asked) -> Response:
         said = f"Nothing was changed: {error}"
         if of.error:
             return asked.site.go(
-                asked.request, asked.link("/dead", **asked.lens.query, error=of.error), said, tone="failed"
+                asked.request,
+                asked.link("/dead", **asked.lens.queue.query, error=of.error),
+                said,
+                tone="failed",
             )
         return asked.to_queue(said, tone="failed", **of.query)
     # Most counts take no time. The page that shows the job follows the others.
@@ -39,10 +43,10 @@ def make(asked: Asked) -> Response:
     return asked.site.go(asked.request, asked.link("/job", id=job.id))
 
 
-def made(asked: Asked, of: Filter) -> Job:
+def made(asked: Asked, of: TaskFilter) -> Job:
     """A new job. Raises ValueError for a form that asks for none, and Busy."""
     verb, _, which = asked.fields.get("do", "").partition(":")
-    words_of(verb, of.state)
+    wording(verb, of.state)
     ids = [value for name, value in decoded_all(form_data(asked.request)) if name == "id"]
     if which not in ("selected", "all"):
         raise ValueError("choose what to do, and to which tasks")
@@ -51,7 +55,7 @@ def made(asked: Asked, of: Filter) -> Job:
     if len(ids) > MOST_SELECTED:
         raise ValueError(f"at most {MOST_SELECTED} tasks can be selected")
     chosen = ids if which == "selected" else ()
-    return jobs_of(asked.site).make(asked.target, cast(Verb, verb), of, asked.who, chosen)
+    return jobs_of(asked.site).make(asked.lens.queue, cast(Verb, verb), of, asked.who, chosen)
 
 
 def start(asked: Asked) -> Response:

@@ -22,7 +22,7 @@ def direction(asked: Asked) -> Direction:
     """What is paused or resumed. Raises ValueError."""
     way = asked.fields.get("way", "out")
     if way not in DIRECTIONS:
-        raise ValueError(f"choose what to pause: {', '.join(DIRECTIONS)}")
+        raise ValueError(f"choose what to pause: {', '.join(DIRECTIONS.values())}")
     return cast(Direction, way)
 
 

@@ -105,7 +105,7 @@ def run(asked: Asked) -> Response:
     """Push a task of a schedule now, besides its planned runs."""
     name = asked.name("schedule")
     made = asked.lens.run(commands.run_schedule(asked.lens.keys[0], name))
-    task = asked.lens.id_in(0, made)
+    task = asked.lens.queue.id_in(0, made)
     asked.changed(f"ran schedule {name!r} now, task {task}")
     return asked.back(f"Schedule {name} has pushed task {task}.")
 

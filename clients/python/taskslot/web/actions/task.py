@@ -22,9 +22,9 @@ def found(asked: Asked) -> tuple[str, str, TaskView | None]:
     task = asked.name("id")
     seen = asked.lens.get(task)
     if seen is None:
-        number, bare = asked.lens.located(task)
-        return asked.lens.keys[number or 0], bare, None
-    return asked.lens.keys[seen[0]], asked.lens.located(seen[1].id)[1], seen[1]
+        number, bare = asked.lens.queue.located(task)
+        return asked.lens.keys[number], bare, None
+    return asked.lens.keys[seen[0]], asked.lens.queue.located(seen[1].id)[1], seen[1]
 
 
 def has_become(task: TaskView | None) -> str:

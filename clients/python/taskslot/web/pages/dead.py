@@ -10,19 +10,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from ...overview import Row
 from ...replies import TaskView
-from ...shards import names
-from ..bulk import Target
+from ..bulk_work import AT_ONCE, BYTES_AT_ONCE
 from ..dead_groups import DeadGroup
 from ..dead_scans import FURTHEST, NEWEST, DeadScan, scans_of
-from ..lens import MOST_ADDED, Lens
+from ..lens import Lens
 from ..links import number_of, query_of
 from ..looked_at import lens_of
-from ..sampler import Snapshot
-from ..selection import Filter
+from ..queue_keys import QueueKeys
 from ..site import Site, site_of
-from .queues import of_queue
+from ..task_filter import TaskFilter
 
 # Queues of the page of all queues, and the newest tasks of each that are looked at.
 MOST_QUEUES, NEWEST_OF_EACH = 20, 1000
@@ -36,28 +33,17 @@ ROWS, MOST_CALLS = 50, 20
 class Found:
     """The dead tasks of one queue as the page shows them."""
 
-    target: Target
+    queue: QueueKeys
     scan: DeadScan
     groups: Sequence[DeadGroup]
     more_groups: int
 
-    @property
-    def query(self) -> dict[str, object]:
-        """The parameters that name this queue in a link."""
-        return {"key": self.target.name, "shards": self.target.shards or None}
 
-
-def target_of(snapshot: Snapshot, row: Row) -> Target:
-    """The queue of a row of the overview."""
-    number = min(of_queue(snapshot, row).get("shards", 0), MOST_ADDED)
-    return Target(row.queue, tuple(names(row.queue, number)) if number else (row.queue,), number)
-
-
-def found(site: Site, target: Target, limit: int, most: int, wait_s: float) -> Found:
+def found(site: Site, queue: QueueKeys, limit: int, most: int, wait_s: float) -> Found:
     """Look at the dead tasks of a queue."""
-    scan = scans_of(site).look(target, limit, wait_s)
+    scan = scans_of(site).look(queue, limit, wait_s)
     groups = scan.groups.largest_first()
-    return Found(target, scan, groups[:most], max(0, len(groups) - most))
+    return Found(queue, scan, groups[:most], max(0, len(groups) - most))
 
 
 def page(request: Request) -> Response:
@@ -69,8 +55,7 @@ def page(request: Request) -> Response:
         return of_group(request)
     site, lens = site_of(request), lens_of(request)
     limit = number_of(query, "look", NEWEST, 1, FURTHEST)
-    target = Target(lens.name, tuple(lens.keys), lens.shards)
-    one = found(site, target, limit, MOST_GROUPS, wait_s=1.0)
+    one = found(site, lens.queue, limit, MOST_GROUPS, wait_s=1.0)
     return answer(request, "dead.html", queues=[one], only=one, left_out=0, is_at_work=not one.scan.has_ended)
 
 
@@ -81,18 +66,17 @@ def of_all(request: Request) -> Response:
     dead = sorted(
         (row for row in snapshot.rows if row.info.dead), key=lambda row: (-row.info.dead, row.queue)
     )
-    shown = [target_of(snapshot, row) for row in dead[:MOST_QUEUES]]
-    for target in shown:
-        scans_of(site).look(target, NEWEST_OF_EACH, wait_s=0)
-    queues = [
-        found(site, target, NEWEST_OF_EACH, MOST_GROUPS_OF_EACH, wait_s=1 / len(shown)) for target in shown
-    ]
+    looked_at = [snapshot.queue_of(row) for row in dead[:MOST_QUEUES]]
+    for queue in looked_at:
+        scans_of(site).look(queue, NEWEST_OF_EACH, wait_s=0)
+    wait_s = 1 / max(1, len(looked_at))
+    queues = [found(site, queue, NEWEST_OF_EACH, MOST_GROUPS_OF_EACH, wait_s) for queue in looked_at]
     return answer(
         request,
         "dead.html",
         queues=queues,
         only=None,
-        left_out=len(dead) - len(shown),
+        left_out=len(dead) - len(looked_at),
         is_at_work=any(not one.scan.has_ended for one in queues),
         snapshot=snapshot,
     )
@@ -109,14 +93,14 @@ def answer(request: Request, template: str, **values: Any) -> Response:
 def of_group(request: Request) -> Response:
     """The newest tasks with one pattern of error."""
     site, lens, query = site_of(request), lens_of(request), query_of(request)
-    of = Filter("dead", error=query["error"])
+    of = TaskFilter("dead", error=query["error"])
     tasks, looked, is_whole = newest(lens, of)
     return site.page(
-        request, "dead_group.html", lens=lens, of=of, tasks=tasks, looked=looked, is_whole=is_whole
+        request, "dead_group.html", lens=lens, filter=of, tasks=tasks, looked=looked, is_whole=is_whole
     )
 
 
-def newest(lens: Lens, of: Filter) -> tuple[list[TaskView], int, bool]:
+def newest(lens: Lens, of: TaskFilter) -> tuple[list[TaskView], int, bool]:
     """The newest tasks that match, the number that was looked at, and whether those were all."""
     tasks: list[TaskView] = []
     looked = calls = 0
@@ -125,7 +109,7 @@ def newest(lens: Lens, of: Filter) -> tuple[list[TaskView], int, bool]:
         while cursor != "0":
             if calls == MOST_CALLS or len(tasks) >= ROWS:
                 return tasks[:ROWS], looked, False
-            cursor, read = lens.run(of.command(key, cursor or "0"))
+            cursor, read = lens.run(of.page(key, cursor, AT_ONCE, BYTES_AT_ONCE))
             calls, looked = calls + 1, looked + len(read)
             tasks += [lens.named(number, task) for task in read if of.fits(task)]
     return tasks[:ROWS], looked, len(tasks) <= ROWS

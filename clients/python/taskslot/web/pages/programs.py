@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -22,9 +20,7 @@ def health(request: Request) -> Response:
 def metrics(request: Request) -> Response:
     """The metrics for Prometheus, as `taskslot metrics` has them. The exporter begins with the first scrape."""
     site = site_of(request)
-    exporter: Any = site.shelf.get("exporter")
-    if exporter is None:
-        exporter = site.shelf.setdefault("exporter", Exporter(lambda: site.client))
+    exporter = site.kept("exporter", lambda: Exporter(lambda: site.client))
     kind, body = exporter.answer(request.headers.get("accept", ""))
     return Response(body, headers={"Content-Type": kind})
 

@@ -17,12 +17,13 @@ from ...replies import Info, State
 from ..failures import meaning
 from ..lens import ROWS, Lens, Place, read_place, searched_for
 from ..links import links_of, query_of
-from ..listing import ORDERS, STATES, range_in_words, read_listing
+from ..listing import ORDERS, range_in_words, read_listing
 from ..looked_at import gone, lens_of, shared
 from ..payloads import first_line, preview, shown
 from ..sampler import Snapshot
 from ..setting import values
 from ..site import site_of
+from ..task_filter import STATES
 
 R = TypeVar("R")
 
@@ -69,7 +70,7 @@ def page(request: Request) -> Response:
         "info": info,
         "trouble": trouble,
         "tab": tab,
-        "live": links_of(request)("/live", view="queue", **lens.query, tab=tab),
+        "live": links_of(request)("/live", view="queue", **lens.queue.query, tab=tab),
         **figures(info),
     }
     if section not in ("", *SECTIONS):
@@ -99,13 +100,14 @@ def tasks(
         listing = read_listing(query, lens.shards)
     except ValueError as error:
         raise HTTPException(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
-    walked, refusal = reading.of(lambda: lens.tasks(listing.wanted, listing.place))
-    in_all = number_in(info, (listing.wanted.state,))
-    searched = number_in(info, searched_for(listing.wanted.state))
+    walked, refusal = reading.of(lambda: lens.tasks(listing.filter, listing.place, listing.newest))
+    state = listing.filter.state
+    in_all, searched = number_in(info, (state,)), number_in(info, searched_for(state))
     own: dict[str, Any] = {
-        "state": listing.wanted.state,
+        "state": state,
         "listing": listing,
-        "orders": ORDERS[listing.wanted.state],
+        "filter": listing.filter,
+        "orders": ORDERS[state],
         "refusal": refusal,
         "rows": walked.rows if walked else [],
         "range": range_in_words(listing, walked) if walked else "",
@@ -114,11 +116,10 @@ def tasks(
         "in_all": in_all,
         "searched": searched,
         "is_first": listing.place == Place(),
-        "matching": None if listing.wanted.is_search else in_all,
+        "matching": None if listing.filter.is_search else in_all,
         "most_rows": ROWS,
         "preview": preview,
         "first_line": first_line,
-        **listing.filter,
     }
     return "queue_tasks.html", own
 
@@ -158,7 +159,7 @@ def find(request: Request) -> Response:
     lens, wanted = lens_of(request), query_of(request).get("id", "")
     link = links_of(request)
     if not wanted.strip():
-        return RedirectResponse(link("/queue", **lens.query), 303)
+        return RedirectResponse(link("/queue", **lens.queue.query), 303)
     found = lens.find(wanted)
     if not found:
         text = f"No task of {lens.name} has this id, or holds this unique token: {wanted[:200]}"
@@ -167,7 +168,7 @@ def find(request: Request) -> Response:
         return site_of(request).page(
             request, "found.html", **shared(request, lens), found=found, preview=preview
         )
-    return RedirectResponse(link("/task", **lens.query, id=found[0].id), 303)
+    return RedirectResponse(link("/task", **lens.queue.query, id=found[0].id), 303)
 
 
 def parts(request: Request, snapshot: Snapshot) -> dict[str, str]:

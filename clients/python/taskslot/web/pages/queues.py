@@ -16,7 +16,7 @@ from ...figures import plural
 from ...keys import key_bytes
 from ...overview import Row, Seen, Severity, rows
 from ...overview.columns import BY_NAME, COLUMNS
-from ...overview.rows import logical_queues, shard_of_key
+from ...overview.rows import logical_queues
 from ...overview.tones import OF_SEVERITY
 from ...printable import printable
 from ..history import subject_of
@@ -139,7 +139,7 @@ def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:
         "notes": notes(snapshot.seen),
         "spark": spark,
         "row_id": row_id,
-        "of_queue": lambda row: of_queue(snapshot, row),
+        "of_queue": lambda row: snapshot.queue_of(row).query,
         "Severity": Severity,
         "tone_of": OF_SEVERITY,
     }
@@ -154,15 +154,6 @@ def shards_of(snapshot: Snapshot, queue: str) -> list[Row]:
     """A row for each shard of a logical queue."""
     keys = logical_queues(snapshot.seen.infos).get(queue, set())
     return rows({key: snapshot.seen.infos[key] for key in keys}, shards_apart=True)
-
-
-def of_queue(snapshot: Snapshot, row: Row) -> dict[str, Any]:
-    """The query that names a queue. Of a logical one, it says how many shards there are: one more than the last."""
-    if not row.shards:
-        return {"key": row.queue}
-    keys = logical_queues(snapshot.seen.infos).get(row.queue, set())
-    numbers = [found[1] for key in keys if (found := shard_of_key(key)) is not None]
-    return {"key": row.queue, "shards": max(numbers, default=0) + 1}
 
 
 def notes(seen: Seen) -> list[str]:
