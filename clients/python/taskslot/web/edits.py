@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from .texts import shown
+from .texts import legible
 
 # The units of spans, in ms.
 UNITS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -72,7 +72,7 @@ def editable(payload: bytes | None) -> str | None:
         text = payload.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return text if shown(text) == text and "\r" not in text else None
+    return text if legible(text) == text and "\r" not in text else None
 
 
 FILTERS: dict[str, Any] = {"editable": editable, "digest": digest, "written_span": written_span}
