@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.cluster import Cluster
-from harness.server import ROOT, Installed, Server, end_with_parent, wait_until
+from harness.server import ROOT, Installed, Server, end_with_parent, free_port, wait_until
 
 HERE = Path(__file__).parent
 PROGRAMS = ("shop.py", "producer.py")
@@ -50,7 +49,10 @@ class Demo:
     """
 
     def __init__(self, installed: Installed, *, is_cluster: bool = False, port: int = 0) -> None:
-        self.page = f"http://127.0.0.1:{free_port(port)}"
+        self._port_hold = None
+        if not port:
+            port, self._port_hold = free_port()
+        self.page = f"http://127.0.0.1:{port}"
         self.password = secrets.token_urlsafe(9)
         self.servers: Server | Cluster
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -130,6 +132,8 @@ class Demo:
                 process.kill()
                 process.wait()
         self.servers.discard()
+        if self._port_hold is not None:
+            self._port_hold.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -139,17 +143,6 @@ class Demo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def free_port(port: int) -> int:
-    """This port of 127.0.0.1, or for 0 any that is free now. Raises SystemExit if it is in use."""
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise SystemExit(f"port {port} of 127.0.0.1 can't be used: {error.strerror}") from None
-        return int(one.getsockname()[1])
 
 
 def answers(page: str) -> bool:

@@ -82,4 +82,4 @@ def test_the_demo_needs_a_port_that_is_free():
         command = [sys.executable, str(ROOT / "examples/web"), "--port", str(other.getsockname()[1])]
         ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 1
-    assert "can't be used" in ended.stderr
+    assert "can't listen on" in ended.stderr

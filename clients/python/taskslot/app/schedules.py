@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from .._sync.base_queue import BaseQueue
 from ..commands import ScheduleOptions
 from ..errors import TaskslotError
 from ..replies import Schedule
+from ..spans import span_of
 from ..tracebacks import described
 from ..worker.retries import passes
 from .task import AppTask
@@ -19,8 +19,6 @@ from .task import AppTask
 log = logging.getLogger("taskslot")
 
 Catchup = Literal["none", "one"]
-
-UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +134,9 @@ def by_queue(schedules: Iterable[AppSchedule], queues: Iterable[str]) -> Mapping
 def span_ms(span: int | str) -> int:
     """A span in ms: a number, or a text such as "500ms", "10s", "5m", "2h" or "1d". Raises TypeError and ValueError."""
     if isinstance(span, str):
-        if (match := re.fullmatch(r"(\d+)(ms|[smhd])", span)) is None:
+        if (read := span_of(span)) is None:
             raise ValueError(f'every takes ms, or a text such as "10s", "5m", "2h" or "1d", not {span!r}')
-        span = int(match[1]) * UNITS_MS[match[2]]
+        span = read
     if isinstance(span, bool) or not isinstance(span, int):
         raise TypeError(f"every takes ms or a text, not {type(span).__name__}")
     if span < 100:

@@ -14,6 +14,7 @@ import typer
 from ..errors import TaskslotError, UnknownTask
 from ..keys import key_bytes
 from ..overview import Concern, Nodes, Severity, concerns, words_of
+from ..printable import shortened
 from ..replies import BatchInfo, Durations, Info, TaskError, TaskView, Times
 from ..tracebacks import parted
 from . import format, output
@@ -351,8 +352,3 @@ def row_of(view: TaskView, state: TaskState) -> tuple[str, ...]:
         own += f" {shortened(cell(view.worker), 16)}"
     group, payload = shortened(cell(view.group or ""), 16), shortened(format.payload(view.payload or b""), 40)
     return view.id, str(view.priority), str(view.deliveries), own, group, payload
-
-
-def shortened(text: str, width: int) -> str:
-    """The text, cut to at most `width` characters."""
-    return text if len(text) <= width else text[: width - 1] + "…"

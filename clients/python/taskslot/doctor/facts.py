@@ -41,7 +41,7 @@ class Node:
         """A setting; None if it is unknown, or the server does not have it."""
         return None if self.settings is None else self.settings.get(name)
 
-    def number(self, name: str) -> int | None:
+    def setting_number(self, name: str) -> int | None:
         """A setting that is a number."""
         text = self.setting(name)
         return int(text) if text is not None and text.lstrip("-").isdigit() else None
@@ -50,7 +50,7 @@ class Node:
         """A field of INFO; None if it is unknown."""
         return self.info.fields.get(name)
 
-    def count(self, name: str) -> int | None:
+    def info_number(self, name: str) -> int | None:
         """A field of INFO that is a number."""
         value = self.field(name)
         return int(value) if isinstance(value, int | float) else None
@@ -68,7 +68,7 @@ class Node:
     def bound(self) -> tuple[str, ...] | None:
         """The addresses that the server listens on, `*` for all; None if they are unknown, or it listens on none."""
         text = self.setting("bind")
-        if text is None or self.number("port") == 0 == (self.number("tls-port") or 0):
+        if text is None or self.setting_number("port") == 0 == (self.setting_number("tls-port") or 0):
             return None
         found = tuple(word.lstrip("-") for word in text.split())
         return found or ("*",)

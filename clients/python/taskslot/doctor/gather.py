@@ -15,6 +15,7 @@ from ..overview.node_info import NodeInfo, read_node
 from ..overview.nodes import Nodes
 from ..overview.seen import Seen
 from ..overview.servers import Server, Servers
+from ..programs import SERVERS
 from .facts import Cluster, Facts, Host, Node, Sentinel
 
 T = TypeVar("T")
@@ -26,7 +27,6 @@ MOST_QUEUES = 2000
 SECRETS = frozenset(
     {"requirepass", "masterauth", "primaryauth", "tls-key-file-pass", "tls-client-key-file-pass"}
 )
-SERVERS = ("redis-server", "valkey-server")
 KERNEL = Path("/proc/sys/vm/overcommit_memory")
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..programs import Version
+from ..programs import SERVERS, Version
 from .errors import NotStarted
 
 # Says which server wrote the data. Its presence says that the folder is ours.
@@ -19,7 +19,6 @@ APPEND_ONLY = ("appendonlydir", "appendonly.aof")
 OURS = {MARK, LOCK, SNAPSHOT, *APPEND_ONLY, "lost+found"}
 # The last Redis whose files Valkey reads. After it, the two went different ways.
 LAST_COMMON = (7, 2)
-SERVERS = ("redis-server", "valkey-server")
 
 
 class Folder:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..addresses import is_loopback
 
 # The settings that an option decides, and that option.
-OWN = {
+DECIDED = {
     "port": "--port",
     "bind": "--listen",
     "dir": "--data",
@@ -53,14 +53,14 @@ class Settings:
     password: bytes | None = None
 
 
-def configuration(settings: Settings, base: bytes, own: bytes | None) -> bytes:
+def configuration(settings: Settings, base: bytes, user: bytes | None) -> bytes:
     """The configuration file: redis.conf, the user's file, the options. It can have a password in it.
 
     The files are copied: `include` takes some names of folders for patterns, and then includes nothing.
     """
     parts = [HEAD.encode(), base]
-    if own is not None:
-        parts.append(b"\n# ---- from --config\n\n" + own)
+    if user is not None:
+        parts.append(b"\n# ---- from --config\n\n" + user)
     lines = [b"daemonize no", b"protected-mode yes", b"port %d" % settings.port]
     if settings.listen:
         lines.append(b"bind " + b" ".join(map(quoted, settings.listen)))
@@ -97,11 +97,11 @@ def is_open(listen: Sequence[str]) -> bool:
     return not all(map(is_loopback, listen))
 
 
-def refuse_own(names: Sequence[str], origin: str) -> None:
+def refuse_decided(names: Sequence[str], origin: str) -> None:
     """Raise ValueError for a setting that an option decides."""
     for name in names:
-        if name in OWN:
-            raise ValueError(f"{origin} sets {name}: use {OWN[name]} instead")
+        if name in DECIDED:
+            raise ValueError(f"{origin} sets {name}: use {DECIDED[name]} instead")
         if name in FOREGROUND:
             raise ValueError(f"{origin} sets {name}: the server runs in the foreground")
 
@@ -119,7 +119,7 @@ def of_arguments(extra: Sequence[str]) -> list[str]:
     if extra and not extra[0].startswith("--"):
         raise ValueError("settings after -- have the form --name value, as for redis-server")
     names = [word[2:].lower() for word in extra if word.startswith("--") and len(word) > 2]
-    refuse_own(names, "an argument after --")
+    refuse_decided(names, "an argument after --")
     if secret := next((name for name in names if name in SECRETS), None):
         raise ValueError(
             f"{secret} as an argument can be read by every user of this machine: put it into --config"
@@ -127,27 +127,27 @@ def of_arguments(extra: Sequence[str]) -> list[str]:
     return names
 
 
-def closes_the_door(extra: Sequence[str], own: Sequence[tuple[str, str]]) -> bool:
+def closes_the_door(extra: Sequence[str], user: Sequence[tuple[str, str]]) -> bool:
     """Whether the user's settings say who may connect: by an ACL file, or a user `default` with a password or off."""
-    rules = [rest.lower().split() for name, rest in own if name == "user"]
+    rules = [rest.lower().split() for name, rest in user if name == "user"]
     has_default = any(words[:1] == ["default"] and "nopass" not in words for words in rules)
-    return has_default or value_of("aclfile", extra, own) is not None
+    return has_default or value_of("aclfile", extra, user) is not None
 
 
-def refuse_other_default_user(extra: Sequence[str], own: Sequence[tuple[str, str]]) -> None:
+def refuse_other_default_user(extra: Sequence[str], user: Sequence[tuple[str, str]]) -> None:
     """Raise ValueError for what would make the server ignore its password, and let everybody in."""
-    if value_of("aclfile", extra, own) is not None:
+    if value_of("aclfile", extra, user) is not None:
         raise ValueError(
             "a server with an aclfile ignores its password: put the user `default` there, and give none"
         )
-    if any(name == "user" and rest.split()[:1] == ["default"] for name, rest in own):
+    if any(name == "user" and rest.split()[:1] == ["default"] for name, rest in user):
         raise ValueError("--config has the user `default`: put its password there, and give no other")
 
 
-def value_of(name: str, extra: Sequence[str], own: Sequence[tuple[str, str]]) -> str | None:
+def value_of(name: str, extra: Sequence[str], user: Sequence[tuple[str, str]]) -> str | None:
     """The value that the user gives a setting: in the arguments, otherwise in the file."""
     words = [word.lower() for word in extra]
     if f"--{name}" in words[:-1]:
         return words[len(words) - 1 - words[::-1].index(f"--{name}") + 1]
-    values = [rest for one, rest in own if one == name]
+    values = [rest for one, rest in user if one == name]
     return " ".join(shlex.split(values[-1])).lower() if values else None

@@ -60,16 +60,16 @@ class Prepared:
 def prepare(wanted: Wanted) -> Prepared:
     """Check everything, lock the data folder, write the configuration. Raises ValueError, NotStarted and OSError."""
     listen = settings.addresses(wanted.listen)
-    own = None if wanted.config is None else wanted.config.read_bytes()
-    own_settings = list(settings.of_file(own or b""))
-    settings.refuse_own([name for name, _ in own_settings], str(wanted.config))
+    user = None if wanted.config is None else wanted.config.read_bytes()
+    user_settings = list(settings.of_file(user or b""))
+    settings.refuse_decided([name for name, _ in user_settings], str(wanted.config))
     settings.of_arguments(wanted.extra)
     limit = memory.default_limit() if wanted.maxmemory is None else memory.size(wanted.maxmemory)
     folder = Folder(wanted.data or default_folder(wanted.port))
     secret = password.given(wanted.password_file, wanted.make_password) or password.kept_in(folder.path)
-    has_users = settings.closes_the_door(wanted.extra, own_settings)
+    has_users = settings.closes_the_door(wanted.extra, user_settings)
     if secret or wanted.make_password:
-        settings.refuse_other_default_user(wanted.extra, own_settings)
+        settings.refuse_other_default_user(wanted.extra, user_settings)
     if settings.is_open(listen) and not (secret or wanted.make_password or has_users):
         raise ValueError(
             f"other machines can reach {', '.join(listen)}: give a password, by --make-password, --password-file "
@@ -80,13 +80,13 @@ def prepare(wanted: Wanted) -> Prepared:
     base = module.settings().read_bytes()
     folder.take()
     refuse_taken(listen or ("127.0.0.1",), wanted.port)
-    reads_snapshots = settings.value_of("appendonly", wanted.extra, own_settings) == "no"
+    reads_snapshots = settings.value_of("appendonly", wanted.extra, user_settings) == "no"
     folder.refuse_unreadable(version, reads_snapshots)
     if secret is None and wanted.make_password:
         secret = password.made_in(folder.path)
     made = Settings(loaded, folder.path, wanted.port, listen, limit, secret.secret if secret else None)
     file = folder.path / CONFIGURATION
-    write_private(file, configuration(made, base, own))
+    write_private(file, configuration(made, base, user))
     folder.mark(version)
     return Prepared(program, (str(file), *wanted.extra), version, made, secret)
 

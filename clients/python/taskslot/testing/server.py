@@ -101,6 +101,6 @@ def found_server() -> str:
     if found := programs.on_path() or programs.in_wheel():
         return found
     raise FileNotFoundError(
-        f"there is no {' or '.join(programs.PROGRAMS)} on the PATH, TASKSLOT_SERVER names none, "
+        f"there is no {' or '.join(programs.SERVERS)} on the PATH, TASKSLOT_SERVER names none, "
         f"and the package {programs.WHEEL} is not installed"
     )

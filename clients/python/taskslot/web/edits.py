@@ -7,11 +7,9 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from ..spans import span_of, typed_span
 from .texts import legible
 
-# The units of spans, in ms.
-UNITS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-SPAN = re.compile(r"([0-9]{1,15})(ms|s|min|m|h|d)")
 # The longest payload that can be edited on the page, in bytes.
 MOST_EDITED = 64 * 1024
 
@@ -33,21 +31,14 @@ def read_span(field: str, text: str) -> int | None:
     """A span as ms; None for no text. Raises ValueError."""
     if not text:
         return None
-    compact = "".join(text.lower().split())
-    parts = SPAN.findall(compact)
-    if compact == "0":
-        return 0
-    if not parts or "".join(number + unit for number, unit in parts) != compact:
+    if (span := span_of(text)) is None:
         raise ValueError(f"{field} must be a span with its unit, such as 30s, 5m, 2h, 1d or 250ms")
-    return sum(int(number) * UNITS[unit] for number, unit in parts)
+    return span
 
 
 def written_span(ms: int | None) -> str:
     """A span as `read_span` reads it, without loss: 90s, 5m, 250ms. Empty for none."""
-    if ms is None:
-        return ""
-    unit = next((unit for unit in ("d", "h", "m", "s") if ms and not ms % UNITS[unit]), "ms")
-    return f"{ms // UNITS[unit]}{unit}"
+    return "" if ms is None else typed_span(ms)
 
 
 def read_instant(text: str) -> datetime:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from ..printable import shortened
+
 # How much of an error is looked at, and how long a pattern is. The server keeps 4 KiB of an error.
 MOST_READ, MOST_SHOWN = 4096, 160
 NO_TEXT = "(no error text)"
@@ -72,4 +74,4 @@ def pattern(error: str | None) -> str:
     text = HEX.sub("#", text)
     text = JOINED.sub("#", NUMBERS.sub("#", text))
     text = SPACES.sub(" ", text).strip()
-    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
+    return shortened(text, MOST_SHOWN)

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..calls import BadPayload, Call
 from ..codecs import JSON
-from ..printable import printable
+from ..printable import printable, shortened
 from ..tracebacks import parted
 
 # How many bytes of a value are shown as text, and as a hex dump; and how long a value can be to be read as a whole.
@@ -208,8 +208,3 @@ def written(value: Any) -> str:
 def first_line(error: str | None, width: int = 160) -> str:
     """What was raised, without its traceback, in one line."""
     return shortened(printable(" ".join(parted((error or "")[:8192])[0].split())), width)
-
-
-def shortened(text: str, width: int) -> str:
-    """The text, cut to at most `width` characters."""
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -42,7 +42,7 @@ def of_door(node: Node) -> Iterator[Finding]:
             else "whoever can push decides what your workers run",
             PASSWORD,
         )
-    elif not node.number("tls-port"):
+    elif not node.setting_number("tls-port"):
         yield Finding(
             Severity.KNOW,
             "no-tls",

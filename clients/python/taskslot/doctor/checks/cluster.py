@@ -19,7 +19,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     yield from of_state(facts.cluster)
     primaries = [node for node in facts.primaries if node.info.slots]
     for node in primaries:
-        if node.count("connected_slaves") == 0:
+        if node.info_number("connected_slaves") == 0:
             yield Finding(
                 Severity.LOOK,
                 "no-replica",

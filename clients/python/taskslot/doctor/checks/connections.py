@@ -26,16 +26,16 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def of_silence(node: Node) -> Iterator[Finding]:
     """Connections that are closed too early, or never."""
-    if node.number("timeout"):
+    if node.setting_number("timeout"):
         yield Finding(
             Severity.ACT,
             "timeout",
             node.address,
-            f"timeout is {node.number('timeout')} s",
+            f"timeout is {node.setting_number('timeout')} s",
             "the server closes the connections of workers that are busy, which also ends TIED leases",
             set_to("timeout", "0"),
         )
-    keepalive = node.number("tcp-keepalive")
+    keepalive = node.setting_number("tcp-keepalive")
     if keepalive is not None and not 0 < keepalive <= LONGEST_KEEPALIVE_S:
         yield Finding(
             Severity.LOOK,
@@ -49,7 +49,8 @@ def of_silence(node: Node) -> Iterator[Finding]:
 
 def of_number(node: Node) -> Iterator[Finding]:
     """A server that will soon refuse connections."""
-    most, now = node.number("maxclients") or node.count("maxclients"), node.count("connected_clients")
+    most = node.setting_number("maxclients") or node.info_number("maxclients")
+    now = node.info_number("connected_clients")
     if most and now is not None and now > most * MANY_CLIENTS:
         yield Finding(
             Severity.ACT,

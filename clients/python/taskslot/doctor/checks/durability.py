@@ -14,7 +14,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     for node in facts.nodes:
         yield from of_settings(node)
         yield from of_last_writes(node)
-    alone = [node for node in facts.primaries if node.count("connected_slaves") == 0]
+    alone = [node for node in facts.primaries if node.info_number("connected_slaves") == 0]
     if alone and not list(facts.replicas) and facts.cluster is None:
         yield Finding(
             Severity.KNOW,
@@ -29,7 +29,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def of_settings(node: Node) -> Iterator[Finding]:
     """What is written, and when it is synced."""
-    is_off = node.count("aof_enabled") == 0
+    is_off = node.info_number("aof_enabled") == 0
     if is_off:
         has_copy = not node.info.is_primary or bool(node.info.replicas)
         yield Finding(

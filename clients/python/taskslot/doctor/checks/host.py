@@ -9,7 +9,7 @@ from ..facts import Facts
 from ..finding import Finding
 
 # Below this share of the machine, a fork finds memory without overcommit as well.
-HALF = 0.5
+FORK_FITS = 0.5
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -17,9 +17,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     if facts.host is None or not facts.nodes:
         return
     node = facts.nodes[0]
-    machine = node.count("total_system_memory") or 0
+    machine = node.info_number("total_system_memory") or 0
     if facts.host.overcommit == 0:
-        large = node.info.used_memory > machine * HALF > 0
+        large = node.info.used_memory > machine * FORK_FITS > 0
         yield Finding(
             Severity.LOOK if large else Severity.KNOW,
             "overcommit",

@@ -41,7 +41,7 @@ def of_policy(node: Node) -> Iterator[Finding]:
 
 def of_limit(node: Node) -> Iterator[Finding]:
     """No limit, or one that the machine does not have."""
-    machine, limit = node.count("total_system_memory") or 0, node.info.maxmemory
+    machine, limit = node.info_number("total_system_memory") or 0, node.info.maxmemory
     good = f"{machine * 6 // 10 // 1024**2}mb" if machine else "4gb"
     if limit == 0:
         yield Finding(
@@ -79,8 +79,8 @@ def of_use(node: Node) -> Iterator[Finding]:
 
 def of_payloads(node: Node) -> Iterator[Finding]:
     """A server that takes smaller values than the module."""
-    bulk = node.number("proto-max-bulk-len")
-    most = node.number("taskslot.max-payload") or BULK
+    bulk = node.setting_number("proto-max-bulk-len")
+    most = node.setting_number("taskslot.max-payload") or BULK
     if bulk is not None and bulk < most and bulk < BULK:
         yield Finding(
             Severity.LOOK,

@@ -41,8 +41,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def of_primary(node: Node, is_watched: bool) -> Iterator[Finding]:
     """A primary with replicas."""
-    good = node.count("min_slaves_good_slaves")
-    least = node.number("min-replicas-to-write")
+    good = node.info_number("min_slaves_good_slaves")
+    least = node.setting_number("min-replicas-to-write")
     if least and good is not None and good < least:
         yield Finding(
             Severity.ACT,
@@ -64,7 +64,7 @@ def of_primary(node: Node, is_watched: bool) -> Iterator[Finding]:
             + (" (Sentinel: 3,784 of 4,064 in a test)" if is_watched else ""),
             set_to("min-replicas-to-write", "1") + "; the same with min-replicas-max-lag 10",
         )
-    offset = node.count("master_repl_offset") or 0
+    offset = node.info_number("master_repl_offset") or 0
     for at, one in enumerate(node.info.replicas):
         behind = offset - offset_of(node, at, offset)
         if one.state != "online" or one.lag_s > SILENT_S or behind > FAR_BEHIND:
@@ -109,7 +109,7 @@ def of_replica(node: Node) -> Iterator[Finding]:
 
 def of_room(node: Node) -> Iterator[Finding]:
     """Room for a replica that was away for a while, or copies everything."""
-    backlog = node.number("repl-backlog-size")
+    backlog = node.setting_number("repl-backlog-size")
     if backlog is not None and backlog < SMALLEST_BACKLOG:
         yield Finding(
             Severity.LOOK,

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from ... import commands
 from ...commands import Direction
 from ...replies import Settings
+from ...spans import HUNDRED_YEARS_MS
 from ..setting import SETTINGS
 from .asked import ChangeRequest, change
 
 DIRECTIONS = {"out": "claims", "in": "pushes", "all": "claims and pushes"}
-HUNDRED_YEARS = 100 * 365 * 86_400_000
 
 
 def direction(asked: ChangeRequest) -> Direction:
@@ -29,7 +29,7 @@ def direction(asked: ChangeRequest) -> Direction:
 def for_ms(asked: ChangeRequest) -> int | None:
     """For how long; None until somebody resumes it."""
     span = asked.span("for")
-    if span is not None and not 1 <= span <= HUNDRED_YEARS:
+    if span is not None and not 1 <= span <= HUNDRED_YEARS_MS:
         raise ValueError("for must be from 1ms to a hundred years, or empty")
     return span
 

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from ... import commands
 from ...commands import ScheduleOptions
 from ...replies import Schedule
+from ...spans import HUNDRED_YEARS_MS
 from .asked import ChangeRequest, change
 
-HUNDRED_YEARS = 100 * 365 * 86_400_000
 LONGEST_NAME = 256
 
 
@@ -49,7 +49,7 @@ def read_timing(asked: ChangeRequest) -> tuple[int | None, str | None, str | Non
     every, cron, tz = asked.span("every"), asked.typed("cron"), asked.typed("tz")
     if (every is None) == (not cron):
         raise ValueError("give either an interval or a cron expression")
-    if every is not None and not 100 <= every <= HUNDRED_YEARS:
+    if every is not None and not 100 <= every <= HUNDRED_YEARS_MS:
         raise ValueError("every must be from 100ms to a hundred years")
     if tz and not cron:
         raise ValueError("a time zone goes with a cron expression")

@@ -11,11 +11,12 @@ from starlette.routing import Route
 
 from ...errors import Refused
 from ...figures import plural
+from ...printable import shortened
 from ...replies import TaskView
 from ..lens import Lens
 from ..links import needed, query_of
 from ..looked_at import gone, lens_of, shared
-from ..payloads import call_in_words, preview, shortened, shown
+from ..payloads import call_in_words, preview, shown
 from ..site import site_of
 from ..timeline import timeline
 
