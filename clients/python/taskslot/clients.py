@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -175,6 +175,41 @@ class Client:
     def client_of(self, node: Any) -> Any:
         """The plain client that a sync cluster client holds for a node."""
         return getattr(self.client, f"get_{self.library}_connection")(node)
+
+    # ---- the servers of a sync client
+
+    @property
+    def place(self) -> str:
+        """Host and port of the server, or the path of its socket; of Sentinel's primary once a connection is open."""
+        pool = self.client.connection_pool
+        known = pool.connection_kwargs
+        host, port = getattr(pool, "master_address", None) or (known.get("host"), known.get("port"))
+        if self.service and not host:
+            return f"{self.service} by Sentinel"
+        return str(known.get("path") or address_of(host or "localhost", port or 6379))
+
+    @property
+    def service(self) -> str:
+        """The name of the service whose primary Sentinel names; empty without Sentinel."""
+        return "" if self.is_cluster else vars(self.client.connection_pool).get("service_name", "")
+
+    @property
+    def sentinels(self) -> Sequence[Any]:
+        """Clients of the Sentinels that are asked for the primary."""
+        return self.client.connection_pool.sentinel_manager.sentinels if self.service else ()
+
+    def primaries(self) -> list[tuple[Any, list[int]]]:
+        """A cluster's primaries with the slots that each serves. One command; raises the client's error."""
+        self.remember()
+        self.client.nodes_manager.initialize()
+        slots: dict[str, list[int]] = {}
+        served = self.client.nodes_manager.slots_cache
+        for slot in sorted(served):
+            if nodes := served[slot]:
+                slots.setdefault(nodes[0].name, []).append(slot)
+        return [(node, slots.get(node.name, [])) for node in self.client.get_primaries()]
+
+    # ---- the ways of its commands
 
     @cached_property
     def line(self) -> Line | None:

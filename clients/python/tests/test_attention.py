@@ -98,7 +98,8 @@ def test_every_concern_has_a_weight():
         ({}, []),
         ({"module": ""}, [(2, "no taskslot module")]),
         ({"broken_queues": 2}, [(2, "2 broken queues")]),
-        ({"due_lag_ms": 2500}, [(2, "due work is 2.5 s late")]),
+        ({"due_lag_ms": 2500}, [(1, "due work is 2.5 s late")]),
+        ({"due_lag_ms": 10_001}, [(2, "due work is 10.0 s late")]),
         ({"due_lag_ms": 1000}, []),
         ({"role": "replica", "link": "down"}, [(2, "the link to its primary is down")]),
         ({"used_memory": 790, "maxmemory": 1000}, []),
@@ -106,9 +107,10 @@ def test_every_concern_has_a_weight():
         ({"used_memory": 990, "maxmemory": 1000}, [(2, "99% of 1000 B memory used")]),
         ({"used_memory": 10**9, "maxmemory": 0}, []),
         ({"warnings": {"durability": "appendonly is no"}}, [(1, "appendonly is no")]),
-        ({"ahead_ms": -5000, "took_ms": 20}, [(1, "clock off by 5.0 s")]),
+        ({"ahead_ms": -5000, "took_ms": 20}, [(1, "clock 5.0 s behind this machine's")]),
+        ({"ahead_ms": 5000, "clock_skew_ms": -4900}, [(1, "clock 5.0 s ahead of this machine's")]),
         ({"ahead_ms": 1500, "took_ms": 900}, []),
-        ({"clock_skew_ms": -7000}, [(1, "clock off by 7.0 s")]),
+        ({"clock_skew_ms": -7000}, [(1, "module's clock 7.0 s behind the server's")]),
         (
             {"module": "", "trouble": UNREACHED},
             [(0, "can't be reached from this machine; its primary says it is online")],
@@ -127,7 +129,7 @@ def test_what_is_wrong_with_a_server_is_said_in_words(state, said):
 def test_all_that_is_wrong_with_a_server_comes_by_urgency():
     """Whatever is wrong at the same time."""
     everything = NodeInfo(
-        "a:1", "replica", broken_queues=1, due_lag_ms=9999, link="down", used_memory=99, maxmemory=100,
+        "a:1", "replica", broken_queues=1, due_lag_ms=99_999, link="down", used_memory=99, maxmemory=100,
         warnings={"eviction": "x"}, clock_skew_ms=9999,
     )  # fmt: skip
     found = node_concerns(everything)

@@ -772,7 +772,8 @@ def test_top_shows_at_most_the_limit_of_queues(run, client):
         taskslot.Queue(client, f"q{n}").push("a")
     output = run("top", "--limit", "10", "--json")
     assert len(of_kind("queue", output)) == 10 and output.errors == [
-        "there are more than 10 queues: use --limit to show more"
+        "there are more than 10 queues: the others are left out",
+        "--limit shows more queues",
     ]
     assert len(of_kind("queue", run("top", "--limit", "30", "--json"))) == 30
 

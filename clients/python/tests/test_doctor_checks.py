@@ -5,9 +5,11 @@ import dataclasses
 import pytest
 from taskslot.doctor.examine import examine, status
 from taskslot.doctor.facts import Cluster, Facts, Host, Node, Sentinel
-from taskslot.doctor.gather import failed_in, fields_of
+from taskslot.doctor.gather.cluster import failed_in
+from taskslot.doctor.gather.sentinel import fields_of
+from taskslot.overview import node_concerns
 from taskslot.overview.attention import Severity
-from taskslot.overview.node_info import read_node
+from taskslot.overview.node_info import UNREACHED, NodeInfo, read_node
 from taskslot.overview.seen import Seen
 from taskslot.replies import Info
 
@@ -55,7 +57,7 @@ def test_a_good_node_has_no_findings_but_notes():
 
 def test_the_exit_status_is_that_of_the_worst_finding():
     """The worst comes first."""
-    found = examine(Facts((node(aof_enabled=0, maxmemory=0),), "0.2.0"))
+    found = examine(Facts((node(taskslot_broken_queues=1, maxmemory=0),), "0.2.0"))
     assert [int(finding.severity) for finding in found][:2] == [2, 1]
     assert status(found) == 2
     assert status(examine(Facts((node(maxmemory=0),), "0.2.0"))) == 1
@@ -103,13 +105,38 @@ def test_versions_that_do_not_fit_together_are_found():
     assert names(node(), node("b:1", taskslot_version="0.2.10")) == ["module-versions"]
     assert names(node(redis_version="5.0.1")) == ["old-server"]
     without = dataclasses.replace(replica(), info=dataclasses.replace(replica().info, module=""))
-    assert names(node(), without) == ["no-module"]
+    assert names(node(), without) == ["module"]
 
 
 def test_a_node_that_says_nothing_is_not_judged():
     """A user without the right to INFO does not hear that the module is missing."""
     silent = dataclasses.replace(node().info, module="", trouble="NOPERM", fields={}, maxmemory=-1)
     assert names(Node(silent)) == []
+
+
+def test_a_replica_that_only_this_machine_can_not_reach_is_a_note():
+    """Its primary hears from it, so it is not away; nothing else is known."""
+    other = NodeInfo("c:1", "replica", primary="10.0.0.7:6379", link="up", trouble=UNREACHED)
+    assert names(node(), Node(other)) == []
+    assert "unknown" in names(node(), Node(other), least=Severity.KNOW)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"taskslot_due_lag_ms": 2000}, {"taskslot_due_lag_ms": 20_000}, {"taskslot_broken_queues": 1},
+        {"taskslot_warning_eviction": "x"}, {"taskslot_warning_durability": "x"}, {"taskslot_warning_new": "x"},
+        {"used_memory": GIB}, {"used_memory": 85 * GIB // 100}, {"ahead_ms": 9000}, {"taskslot_version": ""},
+        {"role": "slave", "master_link_status": "down"},
+    ],
+)  # fmt: skip
+def test_doctor_says_what_top_and_the_page_say(fields):
+    """With the same name, text and severity, and no second time."""
+    found = {
+        one.name: (one.severity, one.what) for one in examine(Facts((node(), node("b:1", **fields)), "0.2.0"))
+    }
+    (concern,) = node_concerns(node("b:1", **fields).info)
+    assert found[concern.name] == (concern.severity, concern.text)
 
 
 def test_replicas_that_would_lose_tasks_are_found():
@@ -120,9 +147,12 @@ def test_replicas_that_would_lose_tasks_are_found():
     for bad in ({"state": "wait_bgsave"}, {"lag": 60}, {"offset": 10**9 - 10**8}):
         assert names(node(**primary, slave0={**of, **bad}), replica()) == ["replica-behind"]
     assert names(node(), replica(taskslot_version="0.2.0"), replica("c:1")) == []
+    for lag, name in (("10", []), ("0", ["min-replicas-max-lag"]), ("600", ["min-replicas-max-lag"])):
+        waits = {**SETTINGS, "min-replicas-to-write": "1", "min-replicas-max-lag": lag}
+        assert names(node(settings=waits, **primary, slave0=of), replica()) == name
     lost = replica()
     assert names(node(), dataclasses.replace(lost, info=dataclasses.replace(lost.info, link="down"))) == [
-        "replica-link"
+        "link"
     ]
 
 
@@ -139,22 +169,22 @@ def test_clocks_are_compared_within_the_error_of_the_measurement():
     assert names(node(ahead_ms=-1500)) == ["clock"]
     assert names(node(ahead_ms=1500, took_ms=900)) == []
     assert names(node(ahead_ms=-600), node("b:1", ahead_ms=600)) == ["clocks"]
-    assert names(node(taskslot_clock_skew_ms=-3000)) == ["clock-skew"]
+    assert names(node(taskslot_clock_skew_ms=-3000)) == ["clock"]
 
 
 def test_late_and_broken_queues_are_found_by_name():
     """Names of clients can't control a terminal."""
     assert names(node(taskslot_due_lag_ms=900)) == []
-    assert names(node(taskslot_due_lag_ms=1500)) == ["due-lag"]
-    assert names(node(taskslot_warning_queue_size="1 queue above 256 MB")) == ["warning-queue-size"]
-    assert names(node(taskslot_warning_eviction="known to another check")) == []
+    assert names(node(taskslot_due_lag_ms=1500)) == ["lag"]
+    assert names(node(taskslot_warning_queue_size="1 queue above 256 MB")) == ["queue_size"]
+    assert names(node(taskslot_warning_eviction="it is allkeys-lru")) == ["eviction"]
     seen = Seen(
         infos={"ma\x1bil": broken("a gap"), "other": broken("")},
         places={"ma\x1bil": "10.0.0.7:6379", "other": "10.0.0.7:6379"},
     )
     facts = Facts((node(taskslot_broken_queues=1),), "0.2.0", seen=seen)
     [finding] = [one for one in examine(facts) if one.name == "broken"]
-    assert finding.what == r"broken queues: 1 (ma\x1bil)"
+    assert finding.what == r"1 broken queue (ma\x1bil)"
 
 
 def broken(why: str) -> Info:

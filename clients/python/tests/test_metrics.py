@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain_metrics
 from taskslot.metrics import Exporter, exporter
 from taskslot.metrics.reader import Reader
-from taskslot.overview import Nodes
+from taskslot.overview import Nodes, nodes
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 HOSTILE = ['a"} 1\ntaskslot_up 0', "<script>", "\x1b[31m\u202e", "x" * 5000, 'back\\slash"', "a b/c?d#e", ""]
@@ -212,6 +212,14 @@ def test_a_user_with_few_rights_gets_the_rest(client, server, queue):
         found = scraped(Exporter(few))
     assert found["queues{}"] == found["queues_unreadable{}"] == found["up{}"] == 1
     assert not [line for line in found if "secret" in line]
+
+
+def test_queues_that_were_not_read_in_time_are_counted(client, queue, monkeypatch):
+    """Not all is known then."""
+    queue.push("a")
+    monkeypatch.setattr(nodes, "LOOK_S", -1)
+    found = scraped(Exporter(client))
+    assert (found["queues_unreadable{}"], found["search_complete{}"], found["up{}"]) == (1, 0, 1)
 
 
 def test_a_section_that_a_server_refuses_is_asked_for_once(client):

@@ -135,7 +135,7 @@ def test_notes_name_the_servers_that_need_a_person():
         nodes=[replace(NODE, address=f"h:{n}", warnings=durable) for n in range(5)],
         away=["x:1", "\x1b:2"],
         unreadable={"a\udcff": "no permissions", "b": "no permissions"},
-        refused={"SCAN on h:1": "no", "INFO on h:1": "no"},
+        refused={("SCAN", "h:1"): "no", ("INFO", "h:1"): "no", ("TIME", "h:1"): "no"},
         was_cut=True,
         is_whole=False,
         oversized=1,
@@ -144,12 +144,15 @@ def test_notes_name_the_servers_that_need_a_person():
     assert [note.plain for note in notes(seen, 1)] == [
         "x:1, \\x1b:2: no answer",
         "h:0, h:1, h:2 and 2 more: appendonly is no",
-        "there are more than 1 queue: use --limit to show more",
-        "still searching the keys for queues",
+        "there are more than 1 queue: the others are left out",
         "2 queues could not be read in time",
         "1 queue with very long names left out",
         "can't read a\\udcff and 1 more: no permissions",
         "SCAN on h:1: no",
+        "--limit shows more queues",
+    ]
+    assert [note.plain for note in notes(Seen(is_whole=False), 1)] == [
+        "not all keys have been searched for queues yet"
     ]
     unreached = NodeInfo("b:1", "replica", trouble=UNREACHED)
     assert notes(Seen(nodes=[NODE, unreached]), 10) == []

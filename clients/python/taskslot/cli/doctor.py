@@ -15,7 +15,6 @@ from ..doctor.finding import Finding
 from ..doctor.gather import gather
 from ..figures import plural
 from ..overview.attention import Severity
-from ..printable import printable
 from . import output
 from .session import Session, command, is_of_client, refuse
 
@@ -100,13 +99,12 @@ def report(facts: Facts, findings: list[Finding]) -> Iterator[str]:
         yield f"{WORDS[first.severity]:<5} {where}{first.what}"
         yield f"      why:  {first.why}"
         yield f"      mend: {first.mend}"
-    if facts.refused:
+    if facts.unchecked:
         yield ""
         yield "could not be checked:"
-        for what, why in facts.refused.items():
-            yield f"      {printable(what)}: {printable(why)}"
+        yield from (f"      {line}" for line in facts.unchecked)
     yield ""
-    yield summary(findings, is_whole=not facts.refused)
+    yield summary(findings, is_whole=not facts.unchecked)
 
 
 def together(findings: Iterable[Finding]) -> list[list[Finding]]:
@@ -144,5 +142,5 @@ def as_json(facts: Facts, findings: list[Finding]) -> Iterator[dict[str, object]
     for finding in findings:
         fields = dataclasses.asdict(finding) | {"severity": WORDS[finding.severity]}
         yield {"kind": "finding", **fields}
-    for what, why in facts.refused.items():
-        yield {"kind": "unchecked", "what": what, "why": why}
+    for line in facts.unchecked:
+        yield {"kind": "unchecked", "text": line}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..overview.attention import Severity
+from ..overview.notes import AWAY
 from .checks import (
     access,
     clocks,
     cluster,
+    concerns,
     connections,
     durability,
     host,
@@ -22,7 +23,7 @@ from .facts import Facts
 from .finding import Finding
 
 CHECKS = (
-    versions, queues, durability, memory, replicas, cluster, sentinel, connections, access, clocks, host,
+    concerns, versions, queues, durability, memory, replicas, cluster, sentinel, connections, access, clocks, host,
 )  # fmt: skip
 
 
@@ -35,10 +36,7 @@ def examine(facts: Facts) -> list[Finding]:
 def unanswered(facts: Facts) -> Iterator[Finding]:
     """Servers that did not reply."""
     for address in facts.away:
-        yield Finding(
-            Severity.ACT, "away", address, "this server does not answer", "its queues, or its copy of them, are away",
-            "start it; look at its log and at the network",
-        )  # fmt: skip
+        yield concerns.found(address, AWAY)
 
 
 def status(findings: list[Finding]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..addresses import is_loopback
@@ -114,7 +114,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known: the servers, primaries first, and what could not be asked, with the reason."""
+    """What is known: the servers, primaries first, and what could not be asked, with the reason, a line for each."""
 
     nodes: Sequence[Node]
     library: str
@@ -123,7 +123,7 @@ class Facts:
     cluster: Cluster | None = None
     sentinel: Sentinel | None = None
     host: Host | None = None
-    refused: Mapping[str, str] = field(default_factory=dict)
+    unchecked: Sequence[str] = ()
 
     @property
     def primaries(self) -> Iterator[Node]:

@@ -33,7 +33,7 @@ BUILD = Family("exporter_info", "gauge", "The version of this program.", ("versi
 WHOLE = Family(
     "search_complete",
     "gauge",
-    "1 if all keys were searched for queues; 0 at first, and if there are too many queues.",
+    "1 if all queues were found and read; 0 at first, and if there are too many or the server is slow.",
 )
 DURATION = Family("scrape_duration", "gauge", "How long it took to read the queues.", unit="seconds")
 COMMANDS = Family("scrape_commands", "gauge", "Commands that were sent to read the queues.")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..overview import NodeInfo
+from ..overview.node_info import UNREACHED
 from .family import Family, Measured, Unit, known, seconds
 from .labels import label
 from .queue_families import TOTALS
@@ -92,8 +93,8 @@ def measure_nodes(reading: Reading) -> list[Measured]:
     totals = {name: Measured(family) for name, family in TOTAL_FAMILIES.items()}
     slow = Measured(SLOW_TICKS)
     for node in reading.nodes:
-        if node.address in reading.away:
-            continue
+        if node.address in reading.away or node.trouble == UNREACHED:
+            continue  # of the latter nothing is known here; its primary counts it
         name = label(node.address)
         up.add(1, name)
         info.add(

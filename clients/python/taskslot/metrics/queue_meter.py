@@ -20,7 +20,9 @@ LEFT_OUT = Family(
     "queues_left_out", "gauge", 'Queues that have no metrics of their own, but are in queue="".'
 )
 UNREADABLE = Family(
-    "queues_unreadable", "gauge", "Keys of queues that this user may not read, or whose names are too long."
+    "queues_unreadable",
+    "gauge",
+    "Keys of queues that this user may not read, that were not read in time, or with too long names.",
 )
 
 

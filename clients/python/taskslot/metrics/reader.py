@@ -46,8 +46,8 @@ class Reader:
             nodes=seen.nodes,
             away=seen.away,
             answered=len({node.address for node in seen.nodes if node.is_primary} - set(seen.away)),
-            is_whole=seen.is_whole and not seen.was_cut,
-            unreadable=len(seen.unreadable) + seen.oversized,
+            is_whole=seen.is_whole and not seen.was_cut and not seen.unread,
+            unreadable=len(seen.unreadable) + seen.oversized + seen.unread,
             commands=commands_sent,
         )
 

@@ -14,7 +14,7 @@ class Reading:
     """What one look found, by key.
 
     `node_of` has the node that each key was read from, `away` the nodes that didn't reply, and `answered` how many
-    primaries did. `is_whole` says that all keys have been searched, and that there are not more queues than can be
+    primaries did. `is_whole` says that all keys have been searched, and that all queues were
     read. `unreadable` counts the queues that could not be read.
     """
 

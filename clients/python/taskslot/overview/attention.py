@@ -22,7 +22,7 @@ UNATTENDED_MS, BURST_MS = 10_000, 1000
 # A clock that is this far off makes spans and due times wrong enough to see.
 CLOCK_OFF_MS = 1000
 # Timed work that is later than this has an effect on people (docs/observability.md, "Alerts to set").
-LATE_MS = 1000
+LATE_MS, VERY_LATE_MS = 1000, 10_000
 # The share of `maxmemory` from which a server is short of memory, and from which pushes will soon be refused.
 MEMORY_SHORT, MEMORY_FULL = 0.8, 0.95
 # A text of the server's is cut to this length.
@@ -123,7 +123,8 @@ def node_concerns(node: NodeInfo) -> tuple[Concern, ...]:
     if node.broken_queues > 0:
         found.append(Concern(Severity.ACT, "broken", plural(node.broken_queues, "broken queue")))
     if node.due_lag_ms > LATE_MS:
-        found.append(Concern(Severity.ACT, "lag", f"due work is {node.due_lag_ms / 1000:.1f} s late"))
+        severity = Severity.ACT if node.due_lag_ms > VERY_LATE_MS else Severity.LOOK
+        found.append(Concern(severity, "lag", f"due work is {node.due_lag_ms / 1000:.1f} s late"))
     if node.link and node.link != "up":
         found.append(Concern(Severity.ACT, "link", f"the link to its primary is {shown(node.link)}"))
     if node.memory_share >= MEMORY_SHORT:
@@ -132,15 +133,25 @@ def node_concerns(node: NodeInfo) -> tuple[Concern, ...]:
         found.append(Concern(severity, "memory", text))
     for name, text in node.warnings.items():
         found.append(Concern(Severity.LOOK, name, printable(text)))
-    if (off := clock_off_ms(node)) > CLOCK_OFF_MS:
-        found.append(Concern(Severity.LOOK, "clock", f"clock off by {off / 1000:.1f} s"))
-    return tuple(found)
+    if clock_off_ms(node) > CLOCK_OFF_MS:
+        found.append(Concern(Severity.LOOK, "clock", clock_text(node)))
+    return tuple(sorted(found, key=lambda concern: -concern.severity))
 
 
 def clock_off_ms(node: NodeInfo) -> int:
     """How far a server's clock is off from this machine's, less what the measurement can be wrong; or the module's."""
     ahead = 0 if node.ahead_ms is None else max(0, abs(node.ahead_ms) - max(0, node.took_ms))
     return max(ahead, abs(node.clock_skew_ms))
+
+
+def clock_text(node: NodeInfo) -> str:
+    """Which clock of a server is off from which, and which way."""
+    ahead_ms, skew_ms = node.ahead_ms or 0, node.clock_skew_ms
+    if abs(ahead_ms) - max(0, node.took_ms) > CLOCK_OFF_MS:
+        return f"clock {abs(ahead_ms) / 1000:.1f} s {'ahead of' if ahead_ms > 0 else 'behind'} this machine's"
+    return (
+        f"module's clock {abs(skew_ms) / 1000:.1f} s {'ahead of' if skew_ms > 0 else 'behind'} the server's"
+    )
 
 
 def attention(row: Ranked) -> tuple[object, ...]:

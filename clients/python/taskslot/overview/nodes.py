@@ -10,26 +10,21 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from .. import commands
-from ..clients import AS_BYTES, Client
+from ..clients import Client
 from ..keys import key_bytes, key_text
-from ..replies import Info
-from .node_info import SECTIONS, UNREACHED, NodeInfo, read_node
+from .look import ServerLook
+from .node_info import SECTIONS, UNREACHED, NodeInfo
 from .seen import Seen
 from .servers import Server, Servers
 from .sweep import Sweep
 
 T = TypeVar("T")
 
-# The number of TASK.INFOs in one pipeline. Each takes the server some microseconds.
-INFOS_AT_ONCE = 200
 # How many servers are asked at the same time.
 SERVERS_AT_ONCE = 8
 # How long a server can take to reply before the look goes on without it.
@@ -42,31 +37,27 @@ MOST_LAG_S = 10
 LOOK_S = 10.0
 
 
-@dataclass
-class Sight:
-    """What a look found on one server."""
-
-    server: Server
-    sweep: Sweep
-    node: NodeInfo | None = None
-    infos: dict[bytes, Info] = field(default_factory=dict)
-    unreadable: dict[bytes, str] = field(default_factory=dict)
-    refused: dict[str, Exception] = field(default_factory=dict)
-    unread: int = 0
-    is_away: bool = False
-    commands: int = 0
-
-
 class Nodes:
     """The servers that a client knows, and the queues that were found on them, at most `limit`.
 
     It opens connections of its own, which wait at most `patience_s` for a reply. Threads can share it: there is one
     look at a time. A server that is away does not raise an error, however long it is away: each look says which are.
+    Nor does a server without the module, unless no other has it and `needs_module` is set. `sections` are those of
+    INFO that are read.
     """
 
-    def __init__(self, client: Any, limit: int, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        client: Any,
+        limit: int,
+        patience_s: float = PATIENCE_S,
+        sections: Sequence[str] = SECTIONS,
+        needs_module: bool = True,
+    ) -> None:
         self.kind = Client(client)
         self.limit = limit
+        self._sections = sections
+        self._needs_module = needs_module
         self._servers = Servers(client, patience_s)
         self._sweeps: dict[str, Sweep] = {}
         self._asked: dict[str, Server] = {}
@@ -116,56 +107,48 @@ class Nodes:
             keys.setdefault(place, []).append(key_bytes(key))
         found: dict[str, Any] = {}
         with self._lock:
-            sights = [Sight(self._asked[place], Sweep()) for place in keys if place in self._asked]
+            looks = [ServerLook(self.kind, self._asked[place]) for place in keys if place in self._asked]
 
-            def ask(sight: Sight) -> None:
-                place = self._servers.address(sight.server)
-                found.update({key_text(key): reply for key, reply in self._section(sight, keys[place], name)})
+            def ask(look: ServerLook) -> None:
+                replies = look.section(keys[look.server.address], name)
+                found.update({key_text(key): reply for key, reply in replies})
 
-            at_once(lambda sight: self._guarded(sight, lambda: ask(sight)), sights)
-        return found, sum(sight.commands for sight in sights)
+            at_once(lambda look: look.guarded(lambda: ask(look)), looks)
+        return found, sum(look.commands for look in looks)
 
-    def _section(self, sight: Sight, keys: Sequence[bytes], name: str) -> Iterator[tuple[bytes, Any]]:
-        """The replies of one server. The first queue is asked about alone."""
-        for part in (keys[:1], *batches(keys[1:])):
-            pipeline = sight.server.client.pipeline(transaction=False)
-            for key in part:
-                pipeline.execute_command("TASK.INFO", key, name, **AS_BYTES)
-            sight.commands += len(part)
-            replies = pipeline.execute(raise_on_error=False)
-            answered = [one for one in zip(part, replies, strict=True) if not isinstance(one[1], Exception)]
-            yield from answered
-            if not answered and not self._is_gone(replies[0]):
-                return
+    def client_of(self, address: str) -> Any:
+        """A client for a server; None if it did not answer the last look."""
+        server = self._asked.get(address)
+        return server and server.client
 
     def _look(self, whole: bool) -> Seen:
         began_at, seen = time.monotonic(), Seen(at_ms=round(time.time() * 1000))
         ends_at = math.inf if whole else began_at + LOOK_S
-        sights = self._primaries(seen)
-        at_once(lambda sight: self._guarded(sight, lambda: self._begin(sight, whole)), sights)
+        looks = self._primaries(seen)
+        at_once(lambda look: look.guarded(lambda: look.begin(self._sections, self.limit, whole)), looks)
         left = self.limit
         shares = {}
-        for sight in sights:
-            shares[sight.server.name] = min(left, len(sight.sweep.keys))
-            left -= shares[sight.server.name]
-        known = [sight.node for sight in sights if sight.node is not None]
-        replicas = [Sight(server, Sweep()) for server in self._servers.replicas(known)]
+        for look in looks:
+            shares[look.server.name] = min(left, len(look.sweep.keys))
+            left -= shares[look.server.name]
+        known = [look.node for look in looks if look.node is not None]
+        replicas = [ServerLook(self.kind, server) for server in self._servers.replicas(known)]
 
-        def go_on(sight: Sight) -> None:
-            if not sight.server.is_primary:
-                self._read_replica(sight)
-            elif not sight.is_away:
-                self._guarded(sight, lambda: self._ask(sight, shares[sight.server.name], ends_at))
+        def go_on(look: ServerLook) -> None:
+            if not look.server.is_primary:
+                self._read_replica(look)
+            elif not look.is_away:
+                look.guarded(lambda: look.read_queues(shares[look.server.name], ends_at))
 
-        at_once(go_on, [*sights, *replicas])
-        seen.was_cut = any(len(sight.sweep.keys) > shares[sight.server.name] for sight in sights)
-        self._add_up(seen, sights, replicas)
-        self._asked = {self._servers.address(one.server): one.server for one in sights if not one.is_away}
+        at_once(go_on, [*looks, *replicas])
+        seen.was_cut = any(len(look.sweep.keys) > shares[look.server.name] for look in looks)
+        self._asked = {one.server.address: one.server for one in (*looks, *replicas) if not one.is_away}
+        self._add_up(seen, looks, replicas)
         seen.took_ms = round((time.monotonic() - began_at) * 1000)
         return seen
 
-    def _primaries(self, seen: Seen) -> list[Sight]:
-        """A sight of each primary, with the sweep of the looks before."""
+    def _primaries(self, seen: Seen) -> list[ServerLook]:
+        """A look at each primary, with the sweep of the looks before."""
         try:
             primaries = self._servers.primaries()
         except Exception as error:
@@ -176,139 +159,48 @@ class Nodes:
         seen.commands += self.kind.is_cluster
         seen.primaries = len(primaries)
         self._sweeps = {server.name: self._sweeps.get(server.name) or Sweep() for server in primaries}
-        return [Sight(server, self._sweeps[server.name]) for server in primaries]
+        return [ServerLook(self.kind, server, self._sweeps[server.name]) for server in primaries]
 
-    def _guarded(self, sight: Sight, work: Callable[[], None]) -> None:
-        """Do something with a server. If it is away, the sight says so."""
-        try:
-            work()
-        except Exception as error:
-            if not self.kind.is_away(error):
-                raise
-            sight.is_away = True
-
-    def _begin(self, sight: Sight, whole: bool) -> None:
-        """Read the server's INFO, and continue the search for queues."""
-        self._read_node(sight)
-        if (sight.sweep.cursor or sight.sweep.rounds) == 0 and (error := self._lack(sight)) is not None:
-            sight.refused["TASK.HELP"] = error
-            return
-        try:
-            sight.commands += sight.sweep.search(sight.server.client, self.limit, whole)
-        except self.kind.errors.ResponseError as error:
-            if self.kind.is_away(error):
-                raise
-            sight.refused["SCAN"] = error
-
-    def _read_replica(self, sight: Sight) -> None:
+    def _read_replica(self, look: ServerLook) -> None:
         """Read a replica's INFO, unless it didn't answer a moment ago."""
-        name = sight.server.name
+        name = look.server.name
         if time.monotonic() < self._resting.get(name, 0.0):
-            sight.is_away = True
+            look.is_away = True
             return
-        self._guarded(sight, lambda: self._read_node(sight))
+        look.guarded(lambda: look.read_node(self._sections))
         self._resting.pop(name, None)
-        if sight.is_away:
+        if look.is_away:
             self._resting[name] = time.monotonic() + REST_S
 
-    def _read_node(self, sight: Sight) -> None:
-        """Read the server's INFO. A user without the right to it still gets the node's address."""
-        pipeline = sight.server.client.pipeline(transaction=False)
-        for section in SECTIONS:
-            pipeline.execute_command("INFO", section)
-        pipeline.execute_command("TIME")
-        asked_at, clock = time.monotonic(), time.time()
-        replies = pipeline.execute(raise_on_error=False)
-        took_s = time.monotonic() - asked_at
-        sight.commands += len(replies)
-        fields: dict[str, Any] = {}
-        for reply in replies[:-1]:
-            if isinstance(reply, Exception):
-                if self.kind.is_away(reply):
-                    raise reply
-                sight.refused["INFO"] = reply
-            else:
-                fields.update(reply)
-        address, server = self._servers.address(sight.server), sight.server
-        if "INFO" in sight.refused:
-            role = "primary" if server.is_primary else "replica"
-            trouble = str(sight.refused["INFO"])
-            sight.node = NodeInfo(address, role, slots=server.slots, trouble=trouble)
-            return
-        ahead_ms = None
-        if not isinstance(replies[-1], Exception):
-            seconds, microseconds = replies[-1]
-            ahead_ms = round((seconds + microseconds / 1e6 - clock - took_s / 2) * 1000)
-        sight.node = read_node(address, fields, server.slots, ahead_ms, round(took_s * 1000))
-
-    def _lack(self, sight: Sight) -> Exception | None:
-        """The error if a server lacks the module. SCAN would find no queues there, without an error."""
-        sight.commands += 1
-        try:
-            sight.server.client.execute_command("TASK.HELP", **AS_BYTES)
-        except self.kind.errors.ResponseError as error:
-            # A user without the right to call TASK.HELP gets another error, and the module is there.
-            if self.kind.lacks_module(error):
-                return self.kind.meaning(error) or error
-        return None
-
-    def _ask(self, sight: Sight, share: int, ends_at: float) -> None:
-        """Read the state of the server's queues, at most `share`. Forget those that were deleted or have moved."""
-        for keys in batches(islice(list(sight.sweep.keys), share)):
-            if time.monotonic() > ends_at:
-                sight.unread += len(keys)
-                continue
-            pipeline = sight.server.client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.execute_command("TASK.INFO", key, **AS_BYTES)
-            sight.commands += len(keys)
-            for key, reply in zip(keys, pipeline.execute(raise_on_error=False), strict=True):
-                if isinstance(reply, Exception) and not self._is_gone(reply):
-                    if self.kind.is_away(reply):
-                        raise reply
-                    sight.unreadable[key] = str(reply)
-                    continue
-                info = None if isinstance(reply, Exception) else commands.info("").read(reply)
-                if info is None:
-                    sight.sweep.keys.pop(key, None)
-                else:
-                    sight.infos[key] = info
-
-    def _is_gone(self, error: Exception) -> bool:
-        """Whether an error means that the key is no longer a queue on this node."""
-        errors = self.kind.errors
-        moving = (errors.MovedError, errors.AskError, errors.TryAgainError)
-        return isinstance(error, moving) or str(error).startswith("WRONGTYPE")
-
-    def _add_up(self, seen: Seen, primaries: Sequence[Sight], replicas: Sequence[Sight]) -> None:
-        lacking = [sight.refused["TASK.HELP"] for sight in primaries if "TASK.HELP" in sight.refused]
-        if lacking and len(lacking) == sum(not sight.is_away for sight in primaries):
+    def _add_up(self, seen: Seen, primaries: Sequence[ServerLook], replicas: Sequence[ServerLook]) -> None:
+        lacking = [look.refused["TASK.HELP"] for look in primaries if "TASK.HELP" in look.refused]
+        if self._needs_module and lacking and len(lacking) == sum(not look.is_away for look in primaries):
             raise lacking[0]
         online = {
-            copy.address: sight.node.address
-            for sight in primaries if sight.node is not None
-            for copy in sight.node.replicas if copy.state == "online" and copy.lag_s <= MOST_LAG_S
+            copy.address: look.node.address
+            for look in primaries if look.node is not None
+            for copy in look.node.replicas if copy.state == "online" and copy.lag_s <= MOST_LAG_S
         }  # fmt: skip
-        for sight in (*primaries, *replicas):
-            place = self._servers.address(sight.server)
-            if sight.is_away and place in online and not sight.server.is_primary:
+        for look in (*primaries, *replicas):
+            place = look.server.address
+            if look.is_away and place in online and not look.server.is_primary:
                 # Its primary hears from it. It is this machine that can't reach it, as behind an address translation.
-                sight.is_away = False
-                sight.node = NodeInfo(place, "replica", primary=online[place], link="up", trouble=UNREACHED)
-            seen.commands += sight.commands
-            seen.oversized += sight.sweep.oversized
-            seen.unread += sight.unread
-            seen.refused.update({f"{what} on {place}": str(error) for what, error in sight.refused.items()})
-            if sight.is_away:
+                look.is_away = False
+                look.node = NodeInfo(place, "replica", primary=online[place], link="up", trouble=UNREACHED)
+            seen.commands += look.commands
+            seen.oversized += look.sweep.oversized
+            seen.unread += look.unread
+            seen.refused.update({(command, place): str(error) for command, error in look.refused.items()})
+            if look.is_away:
                 seen.away.append(place)
-            if sight.node is not None:
-                seen.nodes.append(sight.node)
-            seen.unreadable.update({key_text(key): text for key, text in sight.unreadable.items()})
-            for key, info in sight.infos.items():
+            if look.node is not None:
+                seen.nodes.append(look.node)
+            seen.unreadable.update({key_text(key): text for key, text in look.unreadable.items()})
+            for key, info in look.infos.items():
                 seen.infos[key_text(key)] = info
                 seen.places[key_text(key)] = place
-        searched = [sight for sight in primaries if not sight.is_away]
-        seen.is_whole = all(sight.sweep.rounds > 0 for sight in searched)
+        searched = [look for look in primaries if not look.is_away and "TASK.HELP" not in look.refused]
+        seen.is_whole = all(look.sweep.rounds > 0 for look in searched)
 
 
 def at_once(work: Callable[[T], None], on: Sequence[T]) -> None:
@@ -319,10 +211,3 @@ def at_once(work: Callable[[T], None], on: Sequence[T]) -> None:
         with ThreadPoolExecutor(min(len(on), SERVERS_AT_ONCE)) as pool:
             for done in [pool.submit(work, one) for one in on]:
                 done.result()
-
-
-def batches(keys: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """The keys in batches for one pipeline."""
-    source = iter(keys)
-    while part := list(islice(source, INFOS_AT_ONCE)):
-        yield part

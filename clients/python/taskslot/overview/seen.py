@@ -16,7 +16,7 @@ class Seen:
     `places` has the address of each queue's primary. `nodes` has the primaries first, then the replicas.
 
     `away` has the addresses of servers that didn't reply. `unreadable` says for a queue why TASK.INFO was refused, and
-    `refused` for a command on a server why that was (`INFO on 10.0.0.7:6379`), as for a user with few rights.
+    `refused` for a command and the address of a server why that was, as for a user with few rights.
     `was_cut` says that there are more queues than the limit, and `is_whole` that all keys have been searched.
     `oversized` is how many queues were left out for their long names, `unread` how many for lack of time.
 
@@ -29,7 +29,7 @@ class Seen:
     nodes: list[NodeInfo] = field(default_factory=list)
     away: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
     was_cut: bool = False
     is_whole: bool = True
     oversized: int = 0

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..addresses import address_of, host_and_port
+from ..addresses import host_and_port
 from ..clients import Client
-from ..shards import SLOTS
 from .node_info import NodeInfo, ranges
 
 
@@ -17,10 +16,14 @@ class Server:
     """A server and a client for it. The `name` stays the same when Sentinel names another primary."""
 
     name: str
-    address: str
     client: Any
     slots: tuple[tuple[int, int], ...] = ()
     is_primary: bool = True
+
+    @property
+    def address(self) -> str:
+        """Host and port, or the path of a socket. Which one Sentinel names is only known once a connection is open."""
+        return self.name or Client(self.client).place
 
 
 class Servers:
@@ -36,19 +39,11 @@ class Servers:
         """The primaries. For a cluster that is one command; if no node replies, the client's error is raised."""
         if self._twin is None:
             self._twin = Client(self.kind.twin(self._patience_s))
-        client = self._twin.client
-        if not self._twin.is_cluster:
-            return [Server("", "", client)]
-        self._twin.remember()
-        client.nodes_manager.initialize()
-        slots: dict[str, list[int]] = {}
-        served = client.nodes_manager.slots_cache
-        for slot in range(SLOTS):
-            if nodes := served.get(slot):
-                slots.setdefault(nodes[0].name, []).append(slot)
+        twin = self._twin
+        if not twin.is_cluster:
+            return [Server("", twin.client)]
         return [
-            Server(node.name, node.name, self._twin.client_of(node), tuple(ranges(slots.get(node.name, []))))
-            for node in client.get_primaries()
+            Server(node.name, twin.client_of(node), tuple(ranges(slots))) for node, slots in twin.primaries()
         ]
 
     def replicas(self, primaries: Iterable[NodeInfo]) -> list[Server]:
@@ -58,25 +53,14 @@ class Servers:
             return []
         if twin.is_cluster:
             nodes = twin.client.get_replicas()
-            return [Server(node.name, node.name, twin.client_of(node), is_primary=False) for node in nodes]
+            return [Server(node.name, twin.client_of(node), is_primary=False) for node in nodes]
         named = [one.address for primary in primaries for one in primary.replicas if one.address]
         for gone in self._neighbours.keys() - set(named):
             self._neighbours.pop(gone).close()
         for place in named:
             if place not in self._neighbours:
                 self._neighbours[place] = twin.neighbour(*host_and_port(place), self._patience_s)
-        return [Server(place, place, self._neighbours[place], is_primary=False) for place in named]
-
-    def address(self, server: Server) -> str:
-        """The server's address. Which one Sentinel names is only known once a connection is open."""
-        if server.address:
-            return server.address
-        pool = server.client.connection_pool
-        known = pool.connection_kwargs
-        host, port = getattr(pool, "master_address", None) or (known.get("host"), known.get("port"))
-        if "service_name" in vars(pool) and not host:
-            return f"{pool.service_name} by Sentinel"
-        return str(known.get("path") or address_of(host or "localhost", port or 6379))
+        return [Server(place, self._neighbours[place], is_primary=False) for place in named]
 
     def close(self) -> None:
         """Close all connections that this opened. The user's client stays open."""

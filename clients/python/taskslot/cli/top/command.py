@@ -13,7 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from ...keys import key_bytes
-from ...overview import Concern, Nodes, Row, Seen, Severity, node_concerns, rows
+from ...overview import Nodes, Row, Seen, node_concerns, rows
+from ...overview.notes import AWAY
 from .. import output
 from ..inspect import concerns_as_maps
 from ..session import Session, command, refuse
@@ -113,10 +114,9 @@ def queue_line(row: Row) -> dict[str, Any]:
 
 def node_lines(seen: Seen) -> list[dict[str, Any]]:
     """A JSON line for each server; of one that did not answer, only that."""
-    away = Concern(Severity.ACT, "away", "no answer")
     found = []
     for node in seen.nodes:
         fields = {name: value for name, value in output.plain(node).items() if name != "fields"}
         found.append({"kind": "node", **fields, "concerns": concerns_as_maps(node_concerns(node))})
-    absent = [{"kind": "node", "address": place, "concerns": concerns_as_maps([away])} for place in seen.away]
+    absent = [{"kind": "node", "address": place, "concerns": concerns_as_maps([AWAY])} for place in seen.away]
     return found + absent

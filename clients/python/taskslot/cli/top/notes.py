@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from rich.text import Text
 
-from ...figures import plural
 from ...overview import Seen, Severity, node_concerns
+from ...overview.notes import AWAY, left_out
 from ...overview.tones import OF_SEVERITY
 from ...printable import printable
 from .columns import STYLES
@@ -29,7 +27,7 @@ def of_nodes(seen: Seen) -> list[Text]:
             if concern.severity > Severity.KNOW:
                 found.setdefault((concern.severity, concern.text), []).append(node.address)
     if seen.away:
-        found[Severity.ACT, "no answer"] = seen.away
+        found[AWAY.severity, AWAY.text] = seen.away
     made = []
     for (severity, text), places in sorted(found.items(), key=lambda one: -one[0][0]):
         more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
@@ -38,20 +36,6 @@ def of_nodes(seen: Seen) -> list[Text]:
     return made
 
 
-def of_table(seen: Seen, limit: int) -> Iterator[str]:
+def of_table(seen: Seen, limit: int) -> list[str]:
     """What the table does not show, and why."""
-    if seen.was_cut:
-        yield f"there are more than {plural(limit, 'queue')}: use --limit to show more"
-    if not seen.is_whole:
-        yield "still searching the keys for queues"
-    if seen.unread:
-        yield f"{plural(seen.unread, 'queue')} could not be read in time"
-    if seen.oversized:
-        yield f"{plural(seen.oversized, 'queue')} with very long names left out"
-    if seen.unreadable:
-        key, why = next(iter(seen.unreadable.items()))
-        more = f" and {len(seen.unreadable) - 1} more" if len(seen.unreadable) > 1 else ""
-        yield f"can't read {printable(key)}{more}: {printable(why)}"
-    for what, why in seen.refused.items():
-        if not what.startswith("INFO "):  # the node itself says that
-            yield f"{what}: {printable(why)}"
+    return left_out(seen, limit) + ["--limit shows more queues"] * seen.was_cut

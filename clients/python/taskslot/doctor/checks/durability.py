@@ -29,17 +29,17 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def of_settings(node: Node) -> Iterator[Finding]:
     """What is written, and when it is synced."""
-    is_off = node.info_number("aof_enabled") == 0
-    if is_off:
-        has_copy = not node.info.is_primary or bool(node.info.replicas)
-        yield Finding(
-            Severity.LOOK if has_copy else Severity.ACT,
-            "no-append-only-file",
-            node.address,
-            "there is no append-only file",
-            "a crash loses every task since the last snapshot",
-            set_to("appendonly", "yes"),
-        )
+    if node.info_number("aof_enabled") == 0:
+        # Without a copy, it is a warning of the module.
+        if not node.info.is_primary or node.info.replicas:
+            yield Finding(
+                Severity.LOOK,
+                "no-append-only-file",
+                node.address,
+                "there is no append-only file",
+                "a crash loses every task since the last snapshot",
+                set_to("appendonly", "yes"),
+            )
         return
     if node.setting("appendfsync") == "no":
         yield Finding(

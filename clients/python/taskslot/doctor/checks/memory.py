@@ -1,10 +1,10 @@
-"""Memory: the policy of a full server, its limit, and how much is left."""
+"""Memory: the policy of a full server, and its limit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...overview.attention import MEMORY_FULL, MEMORY_SHORT, Severity
+from ...overview.attention import Severity
 from ..facts import Facts, Node
 from ..finding import Finding, set_to
 
@@ -19,18 +19,16 @@ def check(facts: Facts) -> Iterator[Finding]:
     for node in facts.nodes:
         yield from of_policy(node)
         yield from of_limit(node)
-        yield from of_use(node)
         yield from of_payloads(node)
 
 
 def of_policy(node: Node) -> Iterator[Finding]:
-    """A full server that removes queues."""
+    """A full server that removes queues, unless the module warns of it. It looks every two seconds."""
     policy = str(node.field("maxmemory_policy") or node.setting("maxmemory-policy") or "noeviction")
-    if policy != "noeviction":
-        is_all = policy.startswith("allkeys")
-        which = "any queue" if is_all else "queues with an EXPIRE"
+    if policy != "noeviction" and "eviction" not in node.info.warnings:
+        which = "any queue" if policy.startswith("allkeys") else "queues with an EXPIRE"
         yield Finding(
-            Severity.ACT if is_all else Severity.LOOK,
+            Severity.LOOK,
             "eviction",
             node.address,
             f"maxmemory-policy is {policy}",
@@ -60,20 +58,6 @@ def of_limit(node: Node) -> Iterator[Finding]:
             f"maxmemory is {limit / machine:.0%} of the machine's memory",
             "snapshots and rewrites copy memory, and need room",
             set_to("maxmemory", good),
-        )
-
-
-def of_use(node: Node) -> Iterator[Finding]:
-    """A server that is nearly full."""
-    share = node.info.memory_share
-    if share > MEMORY_SHORT:
-        yield Finding(
-            Severity.ACT if share > MEMORY_FULL else Severity.LOOK,
-            "memory",
-            node.address,
-            f"{share:.0%} of maxmemory is used",
-            "pushes get OOM when it is full",
-            "add workers, purge dead and done tasks (taskslot purge QUEUE dead --all), or raise maxmemory",
         )
 
 

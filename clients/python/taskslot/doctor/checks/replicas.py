@@ -16,6 +16,8 @@ SMALLEST_BUFFER = 512 * MIB
 # So far behind, a replica would lose seconds of pushes.
 FAR_BEHIND = 16 * MIB
 SILENT_S = 10
+# For so long a primary that is cut off may accept tasks; redis.conf has 10 s.
+LONGEST_LAG_S = 30
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -64,6 +66,18 @@ def of_primary(node: Node, is_watched: bool) -> Iterator[Finding]:
             + (" (Sentinel: 3,784 of 4,064 in a test)" if is_watched else ""),
             set_to("min-replicas-to-write", "1") + "; the same with min-replicas-max-lag 10",
         )
+    lag = node.setting_number("min-replicas-max-lag")
+    if least and lag is not None and not 0 < lag <= LONGEST_LAG_S:
+        yield Finding(
+            Severity.LOOK,
+            "min-replicas-max-lag",
+            node.address,
+            f"min-replicas-max-lag is {lag} s",
+            "it turns min-replicas-to-write off"
+            if lag == 0
+            else "so long a primary that is cut off accepts tasks, which a failover loses",
+            set_to("min-replicas-max-lag", "10"),
+        )
     offset = node.info_number("master_repl_offset") or 0
     for at, one in enumerate(node.info.replicas):
         behind = offset - offset_of(node, at, offset)
@@ -87,15 +101,6 @@ def offset_of(node: Node, at: int, unknown: int) -> int:
 
 def of_replica(node: Node) -> Iterator[Finding]:
     """A replica."""
-    if node.info.link not in ("", "up"):
-        yield Finding(
-            Severity.ACT,
-            "replica-link",
-            node.address,
-            f"this replica has lost its primary {node.info.primary}",
-            "it falls behind, and a failover to it would lose tasks",
-            "look at both logs and at the network",
-        )
     if node.setting("replica-read-only") == "no":
         yield Finding(
             Severity.ACT,

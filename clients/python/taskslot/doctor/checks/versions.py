@@ -1,4 +1,4 @@
-"""The module is there, in one version, on a server that it supports."""
+"""The module is of one version, on a server that it supports."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from ..facts import Facts, Node, numbers
 from ..finding import Finding
 
 OLDEST_SERVER = (6, 2)
-LOAD = 'start it with --loadmodule "$(taskslot path)", or `loadmodule /path/to/libtaskslot.so` in redis.conf'
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """Servers without the module, too old servers, and versions that do not fit together."""
+    """Too old servers, and versions that do not fit together."""
     for node in facts.nodes:
         yield from of_node(node)
     with_module = [node for node in facts.nodes if node.info.module]
@@ -36,18 +35,6 @@ def of_node(node: Node) -> Iterator[Finding]:
     """One server."""
     if node.info.trouble:
         return  # nothing is known about it
-    if not node.info.module:
-        kind = "replica" if not node.info.is_primary else "server"
-        yield Finding(
-            Severity.ACT,
-            "no-module",
-            node.address,
-            f"this {kind} has no taskslot module",
-            "a replica without it holds no task, yet WAIT counts it"
-            if kind == "replica"
-            else "it has no TASK commands",
-            LOAD,
-        )
     if node.version and node.version < OLDEST_SERVER:
         yield Finding(
             Severity.ACT,

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ...aggregate import total
-from ...figures import plural
 from ...keys import key_bytes
-from ...overview import Row, Seen, Severity, rows
+from ...overview import Row, Severity, rows
 from ...overview.columns import BY_NAME, COLUMNS
+from ...overview.notes import left_out
 from ...overview.rows import logical_queues
 from ...overview.tones import OF_SEVERITY
 from ...printable import printable
@@ -27,8 +27,6 @@ from ..sparkline import sparkline
 
 # The rows of a page.
 ROWS = 100
-# The most queues without an answer that are named.
-NAMED = 3
 
 
 # The orders that one can choose beside those of the columns, and which of them rise: A to Z, the most urgent first.
@@ -136,7 +134,7 @@ def template_values(request: Request, snapshot: Snapshot, table: TableQuery) -> 
         "pages": pages,
         "total": total([row.info for row in chosen]),
         "urgent": sum(1 for row in found if any(one.severity >= Severity.LOOK for one in row.concerns)),
-        "notes": notes(snapshot.seen),
+        "notes": left_out(snapshot.seen, MOST_QUEUES),
         "spark": spark,
         "row_id": row_id,
         "of_queue": lambda row: snapshot.queue_of(row).query,
@@ -154,23 +152,6 @@ def shards_of(snapshot: Snapshot, queue: str) -> list[Row]:
     """A row for each shard of a logical queue."""
     keys = logical_queues(snapshot.seen.infos).get(queue, set())
     return rows({key: snapshot.seen.infos[key] for key in keys}, shards_apart=True)
-
-
-def notes(seen: Seen) -> list[str]:
-    """Notes on what the table does not show."""
-    found = []
-    if seen.was_cut:
-        found.append(f"There are more than {MOST_QUEUES:,} queues. The others are not shown.")
-    if not seen.is_whole:
-        found.append("Still searching the keys for queues.")
-    if seen.unreadable:
-        few = [f"{printable(key)[:60]} ({text[:100]})" for key, text in list(seen.unreadable.items())[:NAMED]]
-        more = f" and {len(seen.unreadable) - NAMED} more" if len(seen.unreadable) > NAMED else ""
-        found.append(f"{plural(len(seen.unreadable), 'queue')} can't be read: {', '.join(few)}{more}.")
-    if seen.oversized:
-        found.append(f"{plural(seen.oversized, 'queue')} with a very long name left out.")
-    found += [f"The server refuses {what}: {text[:150]}" for what, text in seen.refused.items()]
-    return found
 
 
 live = {"queues": parts}
