@@ -6,6 +6,8 @@ import pytest
 from playwright.sync_api import expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from taskslot.figures import span
+from taskslot.web.site import HERE
 
 MARK = "document.body.setAttribute('data-mark', 'same page')"
 
@@ -120,3 +122,29 @@ def test_the_theme_that_was_chosen_is_kept(tab, origin):
     page.get_by_role("link", name="Nodes").click()
     expect(page.get_by_role("heading", name="Nodes", exact=True)).to_be_visible()
     assert page.evaluate(ground) == dark
+
+
+def test_the_chart_and_its_table_write_a_span_alike(browser):
+    """In the browser's script and in Python."""
+    script = (HERE / "static/charts.js").read_text(encoding="utf-8")
+    function = re.search(r"function span\(ms\) \{.*?\n  \}", script, re.DOTALL)[0]
+    values = [
+        0,
+        1,
+        850.5,
+        999,
+        1000,
+        1299,
+        9999,
+        59_999,
+        60_000,
+        200_000,
+        3_599_999,
+        7_500_000,
+        86_400_000,
+        4e8,
+    ]
+    page = browser.new_page()
+    written = page.evaluate(f"(values) => {{ {function}; return values.map(span) }}", values)
+    page.close()
+    assert written == [span(value) for value in values]

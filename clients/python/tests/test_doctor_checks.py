@@ -160,6 +160,9 @@ def test_replicas_that_would_lose_tasks_are_found():
     for bad in ({"state": "wait_bgsave"}, {"lag": 60}, {"offset": 10**9 - 10**8}):
         assert names(node(**primary, slave0={**of, **bad}), replica()) == ["replica-behind"]
     assert names(node(), replica(taskslot_version="0.2.0"), replica("c:1")) == []
+    for lag, name in (("10", []), ("0", ["min-replicas-max-lag"]), ("600", ["min-replicas-max-lag"])):
+        waits = {**SETTINGS, "min-replicas-to-write": "1", "min-replicas-max-lag": lag}
+        assert names(node(settings=waits, **primary, slave0=of), replica()) == name
     lost = replica()
     assert names(node(), dataclasses.replace(lost, info=dataclasses.replace(lost.info, link="down"))) == [
         "link"

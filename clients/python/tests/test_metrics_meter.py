@@ -5,10 +5,13 @@ from dataclasses import fields, replace
 import pytest
 from taskslot import Durations, Info, Load, Times
 from taskslot.metrics.labels import LONGEST, label
+from taskslot.metrics.node_meter import measure_nodes
 from taskslot.metrics.prometheus import metrics
 from taskslot.metrics.queue_meter import QueueMeter
 from taskslot.metrics.reading import Reading
 from taskslot.metrics.tally import LOOKS_KEPT, Tally
+from taskslot.overview import NodeInfo
+from taskslot.overview.node_info import UNREACHED
 from taskslot.replies import Schedule
 from taskslot.shards import names
 
@@ -251,3 +254,15 @@ def test_runs_of_schedules_are_added_up():
     found = measured(meter, {"q": info()}, schedules={"q": [schedule("b", made=6, skipped=2)]})
     assert found["queue_schedule_runs_total{queue=q,outcome=made}"] == 16
     assert found["queue_schedule_runs_total{queue=q,outcome=skipped}"] == 2
+
+
+# ---- nodes
+
+
+def test_a_replica_that_can_not_be_reached_is_neither_up_nor_down():
+    """Its primary hears from it, as behind an address translation: an alert that it is down would be false."""
+    hidden = NodeInfo("b:1", "replica", primary="a:1", link="up", trouble=UNREACHED)
+    refused = NodeInfo("c:1", "primary", trouble="NOPERM")
+    families = measure_nodes(Reading({}, nodes=[hidden, refused], away=["d:1"]))
+    up = {sample.labels["node"]: sample.value for sample in next(iter(metrics(families))).samples}
+    assert up == {"c:1": 1, "d:1": 0}

@@ -1,16 +1,18 @@
 """The parts of `taskslot serve` that need no server: the configuration, passwords, sizes, the data folder."""
 
 import os
+from pathlib import Path
 
 import pytest
 from harness.server import MODULE
 from taskslot import module
+from taskslot.cli.serve import url
 from taskslot.programs import Version
 from taskslot.serve import memory, password, settings
 from taskslot.serve.errors import NotStarted
 from taskslot.serve.folder import Folder, reads
 from taskslot.serve.settings import Settings, configuration
-from taskslot.serve.start import Wanted, prepare
+from taskslot.serve.start import Prepared, Wanted, prepare
 
 VALKEY_9, VALKEY_8 = Version("Valkey", (9, 1, 2)), Version("Valkey", (8, 0, 1))
 REDIS_8, REDIS_7, REDIS_6 = (Version("Redis", number) for number in ((8, 2, 3), (7, 0, 15), (6, 2, 5)))
@@ -46,6 +48,9 @@ def test_values_are_quoted_so_that_no_byte_ends_them():
         (["--user", "default", "on", ">s3cret"], "can be read by every user"),
         (["--daemonize", "yes"], "runs in the foreground"),
         (["appendonly", "no"], "have the form --name value"),
+        (["--bind 0.0.0.0"], "each a word of its own"),
+        (["--hz", "20", '--requirepass "s3cret"'], "each a word of its own"),
+        (["--include", "/more.conf"], "give it to --config"),
     ],
 )
 def test_arguments_cannot_change_what_an_option_decides(extra, says):
@@ -156,6 +161,24 @@ def test_a_file_without_one_usable_line_is_no_password(tmp_path, content):
     assert "secret" not in repr(password.Password(b"secret"))
 
 
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (password.Password(b"p4ss"), '"redis://:$TASKSLOT_PASSWORD@127.0.0.1:6379"'),
+        (password.Password(b"p4ss", Path("/d/my pw")), "\"redis://:$(cat '/d/my pw')@127.0.0.1:6379\""),
+        (password.Password(b"p@s/w#%41"), "redis://127.0.0.1:6379"),
+        (
+            password.Password(b"p@s/w#%41", Path("/d/pw")),
+            'redis://127.0.0.1:6379 TASKSLOT_PASSWORD="$(cat /d/pw)"',
+        ),
+    ],
+)
+def test_the_address_to_connect_to_can_be_pasted(found, says):
+    """A password that a URL would have to encode goes into a variable of its own."""
+    options = Settings("m.so", Path("/d"), 6379, (), 0)
+    assert url(Prepared("valkey-server", (), VALKEY_9, options, found), "127.0.0.1") == says
+
+
 def test_a_made_password_is_private_and_kept(tmp_path):
     """The next start finds it again, even if nobody asks for one."""
     assert password.kept_in(tmp_path) is None
@@ -175,6 +198,30 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").rename(tmp_path / "dump.rdb")
     (tmp_path / "lost+found").mkdir()  # as a volume has it
     Folder(tmp_path).take()
+
+
+def test_a_folder_where_all_users_can_write_is_refused(tmp_path):
+    """They could replace the configuration, and so load a module of theirs. Nothing is written."""
+    tmp_path.chmod(0o777)
+    with pytest.raises(NotStarted, match="all users can write in"):
+        Folder(tmp_path).take()
+    assert os.listdir(tmp_path) == []
+    tmp_path.chmod(0o775)
+    Folder(tmp_path).take()
+
+
+def test_links_in_the_folder_are_not_followed(tmp_path):
+    """A file elsewhere stays as it is."""
+    precious, data = tmp_path / "precious", tmp_path / "data"
+    precious.write_text("mine")
+    data.mkdir()
+    (data / "lock").symlink_to(precious)
+    with pytest.raises(OSError, match="symbolic links"):
+        Folder(data).take()
+    (data / "lock").unlink()
+    (data / "server-version.new").symlink_to(precious)
+    Folder(data).mark(VALKEY_9)
+    assert precious.read_text() == "mine" and (data / "server-version").read_text() == "Valkey 9.1.2\n"
 
 
 def test_a_folder_that_a_server_takes_for_a_pattern_is_refused(tmp_path):

@@ -20,7 +20,7 @@ from taskslot.web.live import Parts, Viewer, change, changes
 from taskslot.web.pages import nodes, queues
 from taskslot.web.rights import Visitor
 from taskslot.web.site import HERE, Site, Tone
-from taskslot.web.texts import shown
+from taskslot.web.texts import legible
 
 ROW = re.compile(r'<tr id="[qs]\w+">\s*<th scope="row"><a href="([^"]*)">([^<]*)</a>')
 # Each of these would do something if a page took it for more than text.
@@ -421,8 +421,8 @@ def test_a_link_keeps_every_byte(key):
 
 def test_text_that_could_mislead_is_escaped():
     """Directions, controls and stray bytes are; letters, line ends and tabs are not."""
-    assert shown("a\u202eb\x00\udcff\u200b\ud800") == "a\\u202eb\\x00\\xff\\u200b\\ud800"
-    assert shown("Grüße, 世界 🎉\n\tx") == "Grüße, 世界 🎉\n\tx"
+    assert legible("a\u202eb\x00\udcff\u200b\ud800") == "a\\u202eb\\x00\\xff\\u200b\\ud800"
+    assert legible("Grüße, 世界 🎉\n\tx") == "Grüße, 世界 🎉\n\tx"
 
 
 def test_a_browser_without_a_page_gets_words(web):

@@ -1,4 +1,4 @@
-//! Rates and durations of the last minutes.
+//! Rates and durations of the last minutes, and all durations since the queue is in memory.
 
 use crate::store::durations::Durations;
 use crate::store::histogram::{Histogram, Percentiles};

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -136,5 +137,11 @@ def url(prepared: Prepared, place: str) -> str:
     found = prepared.password
     if found is None:
         return f"redis://{address}"
-    secret = f"${VARIABLE}" if found.file is None else f"$(cat {shlex.quote(os.path.abspath(found.file))})"
-    return f'"redis://:{secret}@{address}"'
+    if found.file is None:
+        given, secret = "", f"${VARIABLE}"
+    else:
+        secret = f"$(cat {shlex.quote(os.path.abspath(found.file))})"
+        given = f' {VARIABLE}="{secret}"'
+    # In a URL, some characters would have to be written as %2F.
+    is_plain = quote(found.secret, safe="").encode() == found.secret
+    return f'"redis://:{secret}@{address}"' if is_plain else f"redis://{address}{given}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..overview import NodeInfo
+from ..overview.node_info import UNREACHED
 from .family import Family, Gauge, Measured, gauge, known, seconds
 from .labels import label
 from .queue_families import TOTALS
@@ -76,8 +77,8 @@ def measure_nodes(reading: Reading) -> list[Measured]:
     totals = {name: Measured(family) for name, family in TOTAL_FAMILIES.items()}
     slow = Measured(SLOW_TICKS)
     for node in reading.nodes:
-        if node.address in reading.away:
-            continue
+        if node.address in reading.away or node.trouble == UNREACHED:
+            continue  # of the latter nothing is known here; its primary counts it
         name = label(node.address)
         up.add(1, name)
         info.add(

@@ -39,10 +39,22 @@ class Folder:
             self.path.mkdir(mode=0o700, parents=True)
         elif not self.path.is_dir():
             raise NotStarted(f"{self.path} is not a folder")
+        self._refuse_others()
         self._refuse_other_content()
         self._lock()
         if (pid := next(servers_in(self.path), None)) is not None:
             raise NotStarted(f"process {pid} is a server that works in {self.path}: stop it first")
+
+    def _refuse_others(self) -> None:
+        """Who can write there can give the server another configuration, and so a module of their own.
+
+        A group may: that of a user alone often can, and Kubernetes gives volumes to root and a group.
+        """
+        found = self.path.stat()
+        if found.st_uid not in (os.geteuid(), 0):
+            raise NotStarted(f"{self.path} belongs to another user: give --data a folder of your own")
+        if found.st_mode & 0o002:
+            raise NotStarted(f"all users can write in {self.path}: chmod o-w {self.path}")
 
     def _refuse_other_content(self) -> None:
         names = {entry.name for entry in self.path.iterdir()}
@@ -55,7 +67,7 @@ class Folder:
 
     def _lock(self) -> None:
         """Lock a file of the folder. The lock stays with this process when it becomes the server."""
-        held = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        held = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -99,9 +111,16 @@ class Folder:
 
     def mark(self, version: Version) -> None:
         """Say which server writes the data from now on."""
-        aside = self.path / f"{MARK}.new"
-        aside.write_text(f"{version}\n")
-        aside.replace(self.path / MARK)
+        write_private(self.path / MARK, f"{version}\n".encode())
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Write a file that only this user can read, and put it in its place at once. No link is followed."""
+    aside = file.with_name(f"{file.name}.new")
+    aside.unlink(missing_ok=True)
+    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as written:
+        written.write(content)
+    aside.replace(file)
 
 
 def reads(server: Version, writer: Version) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ SECRETS = (
     "tls-key-file-pass",
     "tls-client-key-file-pass",
 )
+NAME = re.compile(r"[a-z0-9._-]+")
 SAFE = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 !#$%&'()*+,-./:;<=>?@[]^_`{|}~"
 )
@@ -119,6 +121,11 @@ def of_arguments(extra: Sequence[str]) -> list[str]:
     if extra and not extra[0].startswith("--"):
         raise ValueError("settings after -- have the form --name value, as for redis-server")
     names = [word[2:].lower() for word in extra if word.startswith("--") and len(word) > 2]
+    # A server splits a word with a blank in it, and reads the rest as the value.
+    if not all(NAME.fullmatch(name) for name in names):
+        raise ValueError("settings after -- have the form --name value, each a word of its own")
+    if "include" in names:
+        raise ValueError("an argument after -- includes a file, which is not checked: give it to --config")
     refuse_decided(names, "an argument after --")
     if secret := next((name for name in names if name in SECRETS), None):
         raise ValueError(

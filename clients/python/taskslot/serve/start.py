@@ -16,7 +16,7 @@ from ..addresses import address_of
 from ..password import VARIABLE
 from . import memory, password, settings
 from .errors import NotStarted
-from .folder import Folder
+from .folder import Folder, write_private
 from .password import Password
 from .settings import Settings, configuration
 
@@ -131,12 +131,3 @@ def why_not(error: OSError, address: str, port: int) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{address} is not an address of this machine"
     return f"{place} can't be used: {error.strerror}"
-
-
-def write_private(file: Path, content: bytes) -> None:
-    """Write a file that only this user can read, and put it in its place at once."""
-    aside = file.with_name(f"{file.name}.new")
-    aside.unlink(missing_ok=True)
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as written:
-        written.write(content)
-    aside.replace(file)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..spans import span_of, typed_span
-from .texts import shown
+from .texts import legible
 
 # The longest payload that can be edited on the page, in bytes.
 MOST_EDITED = 64 * 1024
@@ -63,7 +63,7 @@ def editable(payload: bytes | None) -> str | None:
         text = payload.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return text if shown(text) == text and "\r" not in text else None
+    return text if legible(text) == text and "\r" not in text else None
 
 
 FILTERS: dict[str, Any] = {"editable": editable, "digest": digest, "written_span": written_span}

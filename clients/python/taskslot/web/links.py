@@ -72,11 +72,6 @@ def query_of(request: Request) -> dict[str, str]:
     return decoded(request.scope["query_string"])
 
 
-def key_of(request: Request) -> str:
-    """The queue's key in the query. Raises a 400 if there is none."""
-    return needed(query_of(request), "key")
-
-
 def needed(fields: Mapping[str, str], name: str) -> str:
     """A parameter that must be there. Raises a 400."""
     if not fields.get(name):

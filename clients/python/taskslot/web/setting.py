@@ -40,7 +40,6 @@ def waiting(info: Info) -> int:
     return info.ready + info.delayed + info.held + info.leased
 
 
-DAYS_30 = 30 * 86_400_000
 RATE, SPAN = "0 to 1000000, -1", "from 1"
 SETTINGS = (
     Setting("lease", 30_000, "1 to 86400000", "length of a lease, if neither the claim nor the task gives one", "ms"),

@@ -5,12 +5,10 @@ starlette runs on threads:
 
 ```python
 def page(request: Request) -> Response:
-    site, key = site_of(request), key_of(request)
-    with site.queue(key) as queue:
-        tasks = queue.tasks("dead", count=50)
-    return site.page(request, "queue.html", key=key, tasks=tasks)
+    site, lens = site_of(request), lens_of(request)
+    return site.page(request, "workers.html", lens=lens, workers=lens.workers())
 
-routes = [Route("/queue", page)]
+routes = [Route("/workers", page)]
 ```
 
 - Raise `HTTPException(404, "There is no task …")` for what can't be shown. Errors of the client and of taskslot may
@@ -19,7 +17,7 @@ routes = [Route("/queue", page)]
   then; `form_of(request)` has the fields, `visitor_of(request)` says who it is. Finish with `site.go(…)`, which
   redirects, and shows a message on the next page. `links.back_of` reads the form's field `back`.
 - `live` of a module is a dict of views, `name: function(request, snapshot) -> {part: html}`. The page passes
-  `live=links_of(request)("/live", view="queue", key=key)` to its template, and the content of each element with
+  `live=links_of(request)("/live", view="workers", key=key)` to its template, and the content of each element with
   `data-part="<part>"` follows. (A part that is a dict has a `<tr id="…">` for each id.) The function must only read the
   snapshot: the server gets no command for a viewer.
 - Templates extend `base.html` and have the macros of `parts.html` as `parts`. In them, `link("/queue", key=key)` makes
@@ -42,7 +40,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from .. import Queue, __version__
+from .. import __version__
 from ..clients import Client
 from . import edits, texts, units, verbs
 from .history import History
@@ -105,10 +103,6 @@ class Site:
     def kind(self) -> Client:
         """What can be said about the client and its errors."""
         return Client(self.client)
-
-    def queue(self, key: str) -> Queue:
-        """The queue of a key. Use it in a `with` block."""
-        return Queue(self.client, key)
 
     def kept(self, name: str, make: Callable[[], T]) -> T:
         """What is on the shelf under this name. The first who asks makes it."""
@@ -176,7 +170,7 @@ class Site:
 
     def say(self, request: Request, text: str, tone: Tone = "done") -> None:
         """Show a message on the next page that this person opens; the last three of them."""
-        said = [*request.session.get("said", []), [texts.shown(text)[:LONGEST_MESSAGE], tone]]
+        said = [*request.session.get("said", []), [texts.legible(text)[:LONGEST_MESSAGE], tone]]
         request.session["said"] = said[-MOST_MESSAGES:]
 
     def _shared(self, request: Request) -> dict[str, Any]:
@@ -204,12 +198,12 @@ def environment() -> Environment:
         autoescape=True,
         undefined=StrictUndefined,
         finalize=lambda value: (
-            value if isinstance(value, Markup) or not isinstance(value, str) else texts.shown(value)
+            value if isinstance(value, Markup) or not isinstance(value, str) else texts.legible(value)
         ),
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(units.FILTERS, cut=texts.cut, shown=texts.shown, json=json.dumps)
+    made.filters.update(units.FILTERS, cut=texts.cut, legible=texts.legible, json=json.dumps)
     made.filters.update({**edits.FILTERS, **verbs.FILTERS})
     return made
 

@@ -12,7 +12,7 @@ STRAY = re.compile("[\udc80-\udcff]")
 MOST_LETTERS = 2000
 
 
-def shown(text: str) -> str:
+def legible(text: str) -> str:
     """A text with its unprintable characters escaped, apart from line ends and tabs; its stray bytes as `\\xff`."""
     if text.isprintable():
         return text

@@ -16,6 +16,8 @@ SMALLEST_BUFFER = 512 * MIB
 # So far behind, a replica would lose seconds of pushes.
 FAR_BEHIND = 16 * MIB
 SILENT_S = 10
+# For so long a primary that is cut off may accept tasks; redis.conf has 10 s.
+LONGEST_LAG_S = 30
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -63,6 +65,18 @@ def of_primary(node: Node, is_watched: bool) -> Iterator[Finding]:
             "a primary that is cut off goes on to accept tasks, which a failover loses"
             + (" (Sentinel: 3,784 of 4,064 in a test)" if is_watched else ""),
             set_to("min-replicas-to-write", "1") + "; the same with min-replicas-max-lag 10",
+        )
+    lag = node.setting_number("min-replicas-max-lag")
+    if least and lag is not None and not 0 < lag <= LONGEST_LAG_S:
+        yield Finding(
+            Severity.LOOK,
+            "min-replicas-max-lag",
+            node.address,
+            f"min-replicas-max-lag is {lag} s",
+            "it turns min-replicas-to-write off"
+            if lag == 0
+            else "so long a primary that is cut off accepts tasks, which a failover loses",
+            set_to("min-replicas-max-lag", "10"),
         )
     offset = node.info_number("master_repl_offset") or 0
     for at, one in enumerate(node.info.replicas):

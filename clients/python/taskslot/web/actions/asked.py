@@ -22,7 +22,7 @@ from ...commands import Command
 from ...errors import TaskslotError
 from ...printable import printable
 from ..dead_scans import look_anew
-from ..edits import read_number, read_span
+from ..edits import digest, read_number, read_span
 from ..failures import DENIED, is_away, without_right
 from ..lens import Lens
 from ..links import Links, links_of, needed, query_of
@@ -39,7 +39,7 @@ LOST = "The server did not answer. Look whether it was done before you do it aga
 
 
 @dataclass(frozen=True)
-class Asked:
+class ChangeRequest:
     """A request that changes something. Errors of its methods are ValueErrors, whose text is for the person."""
 
     request: Request
@@ -90,6 +90,18 @@ class Asked:
     def span(self, field: str) -> int | None:
         """A span as ms, typed as `30s`, `1h 30m` or `250ms`; None if the field is empty."""
         return read_span(LABELS.get(field, field), self.typed(field))
+
+    def payload(self) -> bytes:
+        """The payload in the form. Browsers send each line end of a text field as CR LF."""
+        return self.fields["payload"].replace("\r\n", "\n").encode("utf-8", "surrogateescape")
+
+    def new_payload(self, old: bytes | None) -> bytes | None:
+        """The payload in the form; None if it has the old one or none. Raises ValueError if somebody changed it."""
+        if "payload" not in self.fields or (payload := self.payload()) == old:
+            return None
+        if self.fields.get("payload_was") != digest(old):
+            raise ValueError("somebody has changed the payload meanwhile: load the page again")
+        return payload
 
     def run(self, make: Callable[[str], Command[R]]) -> list[R]:
         """Send a command to each key of the queue, and return the replies.
@@ -142,12 +154,12 @@ def who(request: Request) -> str:
     return visitor.name or f"{kind} at {address_of(request) or 'an unknown address'}"
 
 
-def change(path: str, endpoint: Callable[[Asked], Response]) -> Route:
+def change(path: str, endpoint: Callable[[ChangeRequest], Response]) -> Route:
     """A route that changes something. Bad input and refusals of the server are said on the page one came from."""
 
     @wraps(endpoint)
     def posted(request: Request) -> Response:
-        asked = Asked(request)
+        asked = ChangeRequest(request)
         try:
             return endpoint(asked)
         except (ValueError, TaskslotError) as error:

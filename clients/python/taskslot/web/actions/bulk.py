@@ -12,7 +12,7 @@ from ..links import decoded_all
 from ..site import form_data
 from ..task_filter import TaskFilter, read_filter
 from ..verbs import Verb, wording
-from .asked import Asked, change
+from .asked import ChangeRequest, change
 
 # The selected tasks of one form: a page of a list, and some room.
 MOST_SELECTED = 1000
@@ -20,7 +20,7 @@ MOST_SELECTED = 1000
 COUNTS_S = 0.5
 
 
-def make(asked: Asked) -> Response:
+def make(asked: ChangeRequest) -> Response:
     """Make a job and show it: it counts, and waits for a yes.
 
     The button says what to do and to which: `verb:selected` or `verb:all`.
@@ -43,7 +43,7 @@ def make(asked: Asked) -> Response:
     return asked.site.go(asked.request, asked.link("/job", id=job.id))
 
 
-def made(asked: Asked, of: TaskFilter) -> Job:
+def made(asked: ChangeRequest, of: TaskFilter) -> Job:
     """A new job. Raises ValueError for a form that asks for none, and Busy."""
     verb, _, which = asked.fields.get("do", "").partition(":")
     wording(verb, of.state)
@@ -58,7 +58,7 @@ def made(asked: Asked, of: TaskFilter) -> Job:
     return jobs_of(asked.site).make(asked.lens.queue, cast(Verb, verb), of, asked.who, chosen)
 
 
-def start(asked: Asked) -> Response:
+def start(asked: ChangeRequest) -> Response:
     """Say yes to a job."""
     job = job_of(asked.site, asked.name("id"))
     said = ""
@@ -69,7 +69,7 @@ def start(asked: Asked) -> Response:
     return asked.site.go(asked.request, asked.link("/job", id=job.id), said, tone="failed")
 
 
-def stop(asked: Asked) -> Response:
+def stop(asked: ChangeRequest) -> Response:
     """Stop a job, or say no to one."""
     job = job_of(asked.site, asked.name("id"))
     said = "" if jobs_of(asked.site).stop(job, asked.who) else "It had ended before."

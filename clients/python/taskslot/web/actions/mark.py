@@ -12,14 +12,14 @@ from starlette.routing import Route
 from ..history import LONGEST_MARK
 from ..links import back_of, needed
 from ..site import form_of, site_of, visitor_of
-from ..texts import shown
+from ..texts import legible
 from .asked import log, who
 
 
 def mark(request: Request) -> Response:
     """Add a mark: the field `text`. A program with the token gets a line, a person the charts."""
     site, fields = site_of(request), form_of(request)
-    text = shown(needed(fields, "text").strip())
+    text = legible(needed(fields, "text").strip())
     if not text or len(text) > LONGEST_MARK:
         raise HTTPException(400, f"the text of a mark has 1 to {LONGEST_MARK} letters")
     site.history.mark(time.time(), text)

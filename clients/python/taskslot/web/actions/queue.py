@@ -13,12 +13,12 @@ from ...commands import Direction
 from ...replies import Settings
 from ...spans import HUNDRED_YEARS_MS
 from ..setting import SETTINGS
-from .asked import Asked, change
+from .asked import ChangeRequest, change
 
 DIRECTIONS = {"out": "claims", "in": "pushes", "all": "claims and pushes"}
 
 
-def direction(asked: Asked) -> Direction:
+def direction(asked: ChangeRequest) -> Direction:
     """What is paused or resumed. Raises ValueError."""
     way = asked.fields.get("way", "out")
     if way not in DIRECTIONS:
@@ -26,7 +26,7 @@ def direction(asked: Asked) -> Direction:
     return cast(Direction, way)
 
 
-def for_ms(asked: Asked) -> int | None:
+def for_ms(asked: ChangeRequest) -> int | None:
     """For how long; None until somebody resumes it."""
     span = asked.span("for")
     if span is not None and not 1 <= span <= HUNDRED_YEARS_MS:
@@ -34,12 +34,12 @@ def for_ms(asked: Asked) -> int | None:
     return span
 
 
-def until(asked: Asked) -> str:
+def until(asked: ChangeRequest) -> str:
     """How long a pause lasts, in words."""
     return f"for {asked.typed('for')}" if asked.typed("for") else "until somebody resumes it"
 
 
-def pause(asked: Asked) -> Response:
+def pause(asked: ChangeRequest) -> Response:
     """Stop claims, pushes or both."""
     way, span = direction(asked), for_ms(asked)
     asked.run(lambda key: commands.pause(key, way, span))
@@ -47,7 +47,7 @@ def pause(asked: Asked) -> Response:
     return asked.back(f"Paused: {DIRECTIONS[way]}, {until(asked)}.")
 
 
-def resume(asked: Asked) -> Response:
+def resume(asked: ChangeRequest) -> Response:
     """Allow again what was paused."""
     way = direction(asked)
     asked.run(lambda key: commands.resume(key, way))
@@ -58,7 +58,7 @@ def resume(asked: Asked) -> Response:
 # ---- groups: each is in one key, which the link names
 
 
-def pause_group(asked: Asked) -> Response:
+def pause_group(asked: ChangeRequest) -> Response:
     """Stop the claims of a group."""
     group, span = asked.name("group"), for_ms(asked)
     asked.lens.run(commands.pause_group(only_key(asked), group, span))
@@ -66,7 +66,7 @@ def pause_group(asked: Asked) -> Response:
     return asked.back(f"Group {group} is paused, {until(asked)}.")
 
 
-def resume_group(asked: Asked) -> Response:
+def resume_group(asked: ChangeRequest) -> Response:
     """Allow the claims of a group again."""
     group = asked.name("group")
     asked.lens.run(commands.resume_group(only_key(asked), group))
@@ -74,7 +74,7 @@ def resume_group(asked: Asked) -> Response:
     return asked.back(f"Group {group} goes on.")
 
 
-def set_group(asked: Asked) -> Response:
+def set_group(asked: ChangeRequest) -> Response:
     """Set the weight and the limits of a group. Fields that are empty keep their values."""
     group = asked.query.get("group") or asked.typed("group")
     if not group:
@@ -95,7 +95,7 @@ def set_group(asked: Asked) -> Response:
     return asked.back(f"Group {group}: {what}.")
 
 
-def forget_group(asked: Asked) -> Response:
+def forget_group(asked: ChangeRequest) -> Response:
     """Remove the weight and limits of a group."""
     group = asked.name("group")
     had = asked.lens.run(commands.forget_group(only_key(asked), group))
@@ -107,7 +107,7 @@ def forget_group(asked: Asked) -> Response:
     return asked.back(f"Group {group} has the queue's limits now.")
 
 
-def only_key(asked: Asked) -> str:
+def only_key(asked: ChangeRequest) -> str:
     """The key of what is in one key. Raises ValueError for a link that names a logical queue."""
     if len(asked.lens.keys) > 1:
         raise ValueError("this is in one shard of the queue: go there first")
@@ -117,7 +117,7 @@ def only_key(asked: Asked) -> str:
 # ---- settings
 
 
-def configure(asked: Asked) -> Response:
+def configure(asked: ChangeRequest) -> Response:
     """Change the settings that the person has changed in the form. Others may have changed the rest meanwhile."""
     values: dict[str, str | int] = {}
     for setting in SETTINGS:
@@ -142,7 +142,7 @@ def read_setting(name: str, text: str) -> str | int:
     return int(text)
 
 
-def reset(asked: Asked) -> Response:
+def reset(asked: ChangeRequest) -> Response:
     """Give a setting its default, or all of them."""
     name = asked.query.get("setting", "")
     known = {item.name for item in fields_of(Settings)} - {"more"}
@@ -157,7 +157,7 @@ def reset(asked: Asked) -> Response:
 # ---- batches
 
 
-def close_batch(asked: Asked) -> Response:
+def close_batch(asked: ChangeRequest) -> Response:
     """Close a batch, so that its callback runs once its tasks have ended."""
     name = asked.name("batch")
     if not asked.lens.run(commands.close_batch(only_key(asked), name)):
@@ -166,7 +166,7 @@ def close_batch(asked: Asked) -> Response:
     return asked.back(f"Batch {name} is closed: its callback runs once all its tasks have ended.")
 
 
-def delete_batch(asked: Asked) -> Response:
+def delete_batch(asked: ChangeRequest) -> Response:
     """Remove a batch and its callback. Its tasks go on."""
     name = asked.name("batch")
     answer = asked.lens.run(commands.delete_batch(only_key(asked), name))

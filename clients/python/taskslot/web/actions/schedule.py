@@ -14,18 +14,17 @@ from ... import commands
 from ...commands import ScheduleOptions
 from ...replies import Schedule
 from ...spans import HUNDRED_YEARS_MS
-from ..edits import digest
-from .asked import Asked, change
+from .asked import ChangeRequest, change
 
 LONGEST_NAME = 256
 
 
-def known(asked: Asked, name: str) -> Schedule | None:
+def known(asked: ChangeRequest, name: str) -> Schedule | None:
     """A schedule of the queue by its name."""
     return next((one for one in asked.lens.schedules() if one.name == name), None)
 
 
-def save(asked: Asked) -> Response:
+def save(asked: ChangeRequest) -> Response:
     """Add a schedule, or replace the one that the link names."""
     name, key = asked.query.get("schedule") or asked.typed("name"), asked.lens.keys[0]
     if not name or len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
@@ -45,7 +44,7 @@ def save(asked: Asked) -> Response:
     return asked.back(f"Schedule {name} is {'changed' if old else 'added'}.")
 
 
-def read_timing(asked: Asked) -> tuple[int | None, str | None, str | None]:
+def read_timing(asked: ChangeRequest) -> tuple[int | None, str | None, str | None]:
     """The interval, or the cron expression and its time zone. Raises ValueError."""
     every, cron, tz = asked.span("every"), asked.typed("cron"), asked.typed("tz")
     if (every is None) == (not cron):
@@ -57,7 +56,7 @@ def read_timing(asked: Asked) -> tuple[int | None, str | None, str | None]:
     return every, cron or None, tz or None
 
 
-def read_options(asked: Asked, old: Schedule | None) -> ScheduleOptions:
+def read_options(asked: ChangeRequest, old: Schedule | None) -> ScheduleOptions:
     """The options of the schedule's tasks: those of the form, and those of the old one that the form does not have."""
     made: dict[str, Any] = {
         "priority": asked.number("priority", -128, 127),
@@ -86,22 +85,21 @@ def kept_hold(old: Schedule | None) -> dict[str, Any]:
     return {}
 
 
-def read_payload(asked: Asked, old: Schedule | None) -> bytes:
+def read_payload(asked: ChangeRequest, old: Schedule | None) -> bytes:
     """The payload of the form, or the old one if the form has none. Raises ValueError."""
-    if "payload" in asked.fields:
-        payload = asked.fields["payload"].replace("\r\n", "\n").encode("utf-8", "surrogateescape")
-        is_new = old is None or payload != old.payload
-        if is_new and old is not None and asked.fields.get("payload_was") != digest(old.payload):
-            raise ValueError("somebody has changed the payload meanwhile: load the page again")
-        return payload
     if old is None:
-        raise ValueError("the payload is missing")
-    if old.payload is None:
+        if "payload" not in asked.fields:
+            raise ValueError("the payload is missing")
+        return asked.payload()
+    payload = asked.new_payload(old.payload)
+    if payload is None:
+        payload = old.payload
+    if payload is None:
         raise ValueError("the payload is too long for this page: change the schedule by its program")
-    return old.payload
+    return payload
 
 
-def run(asked: Asked) -> Response:
+def run(asked: ChangeRequest) -> Response:
     """Push a task of a schedule now, besides its planned runs."""
     name = asked.name("schedule")
     made = asked.lens.run(commands.run_schedule(asked.lens.keys[0], name))
@@ -110,7 +108,7 @@ def run(asked: Asked) -> Response:
     return asked.back(f"Schedule {name} has pushed task {task}.")
 
 
-def remove(asked: Asked) -> Response:
+def remove(asked: ChangeRequest) -> Response:
     """Remove a schedule. The tasks that it has pushed stay."""
     name = asked.name("schedule")
     if not asked.lens.run(commands.unschedule(asked.lens.keys[0], name)):

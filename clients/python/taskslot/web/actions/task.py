@@ -13,11 +13,11 @@ from starlette.responses import Response
 from ... import commands
 from ...commands import SetOptions
 from ...replies import TaskView
-from ..edits import digest, read_instant
-from .asked import Asked, change
+from ..edits import read_instant
+from .asked import ChangeRequest, change
 
 
-def found(asked: Asked) -> tuple[str, str, TaskView | None]:
+def found(asked: ChangeRequest) -> tuple[str, str, TaskView | None]:
     """The key, the bare id and the present view of the task."""
     task = asked.name("id")
     seen = asked.lens.get(task)
@@ -43,7 +43,7 @@ def has_become(task: TaskView | None) -> str:
     return f"Meanwhile it {words.get(task.state, f'is {task.state}')}"
 
 
-def unchanged(asked: Asked, task: TaskView | None) -> Response:
+def unchanged(asked: ChangeRequest, task: TaskView | None) -> Response:
     """Say what has happened instead."""
     said = f"{has_become(task)}: nothing was changed."
     if task is None:
@@ -51,12 +51,12 @@ def unchanged(asked: Asked, task: TaskView | None) -> Response:
     return asked.to_task(task.id, said, "nothing")
 
 
-def is_as_seen(asked: Asked, task: TaskView | None) -> bool:
+def is_as_seen(asked: ChangeRequest, task: TaskView | None) -> bool:
     """Whether the task is in the state in which the person saw it."""
     return task is not None and task.state == asked.fields.get("state", task.state)
 
 
-def retry(asked: Asked) -> Response:
+def retry(asked: ChangeRequest) -> Response:
     """Make a dead, delayed or held task ready."""
     key, bare, task = found(asked)
     if task is None or not is_as_seen(asked, task):
@@ -73,7 +73,7 @@ def retry(asked: Asked) -> Response:
     return asked.to_task(task.id, said)
 
 
-def cancel(asked: Asked) -> Response:
+def cancel(asked: ChangeRequest) -> Response:
     """Remove a task that waits, or ask the worker of a leased one to stop."""
     key, bare, task = found(asked)
     if task is None or not is_as_seen(asked, task):
@@ -91,7 +91,7 @@ def cancel(asked: Asked) -> Response:
     return asked.to_queue(f"Cancelled: task {task.id} is removed.", state=task.state)
 
 
-def remove(asked: Asked) -> Response:
+def remove(asked: ChangeRequest) -> Response:
     """Remove a dead or done task for good."""
     key, bare, task = found(asked)
     if task is None or not is_as_seen(asked, task):
@@ -105,7 +105,7 @@ def remove(asked: Asked) -> Response:
     return asked.to_queue(f"Task {task.id} is removed.", state=task.state)
 
 
-def set_(asked: Asked) -> Response:
+def set_(asked: ChangeRequest) -> Response:
     """Change when a task is due, its priority, group or payload, while it waits."""
     key, bare, task = found(asked)
     if task is None or not is_as_seen(asked, task):
@@ -123,7 +123,7 @@ def set_(asked: Asked) -> Response:
     return asked.to_task(task.id, f"Changed: {what}.")
 
 
-def wanted(asked: Asked, task: TaskView) -> SetOptions:
+def wanted(asked: ChangeRequest, task: TaskView) -> SetOptions:
     """What the form changes about a task. Raises ValueError."""
     made: dict[str, Any] = {}
     delay_ms, at = asked.span("delay"), asked.typed("at")
@@ -138,22 +138,9 @@ def wanted(asked: Asked, task: TaskView) -> SetOptions:
         made["priority"] = priority
     if "group" in asked.fields and asked.typed("group") != (task.group or ""):
         made["group"] = asked.typed("group")
-    if (payload := new_payload(asked, task)) is not None:
+    if (payload := asked.new_payload(task.payload)) is not None:
         made["payload"] = payload
     return cast(SetOptions, made)
-
-
-def new_payload(asked: Asked, task: TaskView) -> bytes | None:
-    """The payload in the form; None if it is the old one. Raises ValueError if it was changed by somebody else."""
-    if "payload" not in asked.fields:
-        return None
-    # Browsers send each line end of a text field as CR LF.
-    payload = asked.fields["payload"].replace("\r\n", "\n").encode("utf-8", "surrogateescape")
-    if payload == task.payload:
-        return None
-    if asked.fields.get("payload_was") != digest(task.payload):
-        raise ValueError("somebody has changed the payload meanwhile: load the page again")
-    return payload
 
 
 routes = [

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ...overview import NodeInfo, Seen, Severity, node_concerns
-from ...overview.attention import clock_off_ms
+from ...overview import NodeInfo, Seen, node_concerns, tones
+from ...overview.attention import MEMORY_SHORT, clock_off_ms
 from ...overview.rows import logical_queues
 from ..links import links_of
 from ..sampler import Snapshot
@@ -41,15 +41,15 @@ def page(request: Request) -> Response:
     site = site_of(request)
     snapshot = site.sampler.snapshot()
     live = links_of(request)("/live", view="nodes")
-    return site.page(request, "nodes.html", live=live, **shown(snapshot))
+    return site.page(request, "nodes.html", live=live, **template_values(snapshot))
 
 
 def parts(request: Request, snapshot: Snapshot) -> dict[str, Part]:
     """All of it changes."""
-    return {"nodes": site_of(request).part(request, "nodes.html", "nodes", **shown(snapshot))}
+    return {"nodes": site_of(request).part(request, "nodes.html", "nodes", **template_values(snapshot))}
 
 
-def shown(snapshot: Snapshot) -> dict[str, Any]:
+def template_values(snapshot: Snapshot) -> dict[str, Any]:
     """The values of the template."""
     seen = snapshot.seen
     primaries = [node for node in seen.nodes if node.is_primary]
@@ -63,7 +63,9 @@ def shown(snapshot: Snapshot) -> dict[str, Any]:
         "concerns_of": node_concerns,
         "clock_off_ms": clock_off_ms,
         "slot_ranges": slot_ranges,
-        "Severity": Severity,
+        "tones": tones,
+        "tone_of": tones.OF_SEVERITY,
+        "memory_short": MEMORY_SHORT,
     }
 
 

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from ...aggregate import total
 from ...errors import TaskslotError
 from ...overview import concerns, words_of
+from ...overview.tones import OF_SEVERITY, of_dead
 from ...replies import Info, State
 from ..failures import meaning
 from ..lens import ROWS, Lens, Place, read_place, searched_for
@@ -32,7 +33,7 @@ SECTIONS = ("groups", "workers", "schedules", "batches", "settings")
 SHOWN_ELSEWHERE = ("now", "held by", "paused", "broken")
 
 
-class Reading:
+class PageReader:
     """Reads the parts of a page. What this user may not read is said where it would be; the rest is shown."""
 
     def __init__(self, request: Request) -> None:
@@ -58,8 +59,8 @@ class Reading:
 
 def page(request: Request) -> Response:
     """A queue, with one of its tabs."""
-    query, lens, reading = query_of(request), lens_of(request), Reading(request)
-    info, trouble = reading.of(lens.info)
+    query, lens, reader = query_of(request), lens_of(request), PageReader(request)
+    info, trouble = reader.of(lens.info)
     if info is None and not trouble:
         text = f"There is no queue {lens.name} now. It was deleted, or nothing has been pushed to it yet."
         return gone(request, None, "There is no such queue", text)
@@ -76,31 +77,32 @@ def page(request: Request) -> Response:
     if section not in ("", *SECTIONS):
         raise HTTPException(400, f"The section must be one of {', '.join(SECTIONS)}.")
     name, own = (
-        section_of(section, lens, reading, query, info) if section else tasks(lens, reading, query, info)
+        section_of(section, lens, reader, query, info) if section else tasks(lens, reader, query, info)
     )
-    reading.finish()
-    return reading.site.page(request, name, **common, **own)
+    reader.finish()
+    return reader.site.page(request, name, **common, **own)
 
 
 def figures(info: Info | None) -> dict[str, Any]:
     """What the top of the page shows of a queue."""
+    tones = {"tone_of": OF_SEVERITY, "tone_of_dead": of_dead}
     if info is None:
-        return {"summary": [], "concerns": (), "counts": {}}
+        return {"summary": [], "concerns": (), "counts": {}, **tones}
     rows = [row for row in words_of(info) if row[0] not in SHOWN_ELSEWHERE]
     counts: dict[str, int | None] = {state: getattr(info, state) for state in STATES}
     counts |= {"groups": info.groups, "batches": info.batches_open + info.batches_closed}
-    return {"summary": rows, "concerns": concerns(info), "counts": counts}
+    return {"summary": rows, "concerns": concerns(info), "counts": counts, **tones}
 
 
 def tasks(
-    lens: Lens, reading: Reading, query: dict[str, str], info: Info | None
+    lens: Lens, reader: PageReader, query: dict[str, str], info: Info | None
 ) -> tuple[str, dict[str, Any]]:
     """The list of the tasks in a state."""
     try:
         listing = read_listing(query, lens.shards)
     except ValueError as error:
         raise HTTPException(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
-    walked, refusal = reading.of(lambda: lens.tasks(listing.filter, listing.place, listing.newest))
+    walked, refusal = reader.of(lambda: lens.tasks(listing.filter, listing.place, listing.newest))
     state = listing.filter.state
     in_all, searched = number_in(info, (state,)), number_in(info, searched_for(state))
     own: dict[str, Any] = {
@@ -130,7 +132,7 @@ def number_in(info: Info | None, states: Sequence[State]) -> int:
 
 
 def section_of(
-    section: str, lens: Lens, reading: Reading, query: dict[str, str], info: Info | None
+    section: str, lens: Lens, reader: PageReader, query: dict[str, str], info: Info | None
 ) -> tuple[str, dict[str, Any]]:
     """One of the other tabs."""
     try:
@@ -139,16 +141,16 @@ def section_of(
         raise HTTPException(400, str(error)) from None
     own: dict[str, Any] = {"is_first": place == Place()}
     if section == "groups":
-        own["walked"], own["refusal"] = reading.of(lambda: lens.groups(place))
+        own["walked"], own["refusal"] = reader.of(lambda: lens.groups(place))
     elif section == "batches":
-        own["walked"], own["refusal"] = reading.of(lambda: lens.batches(place))
+        own["walked"], own["refusal"] = reader.of(lambda: lens.batches(place))
     elif section == "workers":
-        own["workers"], own["refusal"] = reading.of(lens.workers)
+        own["workers"], own["refusal"] = reader.of(lens.workers)
     elif section == "schedules":
-        own["schedules"], own["refusal"] = reading.of(lens.schedules)
+        own["schedules"], own["refusal"] = reader.of(lens.schedules)
         own |= {"shown": shown, "preview": preview}
     else:
-        found, own["refusal"] = reading.of(lens.settings)
+        found, own["refusal"] = reader.of(lens.settings)
         own["settings"] = found
         own["values"] = values(found, info) if found is not None else []
     return f"queue_{section}.html", own

@@ -35,7 +35,7 @@ RISING = {*OTHERS, *(column.name for column in COLUMNS if not column.is_number)}
 
 
 @dataclass(frozen=True)
-class Wish:
+class TableQuery:
     """What somebody wants to see: the order, a part of the names, the shards of a queue, and which page of rows."""
 
     sort: str = "attention"
@@ -45,7 +45,7 @@ class Wish:
     page: int = 1
 
     @classmethod
-    def read(cls, request: Request) -> Wish:
+    def read(cls, request: Request) -> TableQuery:
         """Read the query. An unknown order is the usual one."""
         fields = query_of(request)
         sort = fields.get("sort", "")
@@ -95,28 +95,28 @@ class Wish:
 
 def page(request: Request) -> Response:
     """The table of queues."""
-    site, wish = site_of(request), Wish.read(request)
+    site, table = site_of(request), TableQuery.read(request)
     snapshot = site.sampler.snapshot()
-    live = links_of(request)("/live", view="queues", **wish.query())
-    return site.page(request, "queues.html", live=live, **shown(request, snapshot, wish))
+    live = links_of(request)("/live", view="queues", **table.query())
+    return site.page(request, "queues.html", live=live, **template_values(request, snapshot, table))
 
 
 def parts(request: Request, snapshot: Snapshot) -> dict[str, Part]:
     """The parts of the table that change."""
-    values = shown(request, snapshot, Wish.read(request))
+    values = template_values(request, snapshot, TableQuery.read(request))
     render = site_of(request).renderer(request, "queues.html", **values)
     names = ("totals", "notes", "pager", "urgent")
     each: dict[str, Part] = {name: render(name) for name in names}
     return {"rows": {row_id(row): render("row", row=row) for row in values["rows"]}, **each}
 
 
-def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:
+def template_values(request: Request, snapshot: Snapshot, table: TableQuery) -> dict[str, Any]:
     """The values of the template."""
     history = site_of(request).history
-    found = snapshot.rows if not wish.of else shards_of(snapshot, wish.of)
-    chosen = wish.chosen(found)
+    found = snapshot.rows if not table.of else shards_of(snapshot, table.of)
+    chosen = table.chosen(found)
     pages = max(1, -(-len(chosen) // ROWS))
-    at = min(wish.page, pages)
+    at = min(table.page, pages)
 
     def spark(row: Row, *names: str) -> Any:
         return sparkline(
@@ -125,7 +125,7 @@ def shown(request: Request, snapshot: Snapshot, wish: Wish) -> dict[str, Any]:
 
     return {
         "snapshot": snapshot,
-        "wish": wish,
+        "table": table,
         "columns": COLUMNS,
         "rows": chosen[(at - 1) * ROWS : at * ROWS],
         "found": len(chosen),

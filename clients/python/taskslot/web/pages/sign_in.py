@@ -17,7 +17,7 @@ def form(request: Request) -> Response:
     site = site_of(request)
     if not site.rights.asks_for_password:
         return RedirectResponse(links_of(request)("/"), 303)
-    return shown(request, safe_path(query_of(request).get("next", "")))
+    return form_page(request, safe_path(query_of(request).get("next", "")))
 
 
 def sign_in(request: Request) -> Response:
@@ -27,9 +27,9 @@ def sign_in(request: Request) -> Response:
     try:
         level = site.level_of(address_of(request), fields.get("password", ""))
     except TooManyTries as error:
-        return shown(request, path, error.detail, error.status_code, error.headers)
+        return form_page(request, path, error.detail, error.status_code, error.headers)
     if not level:
-        return shown(request, path, "This is not the password.", 401)
+        return form_page(request, path, "This is not the password.", 401)
     site.rights.sign_in(request, level, fields.get("user", "").strip())
     return site.go(request, links_of(request).root + path)
 
@@ -40,7 +40,7 @@ def sign_out(request: Request) -> Response:
     return RedirectResponse(links_of(request)("/"), 303)
 
 
-def shown(
+def form_page(
     request: Request, path: str, wrong: str = "", status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """The form, with what was wrong."""

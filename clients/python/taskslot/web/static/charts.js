@@ -13,10 +13,15 @@
   function short(value) {
     return value >= 1e6 ? `${round(value / 1e6)}M` : value >= 1e4 ? `${round(value / 1e3)}k` : `${round(value)}`
   }
+  // As `figures.span`, which the tables have.
   function span(ms) {
-    if (ms < 1000) return `${Math.round(ms)} ms`
-    if (ms < 60e3) return `${round(ms / 1e3)} s`
-    return ms < 3600e3 ? `${round(ms / 60e3)} min` : `${round(ms / 3600e3)} h`
+    const two = (number) => String(Math.floor(number)).padStart(2, "0")
+    if (ms < 1e3) return `${Math.floor(ms)}ms`
+    if (ms < 10e3) return `${(Math.floor(ms / 100) / 10).toFixed(1)}s`
+    if (ms < 60e3) return `${Math.floor(ms / 1e3)}s`
+    if (ms < 3600e3) return `${Math.floor(ms / 60e3)}m${two(ms % 60e3 / 1e3)}`
+    if (ms < 86400e3) return `${Math.floor(ms / 3600e3)}h${two(ms % 3600e3 / 60e3)}`
+    return `${Math.floor(ms / 86400e3)}d`
   }
   // The time of day; at midnight, the date.
   const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })
