@@ -73,13 +73,6 @@ def server(start):
 
 
 @pytest.fixture
-def client(server):
-    """A client of redis-py as a user makes one."""
-    with redis.Redis(port=server.port) as client:
-        yield client
-
-
-@pytest.fixture
 def worker_clock(monkeypatch):
     """The clock by which workers extend leases, turned on by the test."""
     return WorkerClock(monkeypatch)
@@ -110,13 +103,6 @@ def web(server, monkeypatch):
     yield make
     for browser in made:
         browser.app.state.site.close()
-
-
-@pytest.fixture
-def queue(client):
-    """An empty queue."""
-    with Queue(client, "mail") as queue:
-        yield queue
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..figures import UNKNOWN, count, rate, span
 from ..replies import Info, Load
-from .attention import shown
+from .attention import one_line
 from .tones import Tone, of_dead, of_drain, of_known, of_places, of_span, of_utilisation
 from .words import known, paused
 
@@ -117,7 +117,7 @@ COLUMNS = (
     number("batches", "open batches", lambda info: info.batches_open, is_rare=True),
     Column(
         "held_by", "held by", "the limit that stops claims now", lambda info: info.held_by,
-        lambda info: shown(info.held_by), lambda info: Tone.PLAIN, is_rare=True,
+        lambda info: one_line(info.held_by), lambda info: Tone.PLAIN, is_rare=True,
     ),
     Column(
         "paused", "paused", "what a person has stopped", lambda info: (bool(info.paused_out), bool(info.paused_in)),
