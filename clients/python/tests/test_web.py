@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 import redis
 from harness.server import wait_until
-from harness.web import Browser, create_app, path_of
+from harness.web import FormClient, create_app, path_of
 from starlette.requests import Request
 from taskslot import Queue, ShardedQueue
 from taskslot.overview import Nodes, Seen
@@ -404,7 +404,7 @@ def test_a_person_s_mark_is_logged_and_leads_back_to_the_charts(server, caplog, 
     """Also behind a proxy that passes on with which password it was asked."""
     caplog.set_level("INFO", "taskslot.web.audit")
     app = create_app(f"redis://127.0.0.1:{server.port}", write=Write.by_header("X-User"))
-    answer = Browser(app, headers={"X-User": "ann", **sent}).post("/marks", {"text": "deploy 1"})
+    answer = FormClient(app, headers={"X-User": "ann", **sent}).post("/marks", {"text": "deploy 1"})
     app.state.site.close()
     assert (answer.status_code, answer.headers.get("location")) == (303, "/charts")
     assert "'ann' left the mark 'deploy 1'" in caplog.messages

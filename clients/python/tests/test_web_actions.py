@@ -6,7 +6,7 @@ from re import DOTALL, findall, search, sub
 
 import pytest
 from harness.server import wait_until
-from harness.web import Browser, create_app, path_of
+from harness.web import FormClient, create_app, path_of
 from taskslot import Queue, ShardedQueue
 from taskslot.web import Write
 from taskslot.web.dead import scans as dead_scans
@@ -94,7 +94,7 @@ def test_nothing_is_changed_by_a_page_that_is_read_only_nor_without_the_token_no
     client.config_set("hz", 1)
     before = client.debug_object("mail")["refcount"], client.execute_command("DEBUG", "DIGEST")
     reading, writing = web(), web(write=True)
-    stranger = Browser(writing.app)
+    stranger = FormClient(writing.app)
     for path, query in ROUTES.items():
         link = path_of(path, key="mail", **query)
         fields = {"do": "retry:all", "way": "out", "concurrency": "0", "every": "5s", "payload": "x"}
@@ -493,7 +493,7 @@ def test_no_connection_outlives_the_page(server, client, queue):
     queue.push("a")
     before = len(client.client_list())
     app = create_app(f"redis://127.0.0.1:{server.port}", write=Write.by_header("X-User"))
-    page = Browser(app, headers={"X-User": "ann"})
+    page = FormClient(app, headers={"X-User": "ann"})
     assert page.get("/queue?key=mail").status_code == 200
     assert said(page, page.post("/do/queue/pause?key=mail", {"way": "out"})).startswith("Paused")
     assert len(client.client_list()) > before

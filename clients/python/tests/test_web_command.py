@@ -80,6 +80,7 @@ def test_nobody_guesses_passwords_under_many_addresses(server, env):
     """What a request says about its address counts only if a proxy is named."""
     with served(server, TASKSLOT_WEB_PASSWORD="open sesame", **env) as (_, browser, _):
         token = re.search(r'name="csrf" value="([^"]+)"', browser.get("/sign-in").text)[1]
+        assert list(browser.cookies) == ["taskslot-0"]  # by the port that was asked for
         found = [
             browser.post(
                 "/sign-in",

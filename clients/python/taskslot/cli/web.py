@@ -80,7 +80,7 @@ def web(
     address, port = listen_address(listen)
     secret = page_password(web_password_file)
     refuse_open(address, secret, trust_header, write, open_to_all)
-    app = made(session, address, secret, trust_header, write, host or [], name)
+    app = made(session, address, port, secret, trust_header, write, host or [], name)
     with bound(address, port) as listener:
         url = f"http://{address_of(address, port or listener.getsockname()[1])}{root_path}"
         more = "" if write else ", read-only; --write lets it change things"
@@ -93,6 +93,7 @@ def web(
 def made(
     session: Session,
     address: str,
+    port: int,
     secret: str,
     header: str | None,
     write: bool,
@@ -117,6 +118,7 @@ def made(
         hosts=[*LOOPBACK, *hosts] if is_loopback(address) or hosts else None,
         secret=os.environ.get(SECRET) or None,
         marks_token=os.environ.get(MARKS, ""),
+        cookie=f"taskslot-{port}",
     )
 
 
