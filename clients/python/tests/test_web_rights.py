@@ -1,5 +1,6 @@
 """Who may read and change by the web page, and what every answer has."""
 
+import asyncio
 import time
 
 import pytest
@@ -392,3 +393,26 @@ def check_below(browser, server):
     assert 'href="/' not in html.replace('href="/ops/tasks/', "")
     assert 'src="/' not in html.replace('src="/ops/tasks/', "")
     assert 'data-live="/ops/tasks/live' in html and 'action="/ops/tasks/' in html
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_form_leaves_no_traceback(server, caplog):
+    """Anybody could fill the log with them."""
+    app = create_app(f"redis://127.0.0.1:{server.port}", write=Write.by_password(PASSWORD))
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/sign-in",
+        "query_string": b"",
+        "headers": [],
+        "scheme": "http",
+    }
+
+    async def leave():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        raise AssertionError("nobody is there")
+
+    asyncio.run(app(scope, leave, send))
+    app.state.site.close()
+    assert caplog.messages == []
