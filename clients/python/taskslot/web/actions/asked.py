@@ -18,12 +18,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ...clients import is_denied
 from ...commands import Command
 from ...errors import TaskslotError
 from ...printable import printable
 from ..dead_scans import look_anew
 from ..edits import digest, read_number, read_span
-from ..failures import DENIED, is_away, without_right
+from ..failures import is_away, without_right
 from ..lens import Lens
 from ..links import Links, links_of, needed, query_of
 from ..looked_at import PageWire, lens_of
@@ -177,7 +178,7 @@ def change(path: str, endpoint: Callable[[ChangeRequest], Response]) -> Route:
 def refusal(error: Exception) -> str:
     """What is said about input that is wrong, or that the server refuses."""
     text = str(error)
-    said = without_right(text) if DENIED.search(text) else f"Nothing was changed: {text}"
+    said = without_right(text) if is_denied(error) else f"Nothing was changed: {text}"
     if extra := notes(error):
         said = " ".join([f"The server refused this: {text}", *extra])
     return said
