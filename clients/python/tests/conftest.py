@@ -73,13 +73,6 @@ def server(start):
 
 
 @pytest.fixture
-def client(server):
-    """A client of redis-py as a user makes one."""
-    with redis.Redis(port=server.port) as client:
-        yield client
-
-
-@pytest.fixture
 def worker_clock(monkeypatch):
     """The clock by which workers extend leases, turned on by the test."""
     return WorkerClock(monkeypatch)
@@ -92,7 +85,8 @@ def web(server, monkeypatch):
     Other options are those of `create_app`.
     """
     from harness.web import PASSWORD, Browser, create_app
-    from taskslot.web import Write, sampler, site
+    from taskslot.web import Write, site
+    from taskslot.web.live import sampler
 
     # A busy machine is not a server that is away.
     monkeypatch.setattr(sampler, "PATIENCE_S", PATIENCE_S)
@@ -109,13 +103,6 @@ def web(server, monkeypatch):
     yield make
     for browser in made:
         browser.app.state.site.close()
-
-
-@pytest.fixture
-def queue(client):
-    """An empty queue."""
-    with Queue(client, "mail") as queue:
-        yield queue
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import redis
 import redis.maint_notifications
 import valkey
 from taskslot.clients import OF_THE_POOL, Client, is_denied, is_of_client
-from taskslot.web.sampler import words
+from taskslot.web.live.sampler import words
 
 CLASSES = [redis.Redis, valkey.Valkey, redis.asyncio.Redis, valkey.asyncio.Valkey]
 OWN = {
