@@ -84,7 +84,7 @@ def web(server, monkeypatch):
 
     Other options are those of `create_app`.
     """
-    from harness.web import PASSWORD, Browser, create_app
+    from harness.web import PASSWORD, FormClient, create_app
     from taskslot.web import Write, site
     from taskslot.web.live import sampler
 
@@ -97,7 +97,7 @@ def web(server, monkeypatch):
         if write is True:
             write = Write.by_password(PASSWORD)
         app = create_app(at or f"redis://127.0.0.1:{server.port}", write=write or None, **options)
-        made.append(Browser(app))
+        made.append(FormClient(app))
         return made[-1].sign_in() if write and write.secret and signed_in else made[-1]
 
     yield make
