@@ -388,6 +388,17 @@ def test_a_deploy_leaves_a_mark_by_its_token(web):
     ]
 
 
+def test_a_wrong_token_for_marks_is_said_to_be_wrong(web):
+    """And where there is none, how to give one."""
+    sent = {"headers": {"authorization": "Bearer wrong"}, "data": {"text": "x"}}
+    for write in (True, False):
+        wrong = web(marks_token="right", write=write).client.post("/marks", **sent).text
+        assert "The token is not the one in TASKSLOT_WEB_MARKS_TOKEN" in wrong
+        assert (
+            "started without TASKSLOT_WEB_MARKS_TOKEN" in web(write=write).client.post("/marks", **sent).text
+        )
+
+
 @pytest.mark.parametrize("sent", [{}, {"authorization": "Basic YW5uOng="}])
 def test_a_person_s_mark_is_logged_and_leads_back_to_the_charts(server, caplog, sent):
     """Also behind a proxy that passes on with which password it was asked."""

@@ -53,7 +53,8 @@ def web(
     root_path: Annotated[
         str,
         typer.Option(
-            metavar="/PATH", help="The path at which a proxy serves the page. The proxy removes it."
+            metavar="/PATH",
+            help="The path at which a proxy serves the page. The proxy may remove it, or not.",
         ),
     ] = "",
     name: Annotated[str, typer.Option(help="A name to show at the top, such as production.")] = "",
@@ -126,8 +127,7 @@ def serve(app: Any, listener: socket.socket, root_path: str) -> None:
     import uvicorn
 
     config = uvicorn.Config(
-        app,
-        root_path=root_path.rstrip("/"),
+        below(app, root_path.rstrip("/")),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -137,6 +137,22 @@ def serve(app: Any, listener: socket.socket, root_path: str) -> None:
         timeout_graceful_shutdown=2,
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def below(app: Any, root: str) -> Any:
+    """An app at this path, whether or not a proxy removes the path. Raises ValueError if one can't tell."""
+    own = {getattr(route, "path", "").split("/")[1] for route in app.routes}
+    if root and root.split("/")[1] in own:
+        raise ValueError(f"--root-path {root} begins like a page of its own: choose another, such as /tasks")
+
+    async def at_root(scope: Any, receive: Any, send: Any) -> None:
+        if "path" in scope:
+            path = scope["path"]
+            is_below = path == root or path.startswith(f"{root}/")
+            scope = {**scope, "root_path": root, "path": path if is_below else root + path}
+        await app(scope, receive, send)
+
+    return at_root
 
 
 def page_password(file: Path | None) -> str:
