@@ -166,6 +166,8 @@ def test_programs_read_the_metrics_with_the_password(web, queue):
     for _ in range(rights.FREE_TRIES):
         assert browser.client.get("/metrics", auth=("", "wrong")).status_code == 401
     assert browser.client.get("/metrics", auth=("", PASSWORD)).status_code == 429
+    # They are counted apart from those of people at the same address.
+    browser.sign_in()
     assert 'queue="mail"' in web().get("/metrics").text
 
 
@@ -322,6 +324,21 @@ def test_a_mistake_in_the_page_shows_no_traceback(broken, caplog):
     assert answer.status_code == 500 and "<h1>Something went wrong</h1>" in answer.text
     assert "secret detail" not in answer.text and "Traceback" not in answer.text
     assert "secret detail" in caplog.text
+
+
+def test_who_leaves_in_the_middle_of_a_form_leaves_no_traceback(web, caplog):
+    """It is no mistake of the page."""
+    app = web(write=True, signed_in=False).app
+    scope = {"type": "http", "method": "POST", "path": "/sign-in", "query_string": b"", "headers": []}
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    asyncio.run(app(scope, receive, send))
+    assert not caplog.records
 
 
 def test_no_page_has_scripts_or_styles_in_it(web, queue):

@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from .. import Queue, ShardedQueue, password
+from ..clients import is_of_client
 from ..connection import DEFAULT_URL, Address, connect, has_password, read_address, with_password
 from ..errors import TaskslotError
 from . import output
@@ -205,8 +206,3 @@ def refuse(text: str, status: int) -> NoReturn:
     """Write one line to stderr and exit."""
     output.note("taskslot: " + " ".join(text.split()))
     raise typer.Exit(status)
-
-
-def is_of_client(error: Exception) -> bool:
-    """Whether an error comes from redis-py or valkey-py."""
-    return any(base.__module__.partition(".")[0] in ("redis", "valkey") for base in type(error).__mro__)

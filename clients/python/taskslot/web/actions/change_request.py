@@ -18,11 +18,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ...clients import is_denied
 from ...commands import Command
 from ...errors import TaskslotError
 from ...printable import printable
 from ..dead.scans import look_anew
-from ..http.failures import DENIED, is_away, without_right
+from ..http.failures import is_away, without_right
 from ..http.links import Links, links_of, needed, query_of
 from ..http.queue_of import PageWire, lens_of
 from ..pages import queue, task
@@ -201,7 +202,7 @@ def change(path: str, endpoint: Callable[[ChangeRequest], Response]) -> Route:
 def refusal(error: Exception) -> str:
     """What is said about input that is wrong, or that the server refuses."""
     text = str(error)
-    said = without_right(text) if DENIED.search(text) else f"Nothing was changed: {text}"
+    said = without_right(text) if is_denied(error) else f"Nothing was changed: {text}"
     if extra := notes(error):
         said = " ".join([f"The server refused this: {text}", *extra])
     return said
