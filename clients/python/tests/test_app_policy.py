@@ -30,7 +30,7 @@ def test_exceptions_decide_whether_a_task_is_tried_again(app):
 
     pushed = {kind: work.push(kind) for kind in ("os", "file", "other", "fail")}
     with WorkerThread(app.worker()):
-        wait_until(lambda: app.queue().len("leased") == app.queue().len("ready") == 0, "all have failed")
+        wait_until(lambda: app.queue().len("ready") == app.queue().len("leased") == 0, "all have failed")
     states = {kind: app.queue().get(task).state for kind, task in pushed.items()}
     assert states == {"os": "delayed", "file": "dead", "other": "dead", "fail": "delayed"}
 

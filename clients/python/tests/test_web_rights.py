@@ -326,21 +326,6 @@ def test_a_mistake_in_the_page_shows_no_traceback(broken, caplog):
     assert "secret detail" in caplog.text
 
 
-def test_who_leaves_in_the_middle_of_a_form_leaves_no_traceback(web, caplog):
-    """It is no mistake of the page."""
-    app = web(write=True, signed_in=False).app
-    scope = {"type": "http", "method": "POST", "path": "/sign-in", "query_string": b"", "headers": []}
-
-    async def receive():
-        return {"type": "http.disconnect"}
-
-    async def send(message):
-        pass
-
-    asyncio.run(app(scope, receive, send))
-    assert not caplog.records
-
-
 def test_no_page_has_scripts_or_styles_in_it(web, queue):
     """So the policy can forbid them."""
     queue.push(b"hello")

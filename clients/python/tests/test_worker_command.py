@@ -544,10 +544,12 @@ def test_the_log_tells_of_starts_ends_and_failures(run, critical):
         critical.push(taskslot.call("fails", "s3cret"), attempts=2),
     )
     command.log("now dead")
-    assert re.search(rf"task {done}, tells, done in [\d.]+ ms$", command.log("done in"))
-    assert re.search(rf"task {failed}, fails, started$", command.log("fails, started"))
-    assert re.search(rf"task {failed}, fails, started, attempt 2$", command.log("started, attempt 2"))
-    lines = [line for line in command.lines if f"{failed}, fails, failed" in line]
+    assert re.search(rf"task {done} of critical, tells, done in [\d.]+ ms$", command.log("done in"))
+    assert re.search(rf"task {failed} of critical, fails, started$", command.log("fails, started"))
+    assert re.search(
+        rf"task {failed} of critical, fails, started, attempt 2$", command.log("started, attempt 2")
+    )
+    lines = [line for line in command.lines if f"{failed} of critical, fails, failed" in line]
     assert re.search(
         r"warning: .* after [\d.]+ ms \(attempt 1 of 2, again in [\d.]+ s\): ValueError: no", lines[0]
     )

@@ -22,7 +22,7 @@ class TaskLog(Middleware):
         attempt = context.failures + 1
         again = f", attempt {attempt}" if attempt > 1 else ""
         log.info(
-            "task %s, %s, started%s", context.task.id, context.name, again, extra=fields("started", context)
+            "task %s, %s, started%s", context.log_name, context.name, again, extra=fields("started", context)
         )
         ended: tuple[str, str] | None = "done", "done"
         try:
@@ -39,4 +39,6 @@ class TaskLog(Middleware):
                 event, words = ended
                 ms = context.ran_ms() or 0.0
                 extra = fields(event, context) | {"task_ms": ms}
-                log.info("task %s, %s, %s in %s", context.task.id, context.name, words, span(ms), extra=extra)
+                log.info(
+                    "task %s, %s, %s in %s", context.log_name, context.name, words, span(ms), extra=extra
+                )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -181,13 +181,10 @@ class Guard:
         if kind != FORM:
             return failed(request, 415, "Only plain forms are read here.")
         data = bytearray()
-        try:
-            async for part in request.stream():
-                data += part
-                if len(data) > LARGEST_FORM:
-                    return failed(request, 413, "The form is larger than 1 MiB.")
-        except ClientDisconnect:
-            return PlainTextResponse("the form is not whole\n", 400)  # nobody reads it
+        async for part in request.stream():
+            data += part
+            if len(data) > LARGEST_FORM:
+                return failed(request, 413, "The form is larger than 1 MiB.")
         request.scope["taskslot.form"] = bytes(data)
         return None
 
