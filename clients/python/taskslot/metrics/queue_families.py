@@ -93,11 +93,12 @@ GAUGES = (
     gauge("blocked_workers", "Claims that wait for a task.", lambda info: info.blocked_workers),
     gauges(
         "held_by",
-        "1 if this limit of the queue stops claims now.",
+        "1 if this limit of the queue stops claims now, or the groups of all ready tasks do.",
         "limit",
         {
             "concurrency": lambda info: info.held_by == "concurrency",
             "rate": lambda info: info.held_by == "rate",
+            "groups": lambda info: info.held_by == "groups",
         },
     ),
     gauges(
@@ -116,6 +117,12 @@ GAUGES = (
         {"open": lambda info: info.batches_open, "closed": lambda info: info.batches_closed},
     ),
     gauge("groups", "Groups that the queue knows.", lambda info: info.groups),
+    gauges(
+        "groups_held",
+        "Groups that are paused, or stopped by a concurrency or a rate of 0 of their own.",
+        "by",
+        {"pause": lambda info: info.groups_paused, "limit": lambda info: info.groups_stopped},
+    ),
     gauge("unique_tokens", "UNIQUE tokens held.", lambda info: info.tokens),
     gauge("data", "What the setting max-bytes bounds.", lambda info: info.bytes, "bytes"),
     gauge("memory", "What the queue takes in memory.", lambda info: info.memory, "bytes"),

@@ -114,9 +114,12 @@ COLUMNS = (
         lambda info: drained_after(info.load), lambda info: drain(info.load), lambda info: of_drain(info.load),
         is_rare=True,
     ),
-    number("batches", "open batches", lambda info: info.batches_open, is_rare=True),
+    number(
+        "batches", "batches whose callbacks have not ended",
+        lambda info: info.batches_open + info.batches_closed, is_rare=True,
+    ),
     Column(
-        "held_by", "held by", "the limit that stops claims now", lambda info: info.held_by,
+        "held_by", "held by", "the limit that stops claims now, or the groups of all ready tasks", lambda info: info.held_by,
         lambda info: shown(info.held_by), lambda info: Tone.PLAIN, is_rare=True,
     ),
     Column(
