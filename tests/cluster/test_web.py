@@ -6,7 +6,7 @@ import pytest
 from harness.server import wait_until
 from harness.web import Browser, create_app
 from taskslot import ShardedQueue
-from taskslot.web import sampler
+from taskslot.web.live import sampler
 
 
 @pytest.fixture

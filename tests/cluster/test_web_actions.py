@@ -4,18 +4,17 @@ import pytest
 from harness.server import wait_until
 from redis.cluster import RedisCluster
 from taskslot import ShardedQueue
-from taskslot.web import bulk_jobs
-from taskslot.web.bulk import SLICE
-from taskslot.web.bulk_jobs import Jobs
-from taskslot.web.queue_keys import QueueKeys
-from taskslot.web.task_filter import TaskFilter
+from taskslot.web.bulk.job import SLICE
+from taskslot.web.bulk.jobs import Jobs
+from taskslot.web.queue.queue_keys import QueueKeys
+from taskslot.web.queue.task_filter import TaskFilter
 
 
 @pytest.mark.slow
 def test_a_bulk_job_on_a_sharded_queue_lives_through_a_failover(cluster, monkeypatch):
     """A primary is killed in mid-job. Each task that the replica has is retried once, on whichever node it is."""
-    monkeypatch.setattr(bulk_jobs, "AGAIN_S", 0.1)
-    monkeypatch.setattr(bulk_jobs, "LEAST_REST_S", 0.05)
+    monkeypatch.setattr("taskslot.web.bulk.jobs.AGAIN_S", 0.1)
+    monkeypatch.setattr("taskslot.web.bulk.jobs.LEAST_REST_S", 0.05)
     with (
         RedisCluster(host="127.0.0.1", port=cluster.primaries()[0].port) as client,
         ShardedQueue(client, "orders", shards=8) as queue,

@@ -6,7 +6,7 @@ from harness.web import Browser, create_app, path_of
 from redis.cluster import RedisCluster
 from taskslot import ShardedQueue
 from taskslot.shards import names
-from taskslot.web.lens import ROWS
+from taskslot.web.queue.lens import ROWS
 
 
 @pytest.mark.slow

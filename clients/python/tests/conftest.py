@@ -92,7 +92,8 @@ def web(server, monkeypatch):
     Other options are those of `create_app`.
     """
     from harness.web import PASSWORD, Browser, create_app
-    from taskslot.web import Write, sampler, site
+    from taskslot.web import Write, site
+    from taskslot.web.live import sampler
 
     # A busy machine is not a server that is away.
     monkeypatch.setattr(sampler, "PATIENCE_S", PATIENCE_S)

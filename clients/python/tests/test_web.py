@@ -14,13 +14,14 @@ from starlette.requests import Request
 from taskslot import Queue, ShardedQueue
 from taskslot.overview import Nodes, Seen
 from taskslot.shards import names
-from taskslot.web import Read, Write, sampler
-from taskslot.web.links import Links, decoded
-from taskslot.web.live import Parts, Viewer, change, changes
+from taskslot.web import Read, Write
+from taskslot.web.http.links import Links, decoded
+from taskslot.web.http.rights import Visitor
+from taskslot.web.live import sampler
+from taskslot.web.live.stream import Parts, Viewer, change, changes
 from taskslot.web.pages import nodes, queues
-from taskslot.web.rights import Visitor
+from taskslot.web.show.texts import legible
 from taskslot.web.site import HERE, Site, Tone
-from taskslot.web.texts import legible
 
 ROW = re.compile(r'<tr id="[qs]\w+">\s*<th scope="row"><a href="([^"]*)">([^<]*)</a>')
 # Each of these would do something if a page took it for more than text.

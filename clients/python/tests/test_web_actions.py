@@ -8,8 +8,9 @@ import pytest
 from harness.server import wait_until
 from harness.web import Browser, create_app, path_of
 from taskslot import Queue, ShardedQueue
-from taskslot.web import Write, dead_scans
-from taskslot.web.queue_keys import QueueKeys
+from taskslot.web import Write
+from taskslot.web.dead import scans as dead_scans
+from taskslot.web.queue.queue_keys import QueueKeys
 
 OTHER = "http://evil.example"
 

@@ -9,14 +9,13 @@ from harness.server import wait_until
 from taskslot import Queue, ShardedQueue
 from taskslot._sync.wire import Wire
 from taskslot.clients import Client
-from taskslot.web import bulk, bulk_jobs
-from taskslot.web.bulk import Job, Tally, WrongStage
-from taskslot.web.bulk_jobs import Busy, Jobs, told
-from taskslot.web.bulk_work import Work
-from taskslot.web.dead_groups import DeadGroups
-from taskslot.web.queue_keys import QueueKeys
-from taskslot.web.task_filter import TaskFilter, read_filter
-from taskslot.web.verbs import verbs_of, wording
+from taskslot.web.bulk.job import Job, Tally, WrongStage
+from taskslot.web.bulk.jobs import Busy, Jobs, told
+from taskslot.web.bulk.verbs import verbs_of, wording
+from taskslot.web.bulk.work import Work
+from taskslot.web.dead.groups import DeadGroups
+from taskslot.web.queue.queue_keys import QueueKeys
+from taskslot.web.queue.task_filter import TaskFilter, read_filter
 
 MAIL = QueueKeys("mail")
 
@@ -94,7 +93,7 @@ def test_a_stopped_job_keeps_what_it_did_and_forgets_the_rest():
 
 def test_a_job_holds_a_bounded_number_of_tasks(monkeypatch):
     """And says that there are more."""
-    monkeypatch.setattr(bulk, "MOST_TASKS", 3)
+    monkeypatch.setattr("taskslot.web.bulk.job.MOST_TASKS", 3)
     job = Job(MAIL, "retry", TaskFilter("dead"), "anna")
     assert not job.found("mail", 5, [f"{n}-0" for n in range(5)])
     assert (job.total, job.was_cut) == (3, True)
@@ -129,7 +128,7 @@ def test_each_state_has_its_verbs_and_no_others():
 
 def test_groups_of_dead_tasks_are_bounded(monkeypatch):
     """Tasks whose errors are all different are counted as others, and none is lost from the count."""
-    monkeypatch.setattr("taskslot.web.dead_groups.MOST_PATTERNS", 2)
+    monkeypatch.setattr("taskslot.web.dead.groups.MOST_PATTERNS", 2)
     groups = DeadGroups()
 
     class Dead:
@@ -278,7 +277,7 @@ def test_a_job_on_a_sharded_queue_works_on_all_shards(client, jobs):
 def test_one_job_at_a_time_works_on_a_queue(queue, jobs, monkeypatch):
     """The second is refused with the reason, and can be started when the first has ended. So is a fifth that counts."""
     dead(queue, ["a"] * 1100)
-    monkeypatch.setattr(bulk_jobs, "LEAST_REST_S", 60.0)
+    monkeypatch.setattr("taskslot.web.bulk.jobs.LEAST_REST_S", 60.0)
     ids = [task.id for task in queue.tasks("dead", page=1000)]
     first = jobs.make(MAIL, "retry", TaskFilter("dead"), "anna", ids=ids)
     second = jobs.make(MAIL, "retry", TaskFilter("dead"), "ben", ids=ids)
@@ -299,7 +298,7 @@ def test_one_job_at_a_time_works_on_a_queue(queue, jobs, monkeypatch):
 def test_jobs_are_bounded_and_the_oldest_that_ended_are_forgotten(queue, jobs, monkeypatch):
     """Those that nobody says yes to count until they are given up."""
     ids = dead(queue, ["a"])
-    monkeypatch.setattr(bulk_jobs, "MOST_KEPT", 3)
+    monkeypatch.setattr("taskslot.web.bulk.jobs.MOST_KEPT", 3)
     made = [jobs.make(MAIL, "retry", TaskFilter("dead"), "anna", ids=ids) for _ in range(3)]
     with pytest.raises(Busy, match="yes or a no"):
         jobs.make(MAIL, "retry", TaskFilter("dead"), "anna", ids=ids)
@@ -307,9 +306,9 @@ def test_jobs_are_bounded_and_the_oldest_that_ended_are_forgotten(queue, jobs, m
     made.append(jobs.make(MAIL, "retry", TaskFilter("dead"), "anna", ids=ids))
     assert jobs.all() == [made[3], made[2], made[0]]
     assert jobs.get(made[1].id) is None
-    monkeypatch.setattr(bulk_jobs, "ANSWER_S", -1.0)
+    monkeypatch.setattr("taskslot.web.bulk.jobs.ANSWER_S", -1.0)
     assert {job.stage for job in jobs.all()} == {"stopped"}
-    monkeypatch.setattr(bulk_jobs, "MOST_ACTIVE", 0)
+    monkeypatch.setattr("taskslot.web.bulk.jobs.MOST_ACTIVE", 0)
     with pytest.raises(Busy, match="are at work"):
         jobs.make(MAIL, "retry", TaskFilter("dead"), "anna")
 
@@ -376,8 +375,8 @@ def test_twenty_thousand_tasks_with_workers_and_producers_meanwhile(queue, jobs,
 def test_a_job_waits_for_a_server_that_is_away_and_goes_on(start, monkeypatch):
     """The server is killed in mid-job and comes back with its tasks: each is retried once, and the job says so."""
     server = start(port=True, appendonly="yes", appendfsync="always")
-    monkeypatch.setattr(bulk_jobs, "AGAIN_S", 0.05)
-    monkeypatch.setattr(bulk_jobs, "LEAST_REST_S", 0.2)
+    monkeypatch.setattr("taskslot.web.bulk.jobs.AGAIN_S", 0.05)
+    monkeypatch.setattr("taskslot.web.bulk.jobs.LEAST_REST_S", 0.2)
     with redis.Redis(port=server.port) as client, Queue(client, "mail") as queue:
         jobs = Jobs(client)
         dead(queue, [f"{n}" for n in range(3000)])
@@ -397,7 +396,7 @@ def test_a_job_waits_for_a_server_that_is_away_and_goes_on(start, monkeypatch):
 def test_tasks_of_a_command_whose_reply_was_lost_are_counted_as_unsure(queue, jobs, monkeypatch):
     """The server did it, and the job can't know who did. What was never sent is sent again, and is no doubt."""
     dead(queue, ["a"] * 700)
-    monkeypatch.setattr(bulk_jobs, "AGAIN_S", 0.01)
+    monkeypatch.setattr("taskslot.web.bulk.jobs.AGAIN_S", 0.01)
     send, errors = (
         Work.send,
         [redis.ConnectionError("lost"), redis.ConnectionError("Error 111 connecting to x:1")],
@@ -419,7 +418,7 @@ def test_tasks_of_a_command_whose_reply_was_lost_are_counted_as_unsure(queue, jo
 def test_tasks_of_a_purge_whose_reply_was_lost_are_counted_as_unsure(queue, jobs, monkeypatch):
     """They are gone, so the next command finds fewer. That does not mean that they were skipped."""
     dead(queue, ["a"] * 700)
-    monkeypatch.setattr(bulk_jobs, "AGAIN_S", 0.01)
+    monkeypatch.setattr("taskslot.web.bulk.jobs.AGAIN_S", 0.01)
     run, errors = Work.run, [redis.ConnectionError("lost")]
 
     def run_and_lose(self, command):

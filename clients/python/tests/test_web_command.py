@@ -15,7 +15,7 @@ from harness.command_line import run
 from harness.programs import OF_THIS_TREE, with_ctrl_c
 from taskslot.addresses import is_loopback
 from taskslot.cli.listening import listen_address
-from taskslot.web.rights import verify
+from taskslot.web.http.rights import verify
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 from taskslot.tracebacks import error_text
-from taskslot.web.error_patterns import MOST_SHOWN, NO_TEXT, headline, pattern
+from taskslot.web.dead.patterns import MOST_SHOWN, NO_TEXT, headline, pattern
 
 PYTHON = """Traceback (most recent call last):
   File "/srv/shop.py", line 12, in send

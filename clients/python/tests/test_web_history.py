@@ -6,9 +6,9 @@ import random
 import pytest
 from harness.infos import info
 from taskslot.overview import Row
-from taskslot.web import history
-from taskslot.web.history import SERIES, History, Ring
-from taskslot.web.sparkline import sparkline
+from taskslot.web.live import history
+from taskslot.web.live.history import SERIES, History, Ring
+from taskslot.web.show.sparkline import sparkline
 
 NAN = math.nan
 Q, GONE = ("q", False), ("gone", False)

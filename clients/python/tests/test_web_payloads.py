@@ -5,7 +5,7 @@ import json
 import msgpack
 import pytest
 from taskslot.calls import call
-from taskslot.web.payloads import DUMP_BYTES, TEXT_BYTES, preview, shown
+from taskslot.web.show.payloads import DUMP_BYTES, TEXT_BYTES, preview, shown
 
 
 def text_of(data: bytes) -> str:

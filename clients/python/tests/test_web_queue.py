@@ -11,7 +11,7 @@ from harness.web import path_of
 from starlette.requests import Request
 from taskslot import Queue, ShardedQueue, call
 from taskslot.shards import names
-from taskslot.web.lens import MOST_EXAMINED, NAMED_ROWS, ROWS
+from taskslot.web.queue.lens import MOST_EXAMINED, NAMED_ROWS, ROWS
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"' {{7*7}} \u202eevil\x1b[31m\u2028"
 ALLOWED = {

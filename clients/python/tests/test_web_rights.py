@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from taskslot import Queue
-from taskslot.web import Read, Write, guard, rights
-from taskslot.web.rights import Tries, hashed
+from taskslot.web import Read, Write
+from taskslot.web.http import guard, rights
+from taskslot.web.http.rights import Tries, hashed
 
 OTHERS = "http://evil.example"
 
@@ -227,7 +228,7 @@ def test_a_new_password_ends_the_sessions_of_the_old_one(server):
 @pytest.mark.parametrize("limit", ["SESSION_S", "IDLE_S"])
 def test_a_session_ends_by_itself(web, monkeypatch, limit):
     """After a week, or after half a day in which nobody used it. Until then it goes on."""
-    monkeypatch.setattr(f"taskslot.web.{'rights' if limit == 'SESSION_S' else 'app'}.{limit}", 2000)
+    monkeypatch.setattr(f"taskslot.web.{'http.rights' if limit == 'SESSION_S' else 'app'}.{limit}", 2000)
     browser, now = web(write=True), time.time()
     # The client's own clock is not what ends it.
     for after, is_open in ((1000, True), (2900, limit == "IDLE_S"), (6000, False)):

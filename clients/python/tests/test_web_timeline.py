@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from taskslot.replies import TaskError, TaskView
-from taskslot.web.setting import SETTINGS, values
-from taskslot.web.timeline import Moment, timeline
+from taskslot.web.queue.settings import SETTINGS, values
+from taskslot.web.show.timeline import Moment, timeline
 
 OPERATIONS = Path(__file__).parents[3] / "docs/operations.md"
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from .. import figures
 from ..replies import Settings, State
 from . import format, output
 from .produce import content, instant
@@ -210,7 +211,7 @@ def purge(
     there = waiting(opened, state)
     if everything:
         which = "" if state is PurgeState.all else f" {state}"
-        old = f" that are {format.span(older_ms)} old" if older_ms is not None else ""
+        old = f" that are {figures.span(older_ms)} old" if older_ms is not None else ""
         confirm(f"Remove all {there}{which} tasks{old} of {queue}?", yes)
     most = there if count is None else min(count, there)
     in_vain = known(opened) // LOOKED_AT if older_ms is not None else 0
@@ -284,7 +285,7 @@ def pause(
 ) -> None:
     """Pause a queue: stop claims (out), pushes (in) or both (all), or the claims of one group."""
     session.queue(queue).pause(direction(way), group=group, for_ms=for_ms)
-    until = f" for {format.span(for_ms)}" if for_ms else ""
+    until = f" for {figures.span(for_ms)}" if for_ms else ""
     what = way.value if group is None else f"group {format.payload(group.encode())}"
     fields = {"queue": queue, "paused": way.value, "group": group, "for_ms": for_ms}
     print_done(session, fields, f"{queue} paused: {what}{until}")

@@ -15,6 +15,7 @@ from ..doctor.finding import Finding
 from ..doctor.gather import gather
 from ..figures import plural
 from ..overview.attention import Severity
+from ..printable import printable
 from . import output
 from .session import Session, command, is_of_client, refuse
 
@@ -56,7 +57,7 @@ def doctor(
             output.json_line(value)
     else:
         for line in report(facts, findings):
-            output.line(line)
+            output.line(printable(line))
     raise typer.Exit(status(findings))
 
 
@@ -74,7 +75,7 @@ def say_that_it_answers(session: Session, answer: list[bytes | str]) -> None:
     if session.json:
         output.json_line({"address": str(session.address), "module": version.removeprefix("taskslot ")})
     else:
-        output.line(f"{session.address} answers: {version}")
+        output.line(printable(f"{session.address} answers: {version}"))
 
 
 def report(facts: Facts, findings: list[Finding]) -> Iterator[str]:

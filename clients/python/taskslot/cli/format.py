@@ -1,15 +1,10 @@
-"""Formats payloads and tables for people, and has the figures' formats at hand (`taskslot.figures`)."""
+"""Formats payloads and tables for people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..figures import DAY, HOUR, MINUTE, SECOND, UNKNOWN, count, instant, rate, size, span
 from ..printable import printable
-
-__all__ = [
-    "DAY", "HOUR", "MINUTE", "SECOND", "UNKNOWN", "columns", "count", "instant", "payload", "rate", "size", "span",
-]  # fmt: skip
 
 
 def payload(data: bytes) -> str:

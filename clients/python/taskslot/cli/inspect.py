@@ -11,6 +11,7 @@ from typing import Annotated, Any, assert_never
 
 import typer
 
+from .. import figures
 from ..errors import TaskslotError, UnknownTask
 from ..keys import key_bytes
 from ..overview import Concern, Nodes, Severity, concerns, words_of
@@ -101,7 +102,7 @@ def print_times(session: Session, name: str) -> None:
     if found is None:
         refuse(f"there is no queue {name}", 1)
     if session.json:
-        output.json_line({"queue": name, **output.plain(found)})
+        output.json_line({**output.named("queue", key_bytes(name)), **output.plain(found)})
         return
     for line in format.columns(table_of_times(found), frozenset({1, 2})):
         output.line(line)
@@ -111,19 +112,19 @@ def table_of_times(times: Times) -> list[tuple[str, ...]]:
     """A row for each bucket that is not empty, below the number of tasks and their mean."""
     both = (times.wait, times.run)
     rows = [
-        (f"watched for {format.span(times.watched_ms)}", "wait", "run"),
+        (f"watched for {figures.span(times.watched_ms)}", "wait", "run"),
         ("tasks", *(str(one.count) for one in both)),
         ("mean", *(mean(one) for one in both)),
     ]
     for bound in sorted({*times.wait.below_ms, *times.run.below_ms}):
-        head = f"below {format.span(bound)}" if isfinite(bound) else "longer"
+        head = f"below {figures.span(bound)}" if isfinite(bound) else "longer"
         rows.append((head, *(str(one.below_ms.get(bound, "")) for one in both)))
     return rows
 
 
 def mean(durations: Durations) -> str:
     """The mean of durations; a dash if there are none."""
-    return format.span(durations.sum_ms / durations.count) if durations.count else format.UNKNOWN
+    return figures.span(durations.sum_ms / durations.count) if durations.count else figures.UNKNOWN
 
 
 def print_section(session: Session, name: str, section: Section) -> None:
@@ -158,7 +159,7 @@ def print_section(session: Session, name: str, section: Section) -> None:
 
 def cell_of(name: str, value: Any) -> str:
     """The value of a field as the text of a table cell; instants as local times."""
-    return format.instant(value) if name in INSTANTS and isinstance(value, int) else cell(value)
+    return figures.instant(value) if name in INSTANTS and isinstance(value, int) else cell(value)
 
 
 def cell(value: Any) -> str:
@@ -208,7 +209,7 @@ def rows_of(view: TaskView | BatchInfo) -> list[tuple[str, ...]]:
 def in_words(error: TaskError) -> str:
     """Where and when an attempt failed, and the error."""
     worker = f" at {error.worker}" if error.worker else ""
-    at = format.instant(error.at) if error.at is not None else format.UNKNOWN
+    at = figures.instant(error.at) if error.at is not None else figures.UNKNOWN
     return f"{at}{worker}: {parted(error.error or 'no text')[0]}"
 
 
@@ -345,7 +346,7 @@ def row_of(view: TaskView, state: TaskState) -> tuple[str, ...]:
     at = {"ready": view.enqueued, "delayed": view.due, "leased": view.deadline, "done": view.done_since}.get(
         state
     )
-    own = format.instant(at)[5:19] if at is not None else shortened(cell(parted(view.error or "")[0]), 72)
+    own = figures.instant(at)[5:19] if at is not None else shortened(cell(parted(view.error or "")[0]), 72)
     if state is TaskState.held:
         own = shortened(waits_for(view), 72)
     if state is TaskState.leased and view.worker:

@@ -66,9 +66,9 @@ def metrics(
     """Serve metrics of all queues to Prometheus, until Ctrl-C."""
     if importlib.util.find_spec("prometheus_client") is None:
         raise ValueError("metrics need the package prometheus-client: pip install 'taskslot[metrics]'")
-    address = session.address
     from ..metrics import Exporter
 
+    address = session.address
     logs.set_up("text", "info", None)
     exporter = Exporter(
         lambda: connect(address),
@@ -82,14 +82,33 @@ def metrics(
         stack.callback(exporter.close)
         if once:
             return print_once(exporter)
-        stop = stopped_by_signals()
-        if otlp is not None:
-            push(stack, exporter, otlp, interval_ms / 1000)
-            output.note(f"taskslot metrics: sends what {address} shows to {urlsplit(otlp).hostname}")
-        if listen is not None or otlp is None:
-            host, port = serve(stack, exporter, listen or LISTEN)
-            output.note(f"taskslot metrics: http://{address_of(host, port)}/metrics shows {address}")
-        stop.wait()
+        run(
+            stack,
+            exporter,
+            str(address),
+            listen or (LISTEN if otlp is None else None),
+            otlp,
+            interval_ms / 1000,
+        )
+
+
+def run(
+    stack: ExitStack,
+    exporter: Exporter,
+    address: str,
+    listen: str | None,
+    otlp: str | None,
+    interval_s: float,
+) -> None:
+    """Send and serve the metrics of a server until SIGINT or SIGTERM."""
+    stop = stopped_by_signals()
+    if otlp is not None:
+        push(stack, exporter, otlp, interval_s)
+        output.note(f"taskslot metrics: sends what {address} shows to {urlsplit(otlp).hostname}")
+    if listen is not None:
+        host, port = serve(stack, exporter, listen)
+        output.note(f"taskslot metrics: http://{address_of(host, port)}/metrics shows {address}")
+    stop.wait()
 
 
 def print_once(exporter: Exporter) -> None:

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import typer
 
-from .. import __version__
+from .. import __version__, figures
 from ..addresses import bracketed
 from ..errors import TaskslotError
 from ..password import VARIABLE
 from ..serve.start import Prepared, Wanted, prepare
-from . import format, output
+from . import output
 from .session import reason, refuse
 
 
@@ -106,7 +106,7 @@ def first_lines(prepared: Prepared) -> Iterator[str]:
     rows = [("listens on", ", ".join(f"{place}:{settings.port}" for place in places))]
     rows.append(("data", str(settings.data)))
     limit = (
-        f"at most {format.size(settings.maxmemory)}; then pushes are refused"
+        f"at most {figures.size(settings.maxmemory)}; then pushes are refused"
         if settings.maxmemory
         else "no limit"
     )

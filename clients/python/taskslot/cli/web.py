@@ -100,7 +100,7 @@ def made(
 ) -> Any:
     """The app for these options."""
     from ..web import Read, Write, create_app
-    from ..web.guard import LOOPBACK
+    from ..web.http.guard import LOOPBACK
 
     where = session.address
     read = write_door = None
@@ -165,7 +165,7 @@ def refuse_open(address: str, secret: str, header: str | None, write: bool, open
 
 def print_hash() -> None:
     """Ask for a password, and print its hash."""
-    from ..web.rights import SHORTEST_PASSWORD, hashed
+    from ..web.http.rights import SHORTEST_PASSWORD, hashed
 
     typed = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     if len(typed) < SHORTEST_PASSWORD:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .. import figures
 from ..errors import TaskslotError
 from ..replies import Answer, Task
 from . import format, output
@@ -69,7 +70,7 @@ def why_nothing(queue: AnyQueue) -> str:
     """The note that claims are paused, if they are and this user is allowed to ask."""
     with suppress(TaskslotError):
         if (info := queue.info()) is not None and info.paused_out:
-            until = "until resumed" if info.paused_out < 0 else f"for {format.span(info.paused_out)}"
+            until = "until resumed" if info.paused_out < 0 else f"for {figures.span(info.paused_out)}"
             return f": {queue.name} is paused {until}"
     return ""
 
@@ -161,8 +162,8 @@ def in_words(answer: int, done: str) -> str:
     if answer in WORDS:
         return WORDS[Answer(answer)]
     if done == "failed":
-        return "dead" if answer == Answer.DEAD else f"failed, ready again in {format.span(answer)}"
-    return f"extended until {format.instant(answer)}" if done == "extended" else done
+        return "dead" if answer == Answer.DEAD else f"failed, ready again in {figures.span(answer)}"
+    return f"extended until {figures.instant(answer)}" if done == "extended" else done
 
 
 def as_fields(answer: int, done: str) -> dict[str, Any]:

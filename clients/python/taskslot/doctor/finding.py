@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ..overview.attention import Severity
+
+# What versions and addresses are made of.
+PLAIN = re.compile(r"[\w.:\[\]/@%-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,11 @@ class Finding:
     what: str
     why: str
     mend: str
+
+
+def typed(text: str) -> str:
+    """A version or an address that a server gave, in a command to type; a dash if it would be more than one word."""
+    return text if PLAIN.fullmatch(text) else "–"
 
 
 def set_to(name: str, value: str) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+from ..replies import BOUNDS_MS
 
 Unit = Literal["", "seconds", "bytes", "ratio"]
+T = TypeVar("T")
+# Values of a gauge: the values of its other labels, and the value; None if it is unknown.
+Values = Iterable[tuple[tuple[str, ...], float | None]]
 
-# The upper bounds of the buckets, in ms: powers of two, so that they are among those of TASK.INFO key TIMES. What is
-# longer than 70 minutes is in a bucket without a bound.
-BOUNDS_MS = tuple(1 << power for power in range(23))
+# The upper bounds of the buckets, in ms: those of TASK.INFO key TIMES up to 70 minutes. What is longer is in a bucket
+# without a bound.
+BUCKETS_MS = BOUNDS_MS[:23]
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,21 @@ class Family:
     unit: Unit = ""
 
 
+@dataclass(frozen=True)
+class Gauge(Generic[T]):
+    """A gauge of queues or nodes, and how its values are read."""
+
+    family: Family
+    values: Callable[[T], Values]
+
+
+def gauge(name: str, help: str, value: Callable[[T], float | None], unit: Unit = "") -> Gauge[T]:
+    """A gauge with one value for each queue or node. The first part of its name is its label."""
+    return Gauge(Family(name, "gauge", help, (name.partition(".")[0],), unit), lambda of: [((), value(of))])
+
+
 class Buckets(NamedTuple):
-    """The value of a histogram: how many durations each bucket has, for BOUNDS_MS and beyond, and their sum in s."""
+    """The value of a histogram: how many durations each bucket has, for BUCKETS_MS and beyond, and their sum in s."""
 
     counts: tuple[int, ...]
     sum_s: float

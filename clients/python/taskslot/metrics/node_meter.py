@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from ..overview import NodeInfo
 from ..overview.node_info import UNREACHED
-from .family import Family, Measured, Unit, known, seconds
+from .family import Family, Gauge, Measured, gauge, known, seconds
 from .labels import label
 from .queue_families import TOTALS
 from .reading import Reading
-
-
-class Gauge(NamedTuple):
-    """A gauge of a node, and how it is read; None if it is unknown."""
-
-    family: Family
-    value: Callable[[NodeInfo], float | None]
-
-
-def gauge(name: str, help: str, value: Callable[[NodeInfo], float | None], unit: Unit = "") -> Gauge:
-    """A gauge with one value for each node."""
-    return Gauge(Family(f"node.{name}", "gauge", help, ("node",), unit), value)
-
 
 UP = Family("node.up", "gauge", "1 if the node answered.", ("node",))
 INFO = Family(
@@ -38,44 +22,44 @@ TOTAL_FAMILIES = {
     for name, help in TOTALS.items()
 }
 SLOW_TICKS = Family("node.slow_ticks", "counter", "Runs of timed work that took 5 ms or longer.", ("node",))
-GAUGES = (
+GAUGES: tuple[Gauge[NodeInfo], ...] = (
     gauge(
-        "due_lag",
+        "node.due_lag",
         "The longest delay of timed work (due tasks, ended leases, schedules) in the last minute.",
         lambda node: seconds(node.due_lag_ms),
         "seconds",
     ),
-    gauge("warnings", "How many of the warnings of INFO apply.", lambda node: len(node.warnings)),
-    gauge("broken_queues", "Queues that are BROKEN.", lambda node: known(node.broken_queues)),
-    gauge("queues", "Queues in memory; each shard is one.", lambda node: known(node.queues)),
-    gauge("queues_memory", "Memory of all queues.", lambda node: known(node.queues_memory), "bytes"),
-    gauge("used_memory", "Memory that the server uses.", lambda node: known(node.used_memory), "bytes"),
-    gauge("maxmemory", "The limit of memory; 0 for none.", lambda node: known(node.maxmemory), "bytes"),
-    gauge("blocked_workers", "Blocked workers.", lambda node: known(node.blocked_workers)),
-    gauge("result_waiters", "Clients blocked in TASK.RESULT.", lambda node: known(node.result_waiters)),
+    gauge("node.warnings", "How many of the warnings of INFO apply.", lambda node: len(node.warnings)),
+    gauge("node.broken_queues", "Queues that are BROKEN.", lambda node: known(node.broken_queues)),
+    gauge("node.queues", "Queues in memory; each shard is one.", lambda node: known(node.queues)),
+    gauge("node.queues_memory", "Memory of all queues.", lambda node: known(node.queues_memory), "bytes"),
+    gauge("node.used_memory", "Memory that the server uses.", lambda node: known(node.used_memory), "bytes"),
+    gauge("node.maxmemory", "The limit of memory; 0 for none.", lambda node: known(node.maxmemory), "bytes"),
+    gauge("node.blocked_workers", "Blocked workers.", lambda node: known(node.blocked_workers)),
+    gauge("node.result_waiters", "Clients blocked in TASK.RESULT.", lambda node: known(node.result_waiters)),
     gauge(
-        "clock_skew",
+        "node.clock_skew",
         "How far the module's clock is ahead of the wall clock.",
         lambda node: node.clock_skew_ms / 1000 if node.module else None,
         "seconds",
     ),
-    gauge("slots", "Slots of the cluster that the node serves.", lambda node: node.slots_count or None),
+    gauge("node.slots", "Slots of the cluster that the node serves.", lambda node: node.slots_count or None),
     gauge(
-        "replicas",
+        "node.replicas",
         "Replicas that a primary knows.",
         lambda node: len(node.replicas) if primary(node) else None,
     ),
     gauge(
-        "replicas_online",
+        "node.replicas_online",
         "Replicas that have their copy.",
         lambda node: sum(one.state == "online" for one in node.replicas) if primary(node) else None,
     ),
     gauge(
-        "primary_link_up",
+        "node.primary_link_up",
         "1 if a replica is connected to its primary.",
         lambda node: node.link == "up" if node.role == "replica" else None,
     ),
-    gauge("uptime", "How long the server has run.", lambda node: known(node.uptime_s), "seconds"),
+    gauge("node.uptime", "How long the server has run.", lambda node: known(node.uptime_s), "seconds"),
 )
 
 
@@ -89,7 +73,7 @@ def measure_nodes(reading: Reading) -> list[Measured]:
     up, info, warning = Measured(UP), Measured(INFO), Measured(WARNING)
     for address in reading.away:
         up.add(0, label(address))
-    gauges = [Measured(gauge.family) for gauge in GAUGES]
+    gauges = [Measured(one.family) for one in GAUGES]
     totals = {name: Measured(family) for name, family in TOTAL_FAMILIES.items()}
     slow = Measured(SLOW_TICKS)
     for node in reading.nodes:
@@ -102,8 +86,9 @@ def measure_nodes(reading: Reading) -> list[Measured]:
         )
         for text in node.warnings:
             warning.add(1, name, label(text))
-        for measured, gauge in zip(gauges, GAUGES, strict=True):
-            measured.add(gauge.value(node), name)
+        for measured, one in zip(gauges, GAUGES, strict=True):
+            for labels, value in one.values(node):
+                measured.add(value, name, *labels)
         for total, value in node.totals.items():
             if total in totals:
                 totals[total].add(value, name)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from .. import __version__
 from ..integrations.packages import needs
 from .exporter import Exporter
-from .family import BOUNDS_MS, Buckets, Family, Measured, Point
+from .family import BUCKETS_MS, Buckets, Family, Measured, Point
 
 with needs("opentelemetry", "otlp"):
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -153,7 +153,7 @@ def histogram_point(family: Family, point: Point, began_ns: int, now_ns: int) ->
         count=sum(value.counts),
         sum=value.sum_s,
         bucket_counts=value.counts,
-        explicit_bounds=[bound / 1000 for bound in BOUNDS_MS],
+        explicit_bounds=[bound / 1000 for bound in BUCKETS_MS],
         min=None,  # type: ignore[arg-type]  # it is optional on the wire
         max=None,  # type: ignore[arg-type]
     )

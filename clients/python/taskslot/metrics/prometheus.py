@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from ..integrations.packages import needs
-from .family import BOUNDS_MS, Buckets, Family, Measured
+from .family import BUCKETS_MS, Buckets, Family, Measured
 
 with needs("prometheus_client", "metrics"):
     from prometheus_client.metrics_core import Metric
@@ -14,7 +14,7 @@ with needs("prometheus_client", "metrics"):
 
 LE = "le"
 # The bounds in seconds, as texts.
-BOUNDS = (*(repr(float(bound / 1000)) for bound in BOUNDS_MS), "+Inf")
+BOUNDS = (*(repr(float(bound / 1000)) for bound in BUCKETS_MS), "+Inf")
 
 
 def prometheus_name(family: Family) -> str:

@@ -6,38 +6,21 @@ from the totals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from ..replies import Info, Schedule
-from .family import Family, Unit, known, seconds
-
-# Values of a gauge for one queue: the values of its other labels, and the value; None if it is unknown.
-Values = Iterable[tuple[tuple[str, ...], float | None]]
+from .family import Family, Gauge, gauge, known, seconds
 
 
-class Gauge(NamedTuple):
-    """A gauge of a queue, and how it is read."""
-
-    family: Family
-    values: Callable[[Info], Values]
-
-
-def gauge(name: str, help: str, value: Callable[[Info], float | None], unit: Unit = "") -> Gauge:
-    """A gauge with one value for each queue."""
-    family = Family(f"queue.{name}", "gauge", help, ("queue",), unit)
-    return Gauge(family, lambda info: [((), value(info))])
-
-
-def gauges(name: str, help: str, label: str, values: dict[str, Callable[[Info], float]]) -> Gauge:
+def gauges(name: str, help: str, label: str, values: dict[str, Callable[[Info], float]]) -> Gauge[Info]:
     """A gauge with one more label, and a value for each value of that label."""
-    family = Family(f"queue.{name}", "gauge", help, ("queue", label))
+    family = Family(name, "gauge", help, ("queue", label))
     return Gauge(family, lambda info: [((of,), value(info)) for of, value in values.items()])
 
 
-GAUGES = (
+GAUGES: tuple[Gauge[Info], ...] = (
     gauges(
-        "tasks",
+        "queue.tasks",
         "Tasks in this state now.",
         "state",
         {
@@ -50,49 +33,49 @@ GAUGES = (
         },
     ),
     gauge(
-        "oldest_ready",
+        "queue.oldest_ready",
         "How long the oldest ready task has waited; 0 if no task is ready.",
         lambda info: max(0, info.oldest_ready_ms) / 1000,
         "seconds",
     ),
     gauge(
-        "next_delayed",
+        "queue.next_delayed",
         "How long until the next delayed task is due; absent if none is delayed.",
         lambda info: seconds(info.next_delayed_ms),
         "seconds",
     ),
     gauges(
-        "places",
+        "queue.places",
         "Places of workers: busy with a task, or free in a blocked claim.",
         "state",
         {"busy": lambda info: info.load.places_busy, "free": lambda info: info.load.places_free},
     ),
     gauge(
-        "places_needed",
+        "queue.places_needed",
         "Places that keep up with what arrives and are busy for 80 % of their time; absent if unknown.",
         lambda info: known(info.load.places_needed),
     ),
     gauge(
-        "utilisation",
+        "queue.utilisation",
         "Work that arrives for each place (rho); above 1 the queue grows. Absent if unknown.",
         lambda info: known(info.load.utilisation),
         "ratio",
     ),
     gauge(
-        "wait_p95",
+        "queue.wait_p95",
         "95th percentile of the time from ready to the claim, in the last minutes; absent if unknown.",
         lambda info: seconds(info.wait_p95_ms),
         "seconds",
     ),
     gauge(
-        "run_p95",
+        "queue.run_p95",
         "95th percentile of the time from the claim to the ack, in the last minutes; absent if unknown.",
         lambda info: seconds(info.run_p95_ms),
         "seconds",
     ),
-    gauge("blocked_workers", "Claims that wait for a task.", lambda info: info.blocked_workers),
+    gauge("queue.blocked_workers", "Claims that wait for a task.", lambda info: info.blocked_workers),
     gauges(
-        "held_by",
+        "queue.held_by",
         "1 if this limit of the queue stops claims now, or the groups of all ready tasks do.",
         "limit",
         {
@@ -102,30 +85,32 @@ GAUGES = (
         },
     ),
     gauges(
-        "paused",
+        "queue.paused",
         "1 if pushes (in) or claims (out) are paused.",
         "way",
         {"in": lambda info: info.paused_in != 0, "out": lambda info: info.paused_out != 0},
     ),
     gauge(
-        "broken", "1 if the queue is BROKEN: it can be read, but not changed.", lambda info: info.broken != ""
+        "queue.broken",
+        "1 if the queue is BROKEN: it can be read, but not changed.",
+        lambda info: info.broken != "",
     ),
     gauges(
-        "batches",
+        "queue.batches",
         "Batches: open until they are closed, then closed until their callbacks have ended.",
         "state",
         {"open": lambda info: info.batches_open, "closed": lambda info: info.batches_closed},
     ),
-    gauge("groups", "Groups that the queue knows.", lambda info: info.groups),
+    gauge("queue.groups", "Groups that the queue knows.", lambda info: info.groups),
     gauges(
-        "groups_held",
+        "queue.groups_held",
         "Groups that are paused, or stopped by a concurrency or a rate of 0 of their own.",
         "by",
         {"pause": lambda info: info.groups_paused, "limit": lambda info: info.groups_stopped},
     ),
-    gauge("unique_tokens", "UNIQUE tokens held.", lambda info: info.tokens),
-    gauge("data", "What the setting max-bytes bounds.", lambda info: info.bytes, "bytes"),
-    gauge("memory", "What the queue takes in memory.", lambda info: info.memory, "bytes"),
+    gauge("queue.unique_tokens", "UNIQUE tokens held.", lambda info: info.tokens),
+    gauge("queue.data", "What the setting max-bytes bounds.", lambda info: info.bytes, "bytes"),
+    gauge("queue.memory", "What the queue takes in memory.", lambda info: info.memory, "bytes"),
 )
 
 # Totals that are stored with the queue, and equal on all copies.

@@ -8,7 +8,7 @@ from ..aggregate import total
 from ..overview.rows import logical_queues
 from ..replies import Durations, Info
 from . import queue_families as queues
-from .family import BOUNDS_MS, Buckets, Family, Measured, one
+from .family import BUCKETS_MS, Buckets, Family, Measured, one
 from .labels import label
 from .reading import Reading
 from .tally import Tally
@@ -137,7 +137,7 @@ def spread(families: Sequence[Measured], values: Iterable[int] | None, name: str
 def counts_of(durations: Durations) -> tuple[int, ...]:
     """The counts of the buckets, then the sum in ms."""
     below = durations.below_ms
-    counts = [below.get(bound, 0) for bound in BOUNDS_MS]
+    counts = [below.get(bound, 0) for bound in BUCKETS_MS]
     return *counts, sum(below.values()) - sum(counts), durations.sum_ms
 
 

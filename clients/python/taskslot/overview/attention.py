@@ -81,7 +81,7 @@ def concerns(info: Info, long_wait_ms: int = LONG_WAIT_MS) -> tuple[Concern, ...
     is_attended = bool(places) or (info.claimed and waited_ms < UNATTENDED_MS)
     found: list[Concern] = []
     if info.broken:
-        found.append(Concern(Severity.ACT, "broken", f"broken: {shown(info.broken)}"))
+        found.append(Concern(Severity.ACT, "broken", f"broken: {one_line(info.broken)}"))
     if info.ready and not is_attended and not info.paused_out and not info.held_by:
         is_over = waits_long and info.out_per_second_1m <= 0
         text = f"{count(info.ready)} ready and nobody works"
@@ -101,7 +101,7 @@ def concerns(info: Info, long_wait_ms: int = LONG_WAIT_MS) -> tuple[Concern, ...
         severity = Severity.LOOK if info.held_by == "groups" else Severity.KNOW
         found.append(Concern(severity, "groups", text))
     if info.held_by:
-        found.append(Concern(Severity.KNOW, "held", f"held by {shown(info.held_by)}"))
+        found.append(Concern(Severity.KNOW, "held", f"held by {one_line(info.held_by)}"))
     return tuple(found)
 
 
@@ -120,7 +120,7 @@ def node_concerns(node: NodeInfo) -> tuple[Concern, ...]:
             ),
         )
     if node.trouble:
-        return (Concern(Severity.LOOK, "unknown", f"INFO can't be read: {shown(node.trouble)}"),)
+        return (Concern(Severity.LOOK, "unknown", f"INFO can't be read: {one_line(node.trouble)}"),)
     found: list[Concern] = []
     if not node.module:
         found.append(Concern(Severity.ACT, "module", "no taskslot module"))
@@ -130,7 +130,7 @@ def node_concerns(node: NodeInfo) -> tuple[Concern, ...]:
         severity = Severity.ACT if node.due_lag_ms > VERY_LATE_MS else Severity.LOOK
         found.append(Concern(severity, "lag", f"due work is {node.due_lag_ms / 1000:.1f} s late"))
     if node.link and node.link != "up":
-        found.append(Concern(Severity.ACT, "link", f"the link to its primary is {shown(node.link)}"))
+        found.append(Concern(Severity.ACT, "link", f"the link to its primary is {one_line(node.link)}"))
     if node.memory_share >= MEMORY_SHORT:
         severity = Severity.ACT if node.memory_share >= MEMORY_FULL else Severity.LOOK
         text = f"{node.memory_share:.0%} of {size(node.maxmemory)} memory used"
@@ -175,7 +175,7 @@ def plural_places(number: int) -> str:
     return f"{count(number)} place{'' if number == 1 else 's'}"
 
 
-def shown(text: str) -> str:
+def one_line(text: str) -> str:
     """A text of the server's on one line, cut."""
     text = printable(text)
     return text if len(text) <= MOST_TEXT else text[: MOST_TEXT - 1] + "…"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..figures import UNKNOWN, count, rate, span
 from ..replies import Info, Load
-from .attention import shown
+from .attention import one_line
 from .tones import Tone, of_dead, of_drain, of_known, of_places, of_span, of_utilisation
 from .words import known, paused
 
@@ -119,8 +119,8 @@ COLUMNS = (
         lambda info: info.batches_open + info.batches_closed, is_rare=True,
     ),
     Column(
-        "held_by", "held by", "the limit that stops claims now, or the groups of all ready tasks", lambda info: info.held_by,
-        lambda info: shown(info.held_by), lambda info: Tone.PLAIN, is_rare=True,
+        "held_by", "held by", "the limit that stops claims now; groups: that of each ready task",
+        lambda info: info.held_by, lambda info: one_line(info.held_by), lambda info: Tone.PLAIN, is_rare=True,
     ),
     Column(
         "paused", "paused", "what a person has stopped", lambda info: (bool(info.paused_out), bool(info.paused_in)),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..figures import plural
 from ..printable import printable
-from .attention import Concern, Severity, shown
+from .attention import Concern, Severity, one_line
 from .seen import Seen
 
 # A server that does not reply.
@@ -28,10 +28,12 @@ def left_out(seen: Seen, limit: int) -> list[str]:
     if seen.unreadable:
         key, why = next(iter(seen.unreadable.items()))
         more = f" and {len(seen.unreadable) - 1} more" if len(seen.unreadable) > 1 else ""
-        found.append(f"can't read {shown(key)}{more}: {shown(why)}")
+        found.append(f"can't read {one_line(key)}{more}: {one_line(why)}")
     return found + refusals({("SCAN", address): seen.refused["SCAN", address] for address in unsearched})
 
 
 def refusals(refused: Mapping[tuple[str, str], str]) -> list[str]:
     """What servers refuse: a line for each command and address."""
-    return [f"{command} on {printable(address)}: {shown(why)}" for (command, address), why in refused.items()]
+    return [
+        f"{command} on {printable(address)}: {one_line(why)}" for (command, address), why in refused.items()
+    ]

@@ -14,6 +14,6 @@ from ..integrations.packages import needs
 
 with needs("starlette", "web"), needs("jinja2", "web"), needs("itsdangerous", "web"):
     from .app import create_app
-    from .rights import Read, Write
+    from .http.rights import Read, Write
 
 __all__ = ["Read", "Write", "create_app"]

@@ -15,11 +15,12 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from ..clients import Client
-from . import actions, live
-from .failures import Failures, refused
-from .guard import Guard, Outside
+from . import actions
+from .http.failures import Failures, refused
+from .http.guard import Guard, Outside
+from .http.rights import IDLE_S, Read, Rights, Write
+from .live import stream
 from .pages import charts, dead, jobs, nodes, programs, queue, queues, sign_in, task
-from .rights import IDLE_S, Read, Rights, Write
 from .site import HERE, Site
 
 PAGES = (queues, queue, task, dead, jobs, nodes, charts, sign_in, programs)
@@ -48,7 +49,7 @@ def create_app(
     Raises TypeError for anything else than such a client, and ValueError for a URL that can't be read.
     """
     site = Site(connector(client_or_url), Rights(read, write), name=name, marks_token=marks_token)
-    site.views.update(live.views)
+    site.views.update(stream.views)
     for module in (*PAGES, actions):
         site.views.update(getattr(module, "live", {}))
 
@@ -83,7 +84,7 @@ def routes() -> list[BaseRoute]:
     """All routes: of the pages, of what changes things, and the files of the page itself."""
     of_pages = [route for module in PAGES for route in module.routes]
     files = Mount("/static", StaticFiles(directory=HERE / "static"))
-    return [*of_pages, *actions.routes, *live.routes, files]
+    return [*of_pages, *actions.routes, *stream.routes, files]
 
 
 def connector(client_or_url: Any) -> Callable[[], Any]:

@@ -42,11 +42,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from .. import __version__
 from ..clients import Client
-from . import edits, texts, units, verbs
-from .history import History
-from .links import decoded, links_of
-from .rights import Rights, Tries, Visitor, csrf_of
-from .sampler import Sampler, Snapshot
+from .bulk import verbs
+from .http.links import decoded, links_of
+from .http.rights import Rights, Tries, Visitor, csrf_of
+from .live.history import History
+from .live.sampler import Sampler, Snapshot
+from .show import form_values, formats, texts
 
 log = logging.getLogger("taskslot.web")
 
@@ -203,8 +204,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(units.FILTERS, cut=texts.cut, legible=texts.legible, json=json.dumps)
-    made.filters.update({**edits.FILTERS, **verbs.FILTERS})
+    made.filters.update(formats.FILTERS, cut=texts.cut, legible=texts.legible, json=json.dumps)
+    made.filters.update({**form_values.FILTERS, **verbs.FILTERS})
     return made
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ...overview.attention import Severity
 from ...shards import SLOTS
 from ..facts import Cluster, Facts
-from ..finding import Finding
+from ..finding import Finding, typed
 
 UNEVEN = 1.5
 
@@ -26,7 +26,7 @@ def check(facts: Facts) -> Iterator[Finding]:
                 node.address,
                 "this primary has no replica",
                 "if it fails, its slots are away until it is back",
-                f"redis-cli --cluster add-node HOST:PORT {node.address} --cluster-slave",
+                f"redis-cli --cluster add-node HOST:PORT {typed(node.address)} --cluster-slave",
             )
     counts = [node.info.slots_count for node in primaries]
     if len(counts) > 1 and max(counts) > UNEVEN * min(counts):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...overview.attention import Severity
 from ..facts import Facts, Node
-from ..finding import Finding, set_to
+from ..finding import Finding, set_to, typed
 
 MIB = 1024 * 1024
 # What a short disconnection may need; redis.conf has 64 MiB.
@@ -30,7 +30,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             first.address,
             f"this is a replica of {first.info.primary}, and its primary was not looked at",
             "workers and producers need the primary",
-            f"taskslot doctor --url redis://{first.info.primary}",
+            f"taskslot doctor --url redis://{typed(first.info.primary)}",
         )
     for node in facts.nodes:
         if node.info.is_primary:

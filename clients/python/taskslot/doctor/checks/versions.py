@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...overview.attention import Severity
 from ..facts import Facts, Node, numbers
-from ..finding import Finding
+from ..finding import Finding, typed
 
 OLDEST_SERVER = (6, 2)
 
@@ -26,7 +26,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             "",
             f"the primaries have several versions of the module: {', '.join(versions)}",
             "a queue that moves from a newer to an older one may not be readable there",
-            f"load {versions[-1]} on all servers (docs/upgrade.md)",
+            f"load {typed(versions[-1])} on all servers (docs/upgrade.md)",
         )
     yield from of_library(facts, versions)
 
@@ -57,7 +57,7 @@ def of_replica(node: Node, primaries: list[Node]) -> Iterator[Finding]:
             node.address,
             f"its module is {own}, and a primary's is {newest}",
             "a queue becomes BROKEN on a replica that does not know a change",
-            f"upgrade replicas before primaries: load {newest} there (docs/upgrade.md)",
+            f"upgrade replicas before primaries: load {typed(newest)} there (docs/upgrade.md)",
         )
 
 
@@ -71,5 +71,5 @@ def of_library(facts: Facts, versions: list[str]) -> Iterator[Finding]:
             "",
             f"this library is {facts.library}, the module is {oldest}",
             "each expects what the other may not have",
-            f"pip install 'taskslot=={oldest}', or upgrade the module",
+            f"pip install 'taskslot=={typed(oldest)}', or upgrade the module",
         )

@@ -6,13 +6,13 @@ from typing import cast
 
 from starlette.responses import Response
 
-from ..bulk import Job
-from ..bulk_jobs import Busy, job_of, jobs_of
-from ..links import decoded_all
+from ..bulk.job import Job
+from ..bulk.jobs import Busy, job_of, jobs_of
+from ..bulk.verbs import Verb, wording
+from ..http.links import decoded_all
+from ..queue.task_filter import TaskFilter, read_filter
 from ..site import form_data
-from ..task_filter import TaskFilter, read_filter
-from ..verbs import Verb, wording
-from .asked import ChangeRequest, change
+from .change_request import ChangeRequest, change
 
 # The selected tasks of one form: a page of a list, and some room.
 MOST_SELECTED = 1000

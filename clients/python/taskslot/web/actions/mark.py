@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from ..history import LONGEST_MARK
-from ..links import back_of, needed
+from ..http.links import back_of, needed
+from ..live.history import LONGEST_MARK
+from ..show.texts import legible
 from ..site import form_of, site_of, visitor_of
-from ..texts import legible
-from .asked import log, who
+from .change_request import log, who
 
 
 def mark(request: Request) -> Response:

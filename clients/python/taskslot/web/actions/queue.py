@@ -12,8 +12,8 @@ from ... import commands
 from ...commands import Direction
 from ...replies import Settings
 from ...spans import HUNDRED_YEARS_MS
-from ..setting import SETTINGS
-from .asked import ChangeRequest, change
+from ..queue.settings import SETTINGS
+from .change_request import ChangeRequest, change
 
 DIRECTIONS = {"out": "claims", "in": "pushes", "all": "claims and pushes"}
 

@@ -14,7 +14,7 @@ from ... import commands
 from ...commands import ScheduleOptions
 from ...replies import Schedule
 from ...spans import HUNDRED_YEARS_MS
-from .asked import ChangeRequest, change
+from .change_request import ChangeRequest, change
 
 LONGEST_NAME = 256
 

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from ... import commands
 from ...commands import SetOptions
 from ...replies import TaskView
-from ..edits import read_instant
-from .asked import ChangeRequest, change
+from ..show.form_values import read_instant
+from .change_request import ChangeRequest, change
 
 
 def found(asked: ChangeRequest) -> tuple[str, str, TaskView | None]:

@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...figures import count, rate, span
-from ..history import ALL, SERIES, Subject, subject_of
-from ..links import links_of, query_of
+from ..http.links import links_of, query_of
+from ..live.history import ALL, SERIES, Subject, subject_of
 from ..site import site_of
 
 SPANS = {"10m": "10 minutes", "24h": "24 hours"}

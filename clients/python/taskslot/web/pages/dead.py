@@ -11,15 +11,15 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from ...replies import TaskView
-from ..bulk_work import AT_ONCE, BYTES_AT_ONCE
-from ..dead_groups import DeadGroup
-from ..dead_scans import FURTHEST, NEWEST, DeadScan, scans_of
-from ..lens import Lens
-from ..links import number_of, query_of
-from ..looked_at import lens_of
-from ..queue_keys import QueueKeys
+from ..bulk.work import AT_ONCE, BYTES_AT_ONCE
+from ..dead.groups import DeadGroup
+from ..dead.scans import FURTHEST, NEWEST, DeadScan, scans_of
+from ..http.links import number_of, query_of
+from ..http.queue_of import lens_of
+from ..queue.lens import Lens
+from ..queue.queue_keys import QueueKeys
+from ..queue.task_filter import TaskFilter
 from ..site import Site, site_of
-from ..task_filter import TaskFilter
 
 # Queues of the page of all queues, and the newest tasks of each that are looked at.
 MOST_QUEUES, NEWEST_OF_EACH = 20, 1000

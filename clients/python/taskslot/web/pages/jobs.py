@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from ..bulk_jobs import job_of, jobs_of, told
-from ..links import needed, query_of
+from ..bulk.jobs import job_of, jobs_of, told
+from ..http.links import needed, query_of
 from ..site import site_of
 
 

@@ -14,8 +14,8 @@ from starlette.routing import Route
 from ...overview import NodeInfo, Seen, node_concerns, tones
 from ...overview.attention import MEMORY_SHORT, clock_off_ms
 from ...overview.rows import logical_queues
-from ..links import links_of
-from ..sampler import Snapshot
+from ..http.links import links_of
+from ..live.sampler import Snapshot
 from ..site import Part, site_of
 
 # The most logical queues of which the spread over the nodes is shown.

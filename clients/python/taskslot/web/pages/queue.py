@@ -15,16 +15,16 @@ from ...errors import TaskslotError
 from ...overview import concerns, words_of
 from ...overview.tones import OF_SEVERITY, of_dead
 from ...replies import Info, State
-from ..failures import meaning
-from ..lens import ROWS, Lens, Place, read_place, searched_for
-from ..links import links_of, query_of
-from ..listing import ORDERS, range_in_words, read_listing
-from ..looked_at import gone, lens_of, shared
-from ..payloads import first_line, preview, shown
-from ..sampler import Snapshot
-from ..setting import values
+from ..http.failures import meaning
+from ..http.links import links_of, query_of
+from ..http.queue_of import gone, lens_of, shared
+from ..live.sampler import Snapshot
+from ..queue.lens import ROWS, Lens, Place, read_place, searched_for
+from ..queue.listing import ORDERS, range_in_words, read_listing
+from ..queue.settings import values
+from ..queue.task_filter import STATES
+from ..show.payloads import first_line, preview, shown
 from ..site import site_of
-from ..task_filter import STATES
 
 R = TypeVar("R")
 
@@ -123,7 +123,7 @@ def tasks(
         "preview": preview,
         "first_line": first_line,
     }
-    return "queue_tasks.html", own
+    return "queue/tasks.html", own
 
 
 def number_in(info: Info | None, states: Sequence[State]) -> int:
@@ -153,7 +153,7 @@ def section_of(
         found, own["refusal"] = reader.of(lens.settings)
         own["settings"] = found
         own["values"] = values(found, info) if found is not None else []
-    return f"queue_{section}.html", own
+    return f"queue/{section}.html", own
 
 
 def find(request: Request) -> Response:

@@ -19,11 +19,11 @@ from ...overview.notes import left_out
 from ...overview.rows import logical_queues
 from ...overview.tones import OF_SEVERITY
 from ...printable import printable
-from ..history import subject_of
-from ..links import links_of, number_of, query_of
-from ..sampler import MOST_QUEUES, Snapshot
+from ..http.links import links_of, number_of, query_of
+from ..live.history import subject_of
+from ..live.sampler import MOST_QUEUES, Snapshot
+from ..show.sparkline import sparkline
 from ..site import Part, site_of
-from ..sparkline import sparkline
 
 # The rows of a page.
 ROWS = 100

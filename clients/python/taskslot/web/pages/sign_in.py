@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from ..links import links_of, query_of, safe_path
+from ..http.links import links_of, query_of, safe_path
 from ..site import TooManyTries, address_of, form_of, site_of
 
 

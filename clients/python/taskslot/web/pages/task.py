@@ -13,12 +13,12 @@ from ...errors import Refused
 from ...figures import plural
 from ...printable import shortened
 from ...replies import TaskView
-from ..lens import Lens
-from ..links import needed, query_of
-from ..looked_at import gone, lens_of, shared
-from ..payloads import call_in_words, preview, shown
+from ..http.links import needed, query_of
+from ..http.queue_of import gone, lens_of, shared
+from ..queue.lens import Lens
+from ..show.payloads import call_in_words, preview, shown
+from ..show.timeline import timeline
 from ..site import site_of
-from ..timeline import timeline
 
 # The tasks that a task waits for are shown up to this number.
 MOST_PARENTS = 100

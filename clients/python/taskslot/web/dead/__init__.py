@@ -1,0 +1,1 @@
+"""Dead tasks grouped by their errors."""

@@ -1,0 +1,1 @@
+"""What is seen of all queues for all viewers: the looks, their history, and the stream to open pages."""
