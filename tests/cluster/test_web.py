@@ -4,7 +4,7 @@ import re
 
 import pytest
 from harness.server import wait_until
-from harness.web import Browser, create_app
+from harness.web import FormClient, create_app
 from taskslot import ShardedQueue
 from taskslot.web.live import sampler
 
@@ -15,7 +15,7 @@ def browser(start_cluster, monkeypatch):
     monkeypatch.setattr(sampler, "INTERVAL_S", 0.1)
     cluster = start_cluster()
     port = cluster.primaries()[0].port
-    browser = Browser(create_app(f"redis://127.0.0.1:{port}"))
+    browser = FormClient(create_app(f"redis://127.0.0.1:{port}"))
     yield browser, cluster
     browser.app.state.site.close()
 

@@ -2,7 +2,7 @@
 
 import pytest
 from harness.server import wait_until
-from harness.web import Browser, create_app, path_of
+from harness.web import FormClient, create_app, path_of
 from redis.cluster import RedisCluster
 from taskslot import ShardedQueue
 from taskslot.shards import names
@@ -18,7 +18,7 @@ def test_the_page_of_a_queue_reads_all_nodes(start_cluster):
             tasks = [queue.push(f"{n}", group=f"g{n}") for n in range(ROWS - 1)]
         app = create_app(client)
         try:
-            browser = Browser(app)
+            browser = FormClient(app)
             page = browser.text("/queue?key=orders&shards=8")
             assert f"of {len(tasks)} ready tasks" in page
             for task in (tasks[0], tasks[-1]):

@@ -69,6 +69,7 @@ class Tab:
         scripts: bool = True,
         headers: dict[str, str] | None = None,
         zoom: float = 1,
+        zone: str = "UTC",
     ) -> None:
         self.origin = origin
         self.amiss: list[str] = []
@@ -83,7 +84,7 @@ class Tab:
             extra_http_headers=headers,
             device_scale_factor=zoom,
             locale="en-GB",
-            timezone_id="UTC",
+            timezone_id=zone,
         )
         self._context.set_default_timeout(PATIENCE_MS)
         self._context.add_init_script(TELL_VIOLATIONS)

@@ -89,6 +89,24 @@ def r(server):
     return server.client()
 
 
+@pytest.fixture
+def client(server):
+    """A client of redis-py as a user makes one. Its `server` listens on a port."""
+    import redis
+
+    with redis.Redis(port=server.port) as client:
+        yield client
+
+
+@pytest.fixture
+def queue(client):
+    """An empty queue."""
+    from taskslot import Queue
+
+    with Queue(client, "mail") as queue:
+        yield queue
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Add the end of each server's log to the report of a failure, while the server still exists."""

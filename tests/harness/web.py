@@ -19,7 +19,7 @@ PASSWORD = "open sesame"
 TOKEN = re.compile(r'(?:name="csrf" value="|"X-CSRF-Token": ")([^"]+)"')
 
 
-class Browser:
+class FormClient:
     """A browser without scripts: it keeps cookies, and sends the session's token with each form.
 
     `get` and `post` return httpx's responses. `post` doesn't follow the redirect of a change; `text` is what a page
@@ -61,7 +61,7 @@ class Browser:
                 self._token = found[1]
         return self._token or "none"
 
-    def sign_in(self, password: str = PASSWORD, user: str = "ann") -> Browser:
+    def sign_in(self, password: str = PASSWORD, user: str = "ann") -> FormClient:
         """Sign in. The token of the session is a new one afterwards."""
         answer = self.post(f"{self.root}/sign-in", {"password": password, "user": user})
         assert answer.status_code == 303, answer.text
@@ -75,4 +75,4 @@ def path_of(path: str, **query: str | bytes) -> str:
     return path + ("?" + "&".join(words) if words else "")
 
 
-__all__ = ["PASSWORD", "Browser", "create_app", "path_of"]
+__all__ = ["PASSWORD", "FormClient", "create_app", "path_of"]

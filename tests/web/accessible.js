@@ -62,6 +62,10 @@
       + wide.filter(element => !within(element)).slice(0, 3).map(named).join(' and '));
   }
 
+  for (const region of all('.scroll.cards'))
+    if (region.scrollWidth > region.clientWidth + 1)
+      wrong.push(`in a window of ${window.innerWidth}, ${region.scrollWidth} of ${named(region)} are ${region.clientWidth}`);
+
   // ---- contrast of texts
 
   // Any colour of CSS as numbers: the canvas knows all notations.

@@ -5,11 +5,9 @@ import threading
 from pathlib import Path
 
 import pytest
-import redis
 import uvicorn
 from harness.fixtures import chosen
 from harness.server import wait_until
-from taskslot import Queue
 
 HERE = Path(__file__).parent
 PASSWORD = "correct horse battery"
@@ -70,20 +68,6 @@ def server(start):
 
 
 @pytest.fixture
-def client(server):
-    """A client of redis-py as a user makes one."""
-    with redis.Redis(port=server.port) as client:
-        yield client
-
-
-@pytest.fixture
-def queue(client):
-    """An empty queue."""
-    with Queue(client, "mail") as queue:
-        yield queue
-
-
-@pytest.fixture
 def serve():
     """Serves an ASGI app on a free port of 127.0.0.1, and returns its origin."""
     running = []
@@ -141,3 +125,27 @@ def signed_in(tab, password=PASSWORD):
     page.get_by_label("Password").press("Enter")
     page.wait_for_url(f"{tab.origin}/")
     return page
+
+
+def kill(queue, count, error):
+    """Push tasks that are dead, with an error of their own each."""
+    for at in range(count):
+        queue.push(f"order {at}", attempts=1)
+    for at, task in enumerate(queue.claim(count, worker="web1")):
+        queue.fail(task, error(at))
+
+
+def row(page, queue):
+    """The row of a queue in the table of queues."""
+    return page.get_by_role("row").filter(has=page.get_by_role("link", name=queue, exact=True))
+
+
+def column(page, name):
+    """The number of a column of the table of queues, from 0."""
+    heads = page.get_by_role("columnheader").all_inner_texts()
+    return next(at for at, head in enumerate(heads) if head.strip().lower().startswith(name))
+
+
+def cell(page, queue, name):
+    """The cell of a queue in a column."""
+    return row(page, queue).locator("th, td").nth(column(page, name))

@@ -5,8 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import signed_in
-from .test_operator import kill
+from .conftest import kill, signed_in
 
 FOCUS = """() => {
   const element = document.activeElement, style = getComputedStyle(element);

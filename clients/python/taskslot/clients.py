@@ -365,6 +365,25 @@ class Client:
         return self._module("retry").Retry(backoff.NoBackoff(), 0)
 
 
+def is_of_client(error: BaseException, *names: str) -> bool:
+    """Whether an error is one of redis-py or valkey-py; with names, of one of these classes. It needs no client."""
+    classes = [one for one in type(error).__mro__ if one.__module__.partition(".")[0] in ("redis", "valkey")]
+    return any(one.__name__ in names for one in classes) if names else bool(classes)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether an error means that no server answered. A wrong password does not. It needs no client."""
+    if is_of_client(error, "AuthenticationError", "AuthorizationError"):
+        return False
+    return isinstance(error, OSError) or is_of_client(error, "ConnectionError", "TimeoutError")
+
+
+def is_denied(error: BaseException) -> bool:
+    """Whether an error says that the user lacks a right. redis-py removes the code NOPERM, but not always."""
+    text = str(error)
+    return is_of_client(error, "NoPermissionError") or "NOPERM" in text or "no permissions" in text.lower()
+
+
 def shared(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The connection options that a twin shares: all except those that the library added."""
     return {name: value for name, value in kwargs.items() if name not in OF_THE_POOL}

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from .addresses import address_of
-from .clients import Client
+from .clients import Client, is_denied
 
 DEFAULT_URL = "redis://127.0.0.1:6379"
 UNREADABLE = (
@@ -142,7 +142,7 @@ def is_cluster(client: Any) -> bool:
     try:
         return bool(int(client.info("cluster").get("cluster_enabled", 0)))
     except Client(client).errors.ResponseError as error:
-        if "NOPERM" in str(error) or "no permissions" in str(error):
+        if is_denied(error):
             return False
         raise
 

@@ -73,13 +73,6 @@ def server(start):
 
 
 @pytest.fixture
-def client(server):
-    """A client of redis-py as a user makes one."""
-    with redis.Redis(port=server.port) as client:
-        yield client
-
-
-@pytest.fixture
 def worker_clock(monkeypatch):
     """The clock by which workers extend leases, turned on by the test."""
     return WorkerClock(monkeypatch)
@@ -91,7 +84,7 @@ def web(server, monkeypatch):
 
     Other options are those of `create_app`.
     """
-    from harness.web import PASSWORD, Browser, create_app
+    from harness.web import PASSWORD, FormClient, create_app
     from taskslot.web import Write, site
     from taskslot.web.live import sampler
 
@@ -104,19 +97,12 @@ def web(server, monkeypatch):
         if write is True:
             write = Write.by_password(PASSWORD)
         app = create_app(at or f"redis://127.0.0.1:{server.port}", write=write or None, **options)
-        made.append(Browser(app))
+        made.append(FormClient(app))
         return made[-1].sign_in() if write and write.secret and signed_in else made[-1]
 
     yield make
     for browser in made:
         browser.app.state.site.close()
-
-
-@pytest.fixture
-def queue(client):
-    """An empty queue."""
-    with Queue(client, "mail") as queue:
-        yield queue
 
 
 @pytest.fixture

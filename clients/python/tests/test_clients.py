@@ -6,7 +6,8 @@ import pytest
 import redis
 import redis.maint_notifications
 import valkey
-from taskslot.clients import OF_THE_POOL, Client
+from taskslot.clients import OF_THE_POOL, Client, is_denied, is_of_client
+from taskslot.web.live.sampler import words
 
 CLASSES = [redis.Redis, valkey.Valkey, redis.asyncio.Redis, valkey.asyncio.Valkey]
 OWN = {
@@ -162,3 +163,15 @@ def test_a_twin_of_a_cluster_speaks_tls_as_the_client_does(kind, made, monkeypat
     assert [(node.host, node.port) for node in nodes.values()] == [("h", 7000)]
     connects = kwargs.get(f"{library}_connect_func")
     assert connects is None or connects.__self__ is twin
+
+
+def test_errors_are_told_apart_without_a_client():
+    """A derived class counts as its base, and an error of another library with the same name does not."""
+    loading, own = redis.exceptions.BusyLoadingError("loading"), type("TimeoutError", (Exception,), {})("x")
+    assert is_of_client(loading) and is_of_client(loading, "ConnectionError")
+    assert not is_of_client(loading, "TimeoutError") and not is_of_client(own, "TimeoutError")
+    assert words(loading).startswith("The server doesn't answer")
+    assert words(own).startswith("The queues can't be read")
+    assert words(redis.exceptions.AuthenticationError("wrong")).startswith("The queues can't be read")
+    denied = redis.exceptions.ResponseError("NOPERM this user has no permissions to run the 'info' command")
+    assert is_denied(denied) and is_denied(redis.exceptions.NoPermissionError("")) and not is_denied(loading)

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 import redis
 from harness.server import wait_until
-from harness.web import Browser, create_app, path_of
+from harness.web import FormClient, create_app, path_of
 from starlette.requests import Request
 from taskslot import Queue, ShardedQueue
 from taskslot.overview import Nodes, Seen
@@ -388,12 +388,23 @@ def test_a_deploy_leaves_a_mark_by_its_token(web):
     ]
 
 
+def test_a_wrong_token_for_marks_is_said_to_be_wrong(web):
+    """And where there is none, how to give one."""
+    sent = {"headers": {"authorization": "Bearer wrong"}, "data": {"text": "x"}}
+    for write in (True, False):
+        wrong = web(marks_token="right", write=write).client.post("/marks", **sent).text
+        assert "The token is not the one in TASKSLOT_WEB_MARKS_TOKEN" in wrong
+        assert (
+            "started without TASKSLOT_WEB_MARKS_TOKEN" in web(write=write).client.post("/marks", **sent).text
+        )
+
+
 @pytest.mark.parametrize("sent", [{}, {"authorization": "Basic YW5uOng="}])
 def test_a_person_s_mark_is_logged_and_leads_back_to_the_charts(server, caplog, sent):
     """Also behind a proxy that passes on with which password it was asked."""
     caplog.set_level("INFO", "taskslot.web.audit")
     app = create_app(f"redis://127.0.0.1:{server.port}", write=Write.by_header("X-User"))
-    answer = Browser(app, headers={"X-User": "ann", **sent}).post("/marks", {"text": "deploy 1"})
+    answer = FormClient(app, headers={"X-User": "ann", **sent}).post("/marks", {"text": "deploy 1"})
     app.state.site.close()
     assert (answer.status_code, answer.headers.get("location")) == (303, "/charts")
     assert "'ann' left the mark 'deploy 1'" in caplog.messages

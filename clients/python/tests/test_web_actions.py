@@ -2,11 +2,11 @@
 
 import logging
 from html import unescape
-from re import findall, search, sub
+from re import DOTALL, findall, search, sub
 
 import pytest
 from harness.server import wait_until
-from harness.web import Browser, create_app, path_of
+from harness.web import FormClient, create_app, path_of
 from taskslot import Queue, ShardedQueue
 from taskslot.web import Write
 from taskslot.web.dead import scans as dead_scans
@@ -22,7 +22,9 @@ def page(web):
 
 
 def said(page, answer):
-    """What the page says after a change."""
+    """What the page says after a change, or beside the form that it refused."""
+    if answer.status_code == 422:
+        return unescape(search(r'id="refused"[^>]*>(.*?)</p>', answer.text)[1])
     assert answer.status_code == 303, answer.text
     text = page.text(answer.headers["location"])
     found = findall(r'<p class="said \w+" role="status">(.*?)</p>', text)
@@ -92,7 +94,7 @@ def test_nothing_is_changed_by_a_page_that_is_read_only_nor_without_the_token_no
     client.config_set("hz", 1)
     before = client.debug_object("mail")["refcount"], client.execute_command("DEBUG", "DIGEST")
     reading, writing = web(), web(write=True)
-    stranger = Browser(writing.app)
+    stranger = FormClient(writing.app)
     for path, query in ROUTES.items():
         link = path_of(path, key="mail", **query)
         fields = {"do": "retry:all", "way": "out", "concurrency": "0", "every": "5s", "payload": "x"}
@@ -257,6 +259,79 @@ def test_bad_input_is_said_and_changes_nothing(page, queue, form, why):
     assert queue.get(task) == before
 
 
+def field(html, name):
+    """The value of a field in the form that was refused."""
+    form = search(r'<details[^>]* open>(?:(?!<details).)*?id="refused".*?</form>', html, DOTALL)[0]
+    found = search(
+        rf'name="{name}"[^>]*? value="([^"]*)"|name="{name}"[^>]*>\n(.*?)</textarea>', form, DOTALL
+    )
+    return unescape(found[1] if found[1] is not None else found[2])
+
+
+def test_a_refused_change_of_a_task_keeps_what_was_typed(page, queue):
+    """The form is open and filled, with the reason in it; what is right then is taken."""
+    (task,) = queue.push_many(["a"], delay_ms=10**7)
+    html = page.text(path_of("/task", key="mail", id=task))
+    was = search(r'name="payload_was" value="([^"]*)"', html)[1]
+    form = {
+        "state": "delayed",
+        "priority": "300",
+        "group": "<acme>",
+        "payload": "b\r\n<c>",
+        "payload_was": was,
+    }
+    form["at"] = "2030-05-04T12:00:00.000Z"
+    answer = page.post(of("set", id=task), form)
+    assert answer.status_code == 422 and answer.text.count('id="refused"') == 1
+    assert "priority must be from -128 to 127" in said(page, answer)
+    names = ("priority", "group", "payload", "payload_was", "at")
+    assert [field(answer.text, name) for name in names] == [
+        "300",
+        "<acme>",
+        "b\n<c>",
+        was,
+        "2030-05-04T12:00",
+    ]
+    assert "<acme>" not in answer.text
+    assert said(page, page.post(of("set", id=task), form | {"priority": "3"})).startswith("Changed: ")
+    assert "refused" not in page.text(path_of("/task", key="mail", id=task))
+
+
+def test_a_refused_schedule_keeps_what_was_typed(page, queue):
+    """A new one, and one of several that is edited: the others' forms are as they were."""
+    for name in ("a", "b"):
+        queue.schedule(name, "x", every_ms=10**9)
+    query = {"key": "mail", "section": "schedules"}
+    form = {"name": "night", "cron": "99 * * * *", "tz": "Europe/Berlin", "payload": "hello"}
+    html = page.post(path_of("/do/schedule/save", **query), form).text
+    assert [field(html, name) for name in form] == list(form.values())
+    link = path_of("/do/schedule/save", key="mail", schedule="b", section="schedules")
+    html = page.post(link, {"every": "soon", "catchup": "none", "payload": "y"}).text
+    assert field(html, "every") == "soon"
+    assert html.count('value="soon"') == html.count('<option value="none" selected>') == 1
+    assert html.count('<details class="confirm" open>') == 1
+
+
+def test_refused_settings_keep_what_was_typed_and_what_it_was_typed_over(page, queue):
+    """Else a second try would undo what somebody else has changed meanwhile."""
+    queue.configure(attempts=7)
+    link = path_of("/do/settings/set", key="mail", section="settings")
+    form = {"lease": "soon", "was.lease": "30000", "attempts": "25", "was.attempts": "25"}
+    html = page.post(link, form).text
+    assert [field(html, name) for name in form] == list(form.values())
+    page.post(link, form | {"lease": "5000"})
+    assert (queue.settings().lease, queue.settings().attempts) == (5000, 7)
+
+
+def test_what_was_refused_where_there_is_no_such_form_is_said_on_the_page(page, queue):
+    """The task of an old page may be leased by now, and has no form then."""
+    (task,) = queue.push_many(["a"])
+    queue.claim()
+    answer = page.post(of("retry", id=task), {"state": "leased"})
+    assert answer.status_code == 303
+    assert "can't be retried" in said(page, answer)
+
+
 @pytest.mark.parametrize("payload", [b"\xff\x00", b"a\r\nb", b"x\x1b[31m", b"y" * 70_000])
 def test_a_payload_that_a_form_cannot_hold_is_not_edited(page, queue, payload):
     """It would come back as other bytes."""
@@ -418,7 +493,7 @@ def test_no_connection_outlives_the_page(server, client, queue):
     queue.push("a")
     before = len(client.client_list())
     app = create_app(f"redis://127.0.0.1:{server.port}", write=Write.by_header("X-User"))
-    page = Browser(app, headers={"X-User": "ann"})
+    page = FormClient(app, headers={"X-User": "ann"})
     assert page.get("/queue?key=mail").status_code == 200
     assert said(page, page.post("/do/queue/pause?key=mail", {"way": "out"})).startswith("Paused")
     assert len(client.client_list()) > before

@@ -459,6 +459,21 @@ def test_held_tasks_that_wait_for_many_others_are_taken_in_smaller_slices(queue,
     assert (job.stage, job.tally) == ("done", Tally(done=40))
 
 
+def test_a_job_says_which_tasks_it_is_about(queue, jobs, caplog):
+    """In the log and on its page: the error, or the first of the tasks that were selected."""
+    ids = dead(queue, ["a"] * 7)
+    caplog.set_level(logging.INFO, "taskslot.web.audit")
+    few = jobs.make(MAIL, "retry", TaskFilter("dead"), "anna", ids=ids[:2])
+    many = jobs.make(MAIL, "retry", TaskFilter("dead"), "anna", ids=ids)
+    assert few.which() == f"dead, 2 selected: {ids[0]}, {ids[1]}"
+    assert many.which() == f"dead, 7 selected: {', '.join(ids[:5])} and 2 more"
+    by_error = jobs.make(MAIL, "remove", TaskFilter("dead", error="E: no user #"), "anna")
+    wait_until(lambda: by_error.has_ended or by_error.stage == "counted", "it has counted")
+    assert by_error.which() == "dead, error E: no user #"
+    jobs.start(few, "anna")
+    assert f"(retry dead, 2 selected: {ids[0]}, {ids[1]})" in caplog.messages[-1] + caplog.messages[0]
+
+
 def test_the_log_says_who_did_what_to_how_many_and_shows_no_payload(queue, jobs, caplog):
     """One line at the start and one at the end, in which a hostile name is escaped."""
     dead(queue, ["secret"] * 2)
@@ -471,5 +486,6 @@ def test_the_log_says_who_did_what_to_how_many_and_shows_no_payload(queue, jobs,
     for line in caplog.messages:
         assert "\n" not in line
         assert "'an\\nna' on 'mail'" in line
+        assert "(retry dead, payload matches …)" in line
         assert "sec" not in line
     assert "starts to retry 2 tasks" in caplog.messages[0]

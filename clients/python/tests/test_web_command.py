@@ -80,6 +80,7 @@ def test_nobody_guesses_passwords_under_many_addresses(server, env):
     """What a request says about its address counts only if a proxy is named."""
     with served(server, TASKSLOT_WEB_PASSWORD="open sesame", **env) as (_, browser, _):
         token = re.search(r'name="csrf" value="([^"]+)"', browser.get("/sign-in").text)[1]
+        assert list(browser.cookies) == ["taskslot-0"]  # by the port that was asked for
         found = [
             browser.post(
                 "/sign-in",
@@ -117,6 +118,23 @@ def test_a_port_that_is_taken_is_said(server):
     assert done.errors == [f"taskslot: can't listen on 127.0.0.1:{port}: Address already in use"]
 
 
+def test_it_is_at_its_root_path_whether_a_proxy_removes_that_or_not(server, queue):
+    """So the address that it prints is one."""
+    queue.push(b"x")
+    with served(server, "--root-path", "/ops/tasks") as (_, browser, line):
+        assert "/ops/tasks shows" in line
+        for path in (
+            "/",
+            "/queue?key=mail",
+            "/ops/tasks/",
+            "/ops/tasks/queue?key=mail",
+            "/ops/tasks/static/app.css",
+        ):
+            answer = httpx.get(f"{browser.base_url.copy_with(path='/')}"[:-1] + path)
+            assert answer.status_code == 200, path
+            assert "css" in path or 'href="/ops/tasks/nodes"' in answer.text
+
+
 @pytest.mark.parametrize(
     ("words", "env", "says"),
     [
@@ -133,6 +151,7 @@ def test_a_port_that_is_taken_is_said(server):
         (["--trust-header", "X-User"], {"TASKSLOT_WEB_PASSWORD": "open sesame"}, "exclude each other"),
         (["--write", "--trust-header", "not a name"], {}, "the header must be a name"),
         (["--root-path", "tasks"], {}, "--root-path is a path"),
+        (["--root-path", "/queue/x"], {}, "--root-path /queue/x begins like a page of its own"),
         (["--web-password-file", "/none"], {}, "/none: No such file"),
         ([], {"TASKSLOT_WEB_PASSWORD": ""}, "the password in TASKSLOT_WEB_PASSWORD is empty"),
     ],

@@ -34,6 +34,13 @@ index out of bounds: the len is 3 but the index is 99
 note: run with `RUST_BACKTRACE=1`"""
 
 
+def test_the_name_of_a_function_that_a_worker_lacks_is_kept():
+    """It is what one has to know, and each such name is a cause of its own."""
+    assert (
+        pattern("UnknownFunction: no function 'mail.send_2'") == "UnknownFunction: no function 'mail.send_2'"
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

@@ -223,6 +223,15 @@ def test_a_filter_that_the_server_would_refuse_is_explained(web, queue):
     assert browser.get("/queue").status_code == 400
 
 
+def test_settings_are_told_with_their_units(web, queue):
+    """Once each, and -1 is explained."""
+    queue.configure(lease=90_000, max_bytes=1536)
+    text = read(web(), "/queue", key="mail", section="settings").text
+    assert "lease 90,000 ms (90s) default: 30,000 ms (30s)" in text
+    assert "1 to 86400000 ms" in text and "from 0 bytes; -1: no limit" in text and "0 to 100 %" in text
+    assert "retain 0 ms default" in text and "max-bytes 1.5 KiB default: no limit" in text
+
+
 def test_the_tabs_show_groups_workers_schedules_batches_and_settings(web, queue):
     """Each with links to its tasks."""
     queue.set_group("acme", concurrency=3, rate=10)

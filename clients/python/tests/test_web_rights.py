@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from harness.web import PASSWORD, Browser, create_app, path_of
+from harness.web import PASSWORD, FormClient, create_app, path_of
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -149,7 +149,7 @@ def test_a_wrong_password_opens_nothing_and_costs_time(web):
     answer = browser.post("/sign-in", {"password": PASSWORD})
     assert answer.status_code == 429 and int(answer.headers["retry-after"]) >= 1
     assert browser.get("/").status_code == 303
-    elsewhere = Browser(browser.app, client=("10.0.0.7", 1))
+    elsewhere = FormClient(browser.app, client=("10.0.0.7", 1))
     assert elsewhere.sign_in().get("/").status_code == 200
 
 
@@ -187,7 +187,7 @@ def test_the_password_of_readers_does_not_let_one_change_things(web):
     app = web(
         read=Read.by_password("for readers"), write=Write.by_password(hashed("for writers")), signed_in=False
     ).app
-    reader, writer = Browser(app).sign_in("for readers"), Browser(app).sign_in("for writers")
+    reader, writer = FormClient(app).sign_in("for readers"), FormClient(app).sign_in("for writers")
     assert "read-only" in reader.text("/")
     assert reader.post("/marks", {"text": "x"}).status_code == 401
     assert writer.post("/marks", {"text": "x"}).status_code == 303
@@ -196,7 +196,7 @@ def test_the_password_of_readers_does_not_let_one_change_things(web):
 def test_signing_out_ends_the_session_for_copies_of_its_cookie_too(web):
     """Whoever has stolen a cookie is out as well."""
     browser = web(write=True)
-    thief = Browser(browser.app)
+    thief = FormClient(browser.app)
     thief.client.cookies.update(browser.client.cookies)
     assert "Sign out" in thief.text("/")
     assert browser.post("/sign-out").status_code == 303
@@ -215,14 +215,29 @@ def test_a_new_password_ends_the_sessions_of_the_old_one(server):
         create_app(url, secret="s", write=one, read=Read(one.secret, one.header))
         for one in (doors[0], *doors, Write.by_header("X-User"))
     ]
-    cookies = Browser(apps[0]).sign_in().client.cookies
+    cookies = FormClient(apps[0]).sign_in().client.cookies
     seen = []
     for app in apps:
-        browser = Browser(app)
+        browser = FormClient(app)
         browser.client.cookies.update(cookies)
         seen.append(browser.get("/queue?key=mail").status_code)
         app.state.site.close()
     assert seen == [404, 404, 303, 403]
+
+
+def test_two_pages_of_one_host_have_their_own_sessions(server):
+    """Their cookies have two names, because browsers send both of them to both."""
+    url, cookies = f"redis://127.0.0.1:{server.port}", {}
+    apps = [create_app(url, read=Read.by_password(PASSWORD), cookie=name) for name in ("one", "two")]
+    for app in apps:
+        page = FormClient(app)
+        page.client.cookies.update(cookies)
+        cookies.update(page.sign_in().client.cookies)
+    for app in apps:
+        page = FormClient(app)
+        page.client.cookies.update(cookies)
+        assert "Sign out" in page.text("/")
+        app.state.site.close()
 
 
 @pytest.mark.parametrize("limit", ["SESSION_S", "IDLE_S"])
@@ -243,7 +258,7 @@ def test_a_cookie_that_somebody_has_made_is_worth_nothing(web):
     browser.client.cookies.clear()
     browser.client.cookies.set("taskslot", "x" + signed[1:])
     assert "Sign out" not in browser.text("/")
-    planted = Browser(browser.app)
+    planted = FormClient(browser.app)
     before = planted.token()
     assert planted.sign_in().token() != before
 
@@ -252,7 +267,7 @@ def test_a_cookie_that_somebody_has_made_is_worth_nothing(web):
 def test_the_cookie_is_for_this_page_alone(server, scheme):
     """Scripts can't read it, other sites can't send it with a form, and behind https it is never sent without."""
     app = create_app(f"redis://127.0.0.1:{server.port}", write=Write.by_password(PASSWORD))
-    answer = Browser(app, base_url=f"{scheme}://testserver").get("/sign-in")
+    answer = FormClient(app, base_url=f"{scheme}://testserver").get("/sign-in")
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie and "samesite=lax" in cookie
     assert ("; secure" in cookie) == (scheme == "https")
@@ -263,11 +278,11 @@ def test_a_proxy_says_who_it_is(web):
     """Its header counts, for the users who may."""
     browser = web(read=Read.by_header("X-User"), write=Write.by_header("X-User", {"ann"}))
     assert browser.get("/").status_code == 403
-    bob, ann = (Browser(browser.app, headers={"x-user": name}) for name in ("bob", "ann"))
+    bob, ann = (FormClient(browser.app, headers={"x-user": name}) for name in ("bob", "ann"))
     assert "read-only" in bob.text("/") and bob.post("/marks", {"text": "x"}).status_code == 403
     assert "read-only" not in ann.text("/") and ann.post("/marks", {"text": "x"}).status_code == 303
     assert ann.post("/marks", {"text": "x"}, token="").status_code == 403
-    without_session = Browser(browser.app, headers={"x-user": "ann"})
+    without_session = FormClient(browser.app, headers={"x-user": "ann"})
     assert without_session.post("/marks", {"text": "x"}, token="").status_code == 403
 
 
@@ -345,8 +360,8 @@ def test_it_works_below_a_path_of_another_app(server):
         routes=[Mount("/ops/tasks", app=inner), Route("/", outer)],
         middleware=[Middleware(SessionMiddleware, secret_key="of the outer app")],
     )
-    check_below(Browser(app, root="/ops/tasks"), server)
-    browser = Browser(app, root="/ops/tasks")
+    check_below(FormClient(app, root="/ops/tasks"), server)
+    browser = FormClient(app, root="/ops/tasks")
     browser.get("/")
     cookie = browser.client.cookies["session"]
     browser.sign_in()
@@ -360,7 +375,7 @@ def test_it_works_behind_a_proxy_that_removes_a_path(server):
     app = create_app(
         f"redis://127.0.0.1:{server.port}", write=Write.by_password(PASSWORD), read=Read.by_password(PASSWORD)
     )
-    check_below(Browser(app, root="/ops/tasks", root_path="/ops/tasks"), server)
+    check_below(FormClient(app, root="/ops/tasks", root_path="/ops/tasks"), server)
     app.state.site.close()
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..clients import Client
+from ..clients import Client, is_of_client
 from ..doctor.examine import examine, status
 from ..doctor.facts import Facts
 from ..doctor.finding import Finding
@@ -17,7 +17,7 @@ from ..figures import plural
 from ..overview.attention import Severity
 from ..printable import printable
 from . import output
-from .session import Session, command, is_of_client, of_client, refuse
+from .session import Session, command, of_client, refuse
 
 WORDS = {Severity.ACT: "act", Severity.LOOK: "look", Severity.KNOW: "know"}
 # For monitoring: a server that does not answer is as bad as a finding that needs somebody now.

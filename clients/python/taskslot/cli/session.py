@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from .. import Queue, ShardedQueue, password
+from ..clients import is_of_client
 from ..connection import DEFAULT_URL, Address, connect, has_password, read_address, with_password
 from ..errors import TaskslotError
 from ..tracebacks import asks_for_password
@@ -212,8 +213,3 @@ def of_client(error: Exception) -> str:
     """The text of an error of the client, with what to do if the server asks for a password."""
     wanted = "it asks for a password: TASKSLOT_PASSWORD, or --password-file"
     return wanted if asks_for_password(error) else str(error)
-
-
-def is_of_client(error: Exception) -> bool:
-    """Whether an error comes from redis-py or valkey-py."""
-    return any(base.__module__.partition(".")[0] in ("redis", "valkey") for base in type(error).__mro__)

@@ -53,7 +53,8 @@ def web(
     root_path: Annotated[
         str,
         typer.Option(
-            metavar="/PATH", help="The path at which a proxy serves the page. The proxy removes it."
+            metavar="/PATH",
+            help="The path at which a proxy serves the page. The proxy may remove it, or not.",
         ),
     ] = "",
     name: Annotated[str, typer.Option(help="A name to show at the top, such as production.")] = "",
@@ -79,7 +80,7 @@ def web(
     address, port = listen_address(listen)
     secret = page_password(web_password_file)
     refuse_open(address, secret, trust_header, write, open_to_all)
-    app = made(session, address, secret, trust_header, write, host or [], name)
+    app = made(session, address, port, secret, trust_header, write, host or [], name)
     with bound(address, port) as listener:
         url = f"http://{address_of(address, port or listener.getsockname()[1])}{root_path}"
         more = "" if write else ", read-only; --write lets it change things"
@@ -92,6 +93,7 @@ def web(
 def made(
     session: Session,
     address: str,
+    port: int,
     secret: str,
     header: str | None,
     write: bool,
@@ -116,6 +118,7 @@ def made(
         hosts=[*LOOPBACK, *hosts] if is_loopback(address) or hosts else None,
         secret=os.environ.get(SECRET) or None,
         marks_token=os.environ.get(MARKS, ""),
+        cookie=f"taskslot-{port}",
     )
 
 
@@ -124,8 +127,7 @@ def serve(app: Any, listener: socket.socket, root_path: str) -> None:
     import uvicorn
 
     config = uvicorn.Config(
-        app,
-        root_path=root_path.rstrip("/"),
+        below(app, root_path.rstrip("/")),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -135,6 +137,22 @@ def serve(app: Any, listener: socket.socket, root_path: str) -> None:
         timeout_graceful_shutdown=2,
     )
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def below(app: Any, root: str) -> Any:
+    """An app at this path, whether or not a proxy removes the path. Raises ValueError if one can't tell."""
+    own = {getattr(route, "path", "").split("/")[1] for route in app.routes}
+    if root and root.split("/")[1] in own:
+        raise ValueError(f"--root-path {root} begins like a page of its own: choose another, such as /tasks")
+
+    async def at_root(scope: Any, receive: Any, send: Any) -> None:
+        if "path" in scope:
+            path = scope["path"]
+            is_below = path == root or path.startswith(f"{root}/")
+            scope = {**scope, "root_path": root, "path": path if is_below else root + path}
+        await app(scope, receive, send)
+
+    return at_root
 
 
 def page_password(file: Path | None) -> str:

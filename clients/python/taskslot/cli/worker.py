@@ -12,13 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from ..app import App
+from ..clients import is_of_client
 from ..errors import TaskslotError
 from ..worker import Worker
 from ..worker.options import own_name
 from ..worker.worker import must_fit
 from . import logs, target
 from .logs import JsonLines
-from .session import is_of_client, refuse
+from .session import refuse
 from .supervisor import UNUSABLE, Parent, Supervisor, command_of_this_process
 from .task_log import TaskLog
 from .watch import Watch

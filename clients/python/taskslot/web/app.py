@@ -35,6 +35,7 @@ def create_app(
     hosts: Sequence[str] | None = None,
     secret: str | None = None,
     marks_token: str = "",
+    cookie: str = "taskslot",
 ) -> Starlette:
     """An ASGI app that shows the queues of a server. It can be mounted below a path of another app.
 
@@ -44,7 +45,8 @@ def create_app(
 
     `hosts` are the names that the Host header may have; any by default. `secret` signs the sessions: give all processes
     of one page the same. By default, they end with the process. With `marks_token`, `POST /marks` with `Authorization:
-    Bearer <token>` adds a mark, such as a deploy, to the charts.
+    Bearer <token>` adds a mark, such as a deploy, to the charts. `cookie` is the name of the session's cookie: browsers
+    send it to all ports of a host, so two pages of one host need two names.
 
     Raises TypeError for anything else than such a client, and ValueError for a URL that can't be read.
     """
@@ -68,7 +70,7 @@ def create_app(
             Middleware(
                 SessionMiddleware,
                 secret_key=site.rights.signing_key(secret or secrets.token_urlsafe(32)),
-                session_cookie="taskslot",
+                session_cookie=cookie,
                 max_age=IDLE_S,
                 same_site="lax",
             ),

@@ -48,6 +48,7 @@ from .http.rights import Rights, Tries, Visitor, csrf_of
 from .live.history import History
 from .live.sampler import Sampler, Snapshot
 from .show import form_values, formats, texts
+from .show.drafts import Draft
 
 log = logging.getLogger("taskslot.web")
 
@@ -185,6 +186,7 @@ class Site:
             "take_messages": lambda: request.session.pop("said", []),
             "path": page_path(request),
             "this_page": here(request) if request.scope.get("method") == "GET" else "/",
+            "draft": request.scope.get("taskslot.draft") or Draft(),
             "site_name": self.name,
             "version": __version__,
         }

@@ -18,16 +18,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ...clients import is_denied
 from ...commands import Command
 from ...errors import TaskslotError
 from ...printable import printable
 from ..dead.scans import look_anew
-from ..http.failures import DENIED, is_away, without_right
+from ..http.failures import is_away, without_right
 from ..http.links import Links, links_of, needed, query_of
 from ..http.queue_of import PageWire, lens_of
+from ..pages import queue, task
 from ..queue.lens import Lens
+from ..show.drafts import MARK, Draft
 from ..show.form_values import digest, read_number, read_span
-from ..site import Site, Tone, address_of, form_of, site_of, visitor_of
+from ..site import Site, Tone, address_of, form_of, here, site_of, visitor_of
 
 R = TypeVar("R")
 
@@ -127,12 +130,16 @@ class ChangeRequest:
 
     # ---- where to go afterwards
 
-    def to_queue(self, said: str, tone: Tone = "done", **query: object) -> Response:
-        """Back to the page of the queue: of the logical one, if the link says that its shard is part of one."""
-        of = self.lens.queue.query
+    @property
+    def of_queue(self) -> dict[str, object]:
+        """The query of the queue's page: of the logical one, if the link says that its shard is part of one."""
         if "logical" in self.query:
-            of = {"key": self.query["logical"], "shards": self.query.get("of_shards")}
-        return self.site.go(self.request, self.link("/queue", **of, **query), said, tone=tone)
+            return {"key": self.query["logical"], "shards": self.query.get("of_shards")}
+        return {**self.lens.queue.query}
+
+    def to_queue(self, said: str, tone: Tone = "done", **query: object) -> Response:
+        """Back to the page of the queue."""
+        return self.site.go(self.request, self.link("/queue", **self.of_queue, **query), said, tone=tone)
 
     def to_task(self, task: str, said: str, tone: Tone = "done") -> Response:
         """Back to the page of a task."""
@@ -145,6 +152,24 @@ class ChangeRequest:
         if "id" in self.query:
             return self.to_task(self.query["id"], said, tone=tone)
         return self.to_queue(said, tone=tone, section=self.query.get("section"))
+
+    def refused(self, reason: str) -> Response:
+        """The same form again, as it was filled, with the reason; where there is none, back with the reason."""
+        if "id" in self.query:
+            page, query = task.page, {**self.lens.queue.query, "id": self.query["id"]}
+        else:
+            page, query = queue.page, {**self.of_queue, "section": self.query.get("section")}
+        scope = {
+            **self.request.scope,
+            "method": "GET",
+            "query_string": Links()("", **query)[1:].encode("ascii"),
+            "taskslot.draft": Draft(self.link.root + here(self.request), self.fields, reason),
+        }
+        answer = page(Request(scope))
+        if MARK.encode() not in answer.body:
+            return self.back(reason, "failed")
+        answer.status_code = 422
+        return answer
 
 
 def who(request: Request) -> str:
@@ -163,7 +188,7 @@ def change(path: str, endpoint: Callable[[ChangeRequest], Response]) -> Route:
         try:
             return endpoint(asked)
         except (ValueError, TaskslotError) as error:
-            return asked.back(refusal(error), "failed")
+            return asked.refused(refusal(error))
         except HTTPException:
             raise
         except Exception as error:
@@ -177,7 +202,7 @@ def change(path: str, endpoint: Callable[[ChangeRequest], Response]) -> Route:
 def refusal(error: Exception) -> str:
     """What is said about input that is wrong, or that the server refuses."""
     text = str(error)
-    said = without_right(text) if DENIED.search(text) else f"Nothing was changed: {text}"
+    said = without_right(text) if is_denied(error) else f"Nothing was changed: {text}"
     if extra := notes(error):
         said = " ".join([f"The server refused this: {text}", *extra])
     return said

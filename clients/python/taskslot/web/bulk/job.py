@@ -24,6 +24,8 @@ from .verbs import Verb, Words, wording
 MOST_TASKS = 200_000
 # Tasks that one command changes.
 SLICE = 500
+# Of selected tasks, so many are named in words.
+NAMED = 5
 # How long a job waits for a person's yes. Its ids are forgotten then.
 ANSWER_S = 600.0
 
@@ -72,6 +74,7 @@ class Job:
     verb: Verb
     filter: TaskFilter
     who: str
+    selected: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     stage: Stage = "counting"
     looked: int = 0
@@ -87,6 +90,15 @@ class Job:
     has_counted: threading.Event = field(default_factory=threading.Event)
     _ids: dict[str, dict[str, None]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def which(self, for_log: bool = False) -> str:
+        """Which tasks it is about, as people read it. The log gets nothing of payloads, so no patterns for them."""
+        if not self.selected:
+            return self.filter.words(for_log)
+        more = len(self.selected) - NAMED
+        return f"{self.filter.state}, {len(self.selected)} selected: {', '.join(self.selected[:NAMED])}" + (
+            f" and {more} more" if more > 0 else ""
+        )
 
     @property
     def words(self) -> Words:

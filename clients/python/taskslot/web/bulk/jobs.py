@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from ..._sync.wire import Wire
 from ...clients import Client
 from ...errors import TaskslotError
+from ...printable import printable
 from ..dead.scans import look_anew
 from ..queue.queue_keys import QueueKeys
 from ..queue.task_filter import TaskFilter
@@ -75,8 +76,8 @@ class Jobs:
         Raises ValueError for a verb that does not go with the state, or an id of another queue, and Busy.
         """
         wording(verb, of.state)
-        job = Job(queue, verb, of, who)
-        chosen = [queue.located(one) for one in ids]
+        job = Job(queue, verb, of, who, tuple(ids))
+        chosen = [queue.located(one) for one in job.selected]
         for number, task_id in chosen:
             job.found(queue.keys[number], 1, [task_id])
         with self._lock:
@@ -220,7 +221,15 @@ def told(job: Job) -> str:
 
 def note(job: Job, who: str, what: str) -> None:
     """Write a line about a job into the audit log."""
-    log.info("job %s by %r on %r (%s %s): %s", job.id, who, job.queue.name, job.verb, job.filter.state, what)
+    log.info(
+        "job %s by %r on %r (%s %s): %s",
+        job.id,
+        who,
+        job.queue.name,
+        job.verb,
+        printable(job.which(for_log=True)),
+        what,
+    )
 
 
 def jobs_of(site: Site) -> Jobs:

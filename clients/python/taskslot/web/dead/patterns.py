@@ -32,6 +32,8 @@ HEX = re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7
 NUMBERS = re.compile(r"\d+")
 # Dates, times, versions and addresses: placeholders with a single mark between them.
 JOINED = re.compile(r"#(?:[.,:/_T+-]#)+(?:Z\b)?")
+# What is quoted is the whole of the error here: the name of a function that the worker does not have.
+UNKNOWN_FUNCTION = re.compile(r"^(?:[\w.]+\.)?UnknownFunction: ")
 SPACES = re.compile(r"\s+")
 
 
@@ -68,10 +70,11 @@ def pattern(error: str | None) -> str:
     text = headline(error)
     if match := STALLS.match(text):
         return f"# stalls, the last after # ms{match[1]}…"
+    if UNKNOWN_FUNCTION.match(text):
+        return shortened(SPACES.sub(" ", text).strip(), MOST_SHOWN)
     text = UUID.sub("#", text)
     text = QUOTED.sub(lambda found: f"{found[0][0]}…{found[0][-1]}", text)
     text = MAIL.sub("…@…", text)
     text = HEX.sub("#", text)
     text = JOINED.sub("#", NUMBERS.sub("#", text))
-    text = SPACES.sub(" ", text).strip()
-    return shortened(text, MOST_SHOWN)
+    return shortened(SPACES.sub(" ", text).strip(), MOST_SHOWN)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
 import re
-from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ...clients import is_denied, is_lost, is_of_client
 from ...errors import TaskslotError
 from ...tracebacks import asks_for_password
 from ..site import Site, page_path, site_of
@@ -31,8 +29,6 @@ TITLES = {
     503: "The server doesn't answer",
 }
 COMMAND = re.compile(r"'([A-Za-z._|]+)' command")
-# In every server's text for a user without a right. redis-py removes the code NOPERM.
-DENIED = re.compile("NOPERM|no permissions", re.IGNORECASE)
 
 
 class Failures:
@@ -69,7 +65,7 @@ class Failures:
 
 def meaning(site: Site, error: Exception) -> tuple[int, str]:
     """The status and the words for an error."""
-    if is_of_client(error, "NoPermissionError") or DENIED.search(str(error)):
+    if is_denied(error):
         return 403, without_right(str(error))
     if isinstance(error, TaskslotError):
         return 409, f"The server refused this: {error}"
@@ -93,22 +89,12 @@ def without_right(text: str) -> str:
 
 def is_away(site: Site, error: Exception) -> bool:
     """Whether an error means that a server is away."""
-    if isinstance(error, OSError) or is_of_client(error, "ConnectionError", "TimeoutError"):
+    if is_lost(error):
         return True
     try:
         return site.kind.is_away(error)
     except Exception:  # there is no client: the server was never there
         return is_of_client(error, "RedisError", "ValkeyError")
-
-
-def is_of_client(error: Exception, *names: str) -> bool:
-    """Whether an error is of one of these classes of redis-py or valkey-py."""
-    for library in ("redis", "valkey"):
-        if importlib.util.find_spec(library) is not None:
-            errors: Any = importlib.import_module(f"{library}.exceptions")
-            if isinstance(error, tuple(getattr(errors, name) for name in names if hasattr(errors, name))):
-                return True
-    return False
 
 
 def failed(request: Request, status: int, text: str) -> Response:

@@ -132,12 +132,17 @@ class Guard:
     async def _of_change(self, request: Request, visitor: Visitor) -> Response | None:
         """What stops a request that changes something."""
         path = page_path(request)
-        if path == MARKS and self._has_marks_token(request):
+        token = token_of(request) if path == MARKS else None
+        if token is not None and self.site.marks_token and same(self.site.marks_token, token):
             request.scope["taskslot.visitor"] = Visitor(by_token=True)
             return await self._read_form(request)
+        # A person's request can have a token that a proxy has added, so the rest may still be right.
+        why = "" if token is None else self._wrong_token()
         if path not in SIGN_IN and self.site.rights.write is None:
             return failed(
-                request, 403, "This page is read-only: it was started without the right to change things."
+                request,
+                403,
+                why or "This page is read-only: it was started without the right to change things.",
             )
         if not self._is_of_own_origin(request):
             return failed(request, 403, "The request comes from another site.")
@@ -146,15 +151,19 @@ class Guard:
         token = request.headers.get("x-csrf-token") or decoded(request.scope["taskslot.form"]).get("csrf", "")
         if not has_token(request, token):
             return failed(
-                request, 403, "The form is too old, or of another session. Go back, reload and try again."
+                request,
+                403,
+                why or "The form is too old, or of another session. Go back, reload and try again.",
             )
         if path in SIGN_IN or visitor.may_write:
             return None
         return self._ask(request) if not visitor.may_read else self._ask(request, "Sign in to change things.")
 
-    def _has_marks_token(self, request: Request) -> bool:
-        given = request.headers.get("authorization", "")
-        return bool(self.site.marks_token) and same(f"Bearer {self.site.marks_token}", given)
+    def _wrong_token(self) -> str:
+        """Why a program's token opens nothing."""
+        if self.site.marks_token:
+            return "The token is not the one in TASKSLOT_WEB_MARKS_TOKEN (marks_token)."
+        return "This page takes no marks by a token: it was started without TASKSLOT_WEB_MARKS_TOKEN (marks_token)."
 
     def _is_of_own_origin(self, request: Request) -> bool:
         """Whether the browser says that the page itself sent this, or says nothing."""
@@ -187,6 +196,12 @@ class Guard:
         if self.site.rights.asks_for_password:
             return failed(request, 401, text)
         return failed(request, 403, "The proxy in front of this page named no user who may do this.")
+
+
+def token_of(request: Request) -> str | None:
+    """The token that a program gave; None if it gave none."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
 
 
 def gives_password(site: Site, request: Request) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...clients import is_lost
 from ...overview import Nodes, Row, Seen, rows
 from ...overview.rows import logical_queues, shard_of_key
 from ..queue.queue_keys import QueueKeys
@@ -153,6 +154,5 @@ class Sampler:
 
 def words(error: Exception) -> str:
     """Why the queues can't be read, for people."""
-    is_away = isinstance(error, OSError) or type(error).__name__ in ("ConnectionError", "TimeoutError")
     text = str(error).rstrip(".") or type(error).__name__
-    return f"The server doesn't answer: {text}." if is_away else f"The queues can't be read: {text}."
+    return f"The server doesn't answer: {text}." if is_lost(error) else f"The queues can't be read: {text}."

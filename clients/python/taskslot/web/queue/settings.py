@@ -9,10 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from ... import figures
 from ...replies import Info, Settings
+from ..show.form_values import written_span
 
 Unit = Literal["", "ms", "bytes", "percent", "word"]
 NO_LIMIT = -1
+UNIT_WORDS = {"ms": " ms", "bytes": " bytes", "percent": " %"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,24 @@ class Setting:
     def attribute(self) -> str:
         """Its name in `Settings` and in `configure`."""
         return self.name.replace("-", "_")
+
+    @property
+    def allowed(self) -> str:
+        """Which values are allowed, with their unit."""
+        bounds = self.values.removesuffix(", -1")
+        unit = UNIT_WORDS.get(self.unit, "") if bounds[-1:].isdigit() else ""
+        return bounds + unit + ("; -1: no limit" if bounds != self.values else "")
+
+    def text(self, value: int | str) -> str:
+        """A value for people: `no limit`, `30,000 ms (30s)`, `1.5 MiB`, `10 %`."""
+        if not isinstance(value, int):
+            return value
+        if value == NO_LIMIT:
+            return "no limit"
+        if self.unit == "bytes":
+            return figures.size(value)
+        span = f" ({written_span(value)})" if self.unit == "ms" and value >= 1000 else ""
+        return f"{value:,}{UNIT_WORDS.get(self.unit, '')}{span}"
 
 
 def waiting(info: Info) -> int:
@@ -114,6 +135,16 @@ class Value:
     def is_default(self) -> bool:
         """Whether it has its default value."""
         return self.value == self.setting.default
+
+    @property
+    def text(self) -> str:
+        """The value for people."""
+        return self.setting.text(self.value)
+
+    @property
+    def default(self) -> str:
+        """The default for people."""
+        return self.setting.text(self.setting.default)
 
     @property
     def is_limit(self) -> bool:

@@ -75,8 +75,11 @@ class TaskFilter:
         """Whether a task that the server found matches what the server does not compare."""
         return not self.error or pattern(task.error) == self.error
 
-    def words(self) -> str:
-        """The filter as people read it: `dead, payload matches *a*, error KeyError: '…'`."""
+    def words(self, for_log: bool = False) -> str:
+        """The filter as people read it: `dead, payload matches *a*, error KeyError: '…'`. A log gets no patterns."""
+        if for_log:
+            hidden = replace(self, match=self.match and "…", header_match=self.header_match and "…")
+            return hidden.words()
         named = (
             ("payload matches", self.match),
             (f"header {self.header} matches", self.header and (self.header_match or "*")),

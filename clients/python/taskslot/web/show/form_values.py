@@ -50,6 +50,14 @@ def read_instant(text: str) -> datetime:
     return made if made.tzinfo else made.replace(tzinfo=UTC)
 
 
+def written_instant(text: str) -> str:
+    """An instant as a form's field for date and time takes it, in UTC; empty if it is none."""
+    try:
+        return read_instant(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
+    except (ValueError, OverflowError):
+        return ""
+
+
 def digest(payload: bytes | None) -> str:
     """What tells two payloads apart."""
     return hashlib.sha256(payload or b"").hexdigest()[:32]

@@ -39,6 +39,21 @@ function localTimes(within) {
   }
 }
 
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone
+for (const place of document.querySelectorAll("[data-zone]")) place.textContent = zone
+
+// An instant in a form is in UTC for the server, and in the reader's zone for the reader.
+const pad = (number) => String(number).padStart(2, "0")
+for (const field of document.querySelectorAll('input[type="datetime-local"]')) {
+  const at = new Date(`${field.defaultValue}Z`)
+  if (field.defaultValue) {
+    field.value = `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}T${pad(at.getHours())}:${pad(at.getMinutes())}`
+  }
+  field.form.addEventListener("formdata", ({ formData }) => {
+    if (field.value) formData.set(field.name, new Date(field.value).toISOString())
+  })
+}
+
 // ---- changing only what differs, so that focus, selection and open details stay
 
 function patch(part, html) {
