@@ -9,7 +9,7 @@ from starlette.routing import Mount
 from taskslot.figures import span
 from taskslot.web.site import HERE
 
-from .conftest import cell
+from .conftest import cell, signed_in
 
 MARK = "document.body.setAttribute('data-mark', 'same page')"
 
@@ -139,3 +139,37 @@ def test_the_chart_and_its_table_write_a_span_alike(browser):
     written = page.evaluate(f"(values) => {{ {function}; return values.map(span) }}", values)
     page.close()
     assert written == [span(value) for value in values]
+
+
+def test_an_instant_is_typed_and_shown_in_the_browsers_zone(tab, writable, queue):
+    """The field and the page name the zone. A form that is refused has the instant still."""
+    task = queue.push("a", delay_ms=10**7)
+    window = tab(writable, zone="Asia/Dubai")
+    signed_in(window)
+    page = window.open(f"/task?key=mail&id={task}")
+    expect(page.locator("footer")).to_contain_text("times in Asia/Dubai")
+    page.get_by_text("Change…").click()
+    field = page.get_by_label("or at (Asia/Dubai)")
+    field.fill("2030-05-04T12:00")
+    page.get_by_label("due in").fill("5s")
+    window.allows = lambda text: "422" in text
+    page.get_by_role("button", name="Change", exact=True).click()
+    expect(page.locator("#refused")).to_contain_text("either a span or an instant")
+    expect(field).to_have_value("2030-05-04T12:00")
+    page.get_by_label("due in").fill("")
+    page.get_by_role("button", name="Change", exact=True).click()
+    expect(page.locator(".said")).to_have_text("Changed: due time.")
+    assert queue.get(task).due == 1904112000000
+    expect(page.locator("main")).to_contain_text("4 May 2030, 12:00:00")
+
+
+def test_the_table_of_queues_drops_rare_columns_before_it_squeezes(tab, origin, client):
+    """On a desk of 1280 it needs no scrolling, and a column in which a queue has something comes back by itself."""
+    client.execute_command("TASK.PUSH", "a-queue-with-a-name", "x")
+    page = tab(origin).open()
+    heads = page.get_by_role("columnheader")
+    expect(heads.get_by_text("paused", exact=True)).to_be_hidden()
+    client.execute_command("TASK.PAUSE", "a-queue-with-a-name")
+    expect(heads.get_by_text("paused", exact=True)).to_be_visible()
+    region = page.get_by_role("region", name="Queues")
+    assert region.evaluate("one => one.scrollWidth - one.clientWidth") <= 0

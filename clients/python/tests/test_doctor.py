@@ -119,7 +119,8 @@ def test_replicas_are_looked_at_too(good):
     primary, replica = good(), good()
     replica.replicate(primary)
     wait_synced(primary, replica)
-    assert set(found(primary)) == {"min-replicas-to-write"}
+    # A primary calls a replica online once that has sent its first acknowledgement.
+    wait_until(lambda: set(found(primary)) == {"min-replicas-to-write"}, "the replica is online")
     [alone] = found(replica).values()
     assert alone.mend == f"taskslot doctor --url redis://127.0.0.1:{primary.port}"
     with redis.Redis(port=replica.port) as client:

@@ -1,5 +1,6 @@
 """Who may read and change by the web page, and what every answer has."""
 
+import asyncio
 import time
 
 import pytest
@@ -165,6 +166,8 @@ def test_programs_read_the_metrics_with_the_password(web, queue):
     for _ in range(rights.FREE_TRIES):
         assert browser.client.get("/metrics", auth=("", "wrong")).status_code == 401
     assert browser.client.get("/metrics", auth=("", PASSWORD)).status_code == 429
+    # They are counted apart from those of people at the same address.
+    browser.sign_in()
     assert 'queue="mail"' in web().get("/metrics").text
 
 
@@ -323,6 +326,21 @@ def test_a_mistake_in_the_page_shows_no_traceback(broken, caplog):
     assert "secret detail" in caplog.text
 
 
+def test_who_leaves_in_the_middle_of_a_form_leaves_no_traceback(web, caplog):
+    """It is no mistake of the page."""
+    app = web(write=True, signed_in=False).app
+    scope = {"type": "http", "method": "POST", "path": "/sign-in", "query_string": b"", "headers": []}
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    asyncio.run(app(scope, receive, send))
+    assert not caplog.records
+
+
 def test_no_page_has_scripts_or_styles_in_it(web, queue):
     """So the policy can forbid them."""
     queue.push(b"hello")
@@ -392,3 +410,26 @@ def check_below(browser, server):
     assert 'href="/' not in html.replace('href="/ops/tasks/', "")
     assert 'src="/' not in html.replace('src="/ops/tasks/', "")
     assert 'data-live="/ops/tasks/live' in html and 'action="/ops/tasks/' in html
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_form_leaves_no_traceback(server, caplog):
+    """Anybody could fill the log with them."""
+    app = create_app(f"redis://127.0.0.1:{server.port}", write=Write.by_password(PASSWORD))
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/sign-in",
+        "query_string": b"",
+        "headers": [],
+        "scheme": "http",
+    }
+
+    async def leave():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        raise AssertionError("nobody is there")
+
+    asyncio.run(app(scope, leave, send))
+    app.state.site.close()
+    assert caplog.messages == []

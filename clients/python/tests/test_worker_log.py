@@ -70,6 +70,22 @@ def test_a_failure_says_what_happens_next(queue, caplog):
     assert all(record.exc_text.endswith("\nValueError: no such address") for record in traces)
 
 
+def test_a_failure_names_the_queue_if_the_worker_has_several(queue, client, caplog):
+    """Else nobody knows where to look for the task."""
+    with Queue(client, "other") as other:
+        other.configure(attempts=1)
+        worker = Worker([queue, other])
+
+        @worker.task("f")
+        def fails():
+            raise Fail("no")
+
+        task = other.push(fails.call())
+        with WorkerThread(worker):
+            wait_until(lambda: lines_with(caplog, "now dead"), "it is logged")
+    assert failures(caplog) == [f"task {task} of other, f, failed (attempt 1 of 1, now dead): no"]
+
+
 def test_a_failure_is_logged_with_the_limit_of_its_task(queue, caplog):
     """Failures are counted without a limit too. A task that is given up at once is dead."""
     queue.configure(**{"backoff-base": 3_600_000, "backoff-jitter": 0})

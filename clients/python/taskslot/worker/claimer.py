@@ -73,7 +73,9 @@ class Claimer:
         self._executor = executor
         self._over = over
         self._relations = {
-            key: Relations(queue, options.codec) for queue in options.queues for key in queue.keys
+            key: Relations(queue, options.codec, is_only=len(options.queues) == 1)
+            for queue in options.queues
+            for key in queue.keys
         }
         self._guard_needed = threading.Event()
         self._closed = False

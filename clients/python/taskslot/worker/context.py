@@ -16,6 +16,7 @@ from ..arguments import handle, several, token
 from ..commands import Payload, PushOptions, Step, in_meta, push_words
 from ..errors import CancelAsked, LeaseLost, TaskslotError, TimedOut, UnknownTask
 from ..flows import Step as FlowStep
+from ..printable import printable
 from ..replies import BatchCounts, Meta, Task, TaskView
 from .relations import Relations
 
@@ -87,6 +88,13 @@ class TaskContext:
         self._on_stop: Callable[[], object] | None = None
         self._meta = meta  # as the claim's reply has it; few functions look at it
         self._relations = relations
+
+    @property
+    def log_name(self) -> str:
+        """The task in a line of the log: its id, and its queue if the worker has several."""
+        if self._relations is None or self._relations.is_only:
+            return self.task.id
+        return f"{self.task.id} of {printable(self._relations.queue.name)}"
 
     @property
     def queue(self) -> BaseQueue:

@@ -109,12 +109,12 @@ class Failed:
 
         return with_progress(fail, self.progress, task)
 
-    def log(self, task: Task, next_: str, extra: Mapping[str, object]) -> None:
+    def log(self, task: str, next_: str, extra: Mapping[str, object]) -> None:
         """Log the failure and what happens next. `extra` are attributes of the record."""
         name = f", {self.function}," if self.function else ""
         trace = None if isinstance(self.cause, Fail | BadPayload) else self.cause
         what = self.error if trace is None else described(trace)
-        log.warning("task %s%s failed%s: %s", task.id, name, next_, what, exc_info=trace, extra=extra)
+        log.warning("task %s%s failed%s: %s", task, name, next_, what, exc_info=trace, extra=extra)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ RESULTS_AT_ONCE = 100
 class Relations:
     """Answers what tasks of a queue have to do with others. One for all tasks of a worker."""
 
-    def __init__(self, queue: Queue | ShardedQueue, codec: Codec) -> None:
+    def __init__(self, queue: Queue | ShardedQueue, codec: Codec, *, is_only: bool = True) -> None:
         self.queue = queue
+        self.is_only = is_only  # whether its worker has no other queue
         self._codec = codec
 
     def known(self, task: Task, meta: Any) -> Meta | TaskView:

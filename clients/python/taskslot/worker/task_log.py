@@ -36,16 +36,16 @@ def log_failure(context: TaskContext, failed: Failed, next_ms: int) -> None:
         extra |= {"task_attempt": attempts.failed, "task_attempts": attempts.of or None}
     if next_ms > 0:
         extra["task_delay_ms"] = next_ms
-    failed.log(context.task, f"{took} ({attempts}, {then})" if attempts else f"{took}, {then}", extra)
+    failed.log(context.log_name, f"{took} ({attempts}, {then})" if attempts else f"{took}, {then}", extra)
 
 
 def log_lost(context: TaskContext, outcome: object) -> None:
     """Log an outcome that the server refused because the lease is lost."""
     extra = fields("lost", context)
     if isinstance(outcome, Failed):
-        outcome.log(context.task, "; its lease had ended, so the failure does not count", extra)
+        outcome.log(context.log_name, "; its lease had ended, so the failure does not count", extra)
     else:
-        log.warning("task %s: its lease had ended, so its outcome is dropped", context.task.id, extra=extra)
+        log.warning("task %s: its lease had ended, so its outcome is dropped", context.log_name, extra=extra)
 
 
 def log_requeued(contexts: Iterable[TaskContext]) -> None:
@@ -53,7 +53,7 @@ def log_requeued(contexts: Iterable[TaskContext]) -> None:
     for context in contexts:
         if (ran_ms := context.ran_ms()) is not None:
             extra = fields("requeued", context) | {"task_ms": ran_ms}
-            words = context.task.id, context.name, span(ran_ms)
+            words = context.log_name, context.name, span(ran_ms)
             log.info("task %s, %s, given back after %s: the worker stops", *words, extra=extra)
 
 

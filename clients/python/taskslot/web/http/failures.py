@@ -6,7 +6,7 @@ import logging
 import re
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -49,6 +49,8 @@ class Failures:
 
         try:
             await self.app(scope, receive, noting)
+        except ClientDisconnect:
+            return  # in the middle of a form: nobody waits for an answer
         except Exception as error:
             if has_begun or scope["type"] != "http":
                 raise
