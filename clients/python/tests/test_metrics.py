@@ -214,6 +214,35 @@ def test_a_user_with_few_rights_gets_the_rest(client, server, queue):
     assert not [line for line in found if "secret" in line]
 
 
+def test_a_server_that_lost_the_module_is_down(start, caplog):
+    """A restart without it leaves the keys of queues, or none. Both would look like a sound server without work."""
+    bare = start(port=True)
+    with redis.Redis(port=bare.port) as client:
+        client.execute_command("TASK.PUSH", "mail", "a")
+        made = Exporter(client)
+        assert scraped(made)["up{}"] == 1
+        bare.kill9()
+        module, bare._module = bare._module, (None, ())
+        bare.start()
+        found = scraped(made)
+        assert found["up{}"] == 0 and "queues{}" not in found and len(caplog.records) == 1
+        bare.kill9()
+        bare._module = module
+        bare.start()
+        assert scraped(made)["up{}"] == 1
+        made.close()
+
+
+@pytest.mark.parametrize("rights", ["-@all", "~* +info", "~none +scan +task.help +info"])
+def test_a_user_who_may_read_no_queue_has_no_server(client, server, queue, rights):
+    """Otherwise the lack of rights would look like a lack of queues."""
+    queue.push("a")
+    client.execute_command("ACL", "SETUSER", "few", "on", ">x", *rights.split())
+    with redis.Redis(port=server.port, username="few", password="x") as few:
+        found = scraped(Exporter(few))
+    assert found["up{}"] == 0 and "queues{}" not in found
+
+
 def test_queues_that_were_not_read_in_time_are_counted(client, queue, monkeypatch):
     """Not all is known then."""
     queue.push("a")

@@ -199,6 +199,17 @@ def test_a_server_that_goes_away_in_the_middle_of_a_look_takes_nothing_along(web
     assert listed(until(browser, "/", f"The server doesn&#39;t answer: {node.address}.")) == ["mail"]
 
 
+def test_a_page_whose_user_lost_its_rights_is_not_well(web, server, client, queue):
+    """The last figures stay, and the reason is said."""
+    queue.push(b"x")
+    client.execute_command("ACL", "SETUSER", "page", "on", ">word", "~*", "+@all")
+    browser = web(at=f"redis://page:word@127.0.0.1:{server.port}")
+    assert listed(browser.text("/")) == ["mail"] and browser.get("/health").status_code == 200
+    client.execute_command("ACL", "SETUSER", "page", "resetkeys", "~none")
+    assert listed(until(browser, "/", "The queues can&#39;t be read: ")) == ["mail"]
+    assert browser.get("/health").status_code == 503
+
+
 def test_a_page_starts_while_its_server_is_away(web, server, queue):
     """It shows the queues once the server is there."""
     queue.push(b"x")

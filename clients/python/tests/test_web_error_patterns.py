@@ -2,6 +2,7 @@
 
 import pytest
 from taskslot.tracebacks import error_text
+from taskslot.web.dead import patterns
 from taskslot.web.dead.patterns import MOST_SHOWN, NO_TEXT, headline, pattern
 
 PYTHON = """Traceback (most recent call last):
@@ -127,3 +128,17 @@ def test_a_pattern_is_bounded_and_takes_no_time_on_hostile_texts():
         '"' + "x" * 10**6,
     ):
         assert len(pattern(text)) <= MOST_SHOWN
+
+
+def test_quotes_that_are_not_closed_are_followed_to_the_next_one_only():
+    """Otherwise thousands of them take the square of that time."""
+    assert pattern("no « here, «17» is") == "no « here, «…» is"
+    assert pattern("no “ here, “17” is") == "no “ here, “…” is"
+
+
+def test_each_line_of_a_traceback_is_looked_at_twice_at_most(monkeypatch):
+    """A client can write one of thousands of lines."""
+    looked = []
+    monkeypatch.setattr(patterns, "begins_text", lambda line: bool(looked.append(line)) or True)
+    assert headline(f"{patterns.PYTHON_TRACE}\n" + "\n".join(map(str, range(1000)))) == "0"
+    assert len(looked) <= 2 * 1001

@@ -28,7 +28,7 @@ log = logging.getLogger("taskslot")
 # A second scrape within this time gets the figures of the first one.
 FRESH_S = 1.0
 
-UP = Family("up", "gauge", "1 if a server answered.")
+UP = Family("up", "gauge", "1 if a server answered, and lets this user read queues.")
 BUILD = Family("exporter_info", "gauge", "The version of this program.", ("version",))
 WHOLE = Family(
     "search_complete",
@@ -116,17 +116,15 @@ class Exporter:
                 Nodes(self._connect(), KEYS_READ), times=self._histograms, whole=self._whole
             )
         reading = self._reader.read()
-        is_up = reading.answered > 0
-        if is_up:
-            self._trouble = ""
-        else:
-            self._failed(f"no answer from {', '.join(reading.away)}")
         measured = measure_nodes(reading)
-        if is_up:
+        if reading.trouble:
+            self._failed(reading.trouble)
+        else:
+            self._trouble = ""
             measured += self._queues.measure(reading)
         return [
             *measured,
-            one(UP, is_up),
+            one(UP, not reading.trouble),
             one(WHOLE, reading.is_whole),
             one(COMMANDS, reading.commands),
             one(DURATION, time.monotonic() - started),

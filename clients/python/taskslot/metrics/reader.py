@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import commands
 from ..overview import Nodes, Seen
+from ..overview.notes import shut
 from ..replies import Schedule, Times
 from .reading import Reading
 
@@ -38,6 +39,7 @@ class Reader:
             times = {key: found for key, reply in replies.items() if (found := read_times(reply)) is not None}
         if time.monotonic() >= self._schedules_at + SCHEDULES_EVERY_S:
             commands_sent += self._read_schedules(seen)
+        answered = {node.address for node in seen.nodes if node.is_primary} - set(seen.away)
         return Reading(
             infos=seen.infos,
             node_of=seen.places,
@@ -45,7 +47,7 @@ class Reader:
             times=times,
             nodes=seen.nodes,
             away=seen.away,
-            answered=len({node.address for node in seen.nodes if node.is_primary} - set(seen.away)),
+            trouble=shut(seen) if answered else f"no answer from {', '.join(seen.away)}",
             is_whole=seen.is_whole and not seen.was_cut and not seen.unread,
             unreadable=len(seen.unreadable) + seen.oversized + seen.unread,
             commands=commands_sent,

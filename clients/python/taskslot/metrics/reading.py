@@ -13,9 +13,9 @@ from ..replies import Info, Schedule, Times
 class Reading:
     """What one look found, by key.
 
-    `node_of` has the node that each key was read from, `away` the nodes that didn't reply, and `answered` how many
-    primaries did. `is_whole` says that all keys have been searched, and that all queues were
-    read. `unreadable` counts the queues that could not be read.
+    `node_of` has the node that each key was read from, and `away` the nodes that didn't reply. `trouble` says why no
+    queue could be read: no server replied, or all was refused. `is_whole` says that all keys have been searched, and
+    that all queues were read. `unreadable` counts the queues that could not be read.
     """
 
     infos: Mapping[str, Info]
@@ -24,7 +24,7 @@ class Reading:
     times: Mapping[str, Times] = field(default_factory=dict)
     nodes: Sequence[NodeInfo] = ()
     away: Sequence[str] = ()
-    answered: int = 1
+    trouble: str = ""
     is_whole: bool = True
     unreadable: int = 0
     commands: int = 0

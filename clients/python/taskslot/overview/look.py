@@ -46,8 +46,8 @@ class ServerLook:
     def begin(self, sections: Sequence[str], limit: int, whole: bool) -> None:
         """Read the server's INFO, and continue the search for queues."""
         self.read_node(sections)
-        if (self.sweep.cursor or self.sweep.rounds) == 0 and (error := self._lack()) is not None:
-            self.refused["TASK.HELP"] = error
+        if (lack := self._lack()) is not None:
+            self.refused["TASK.HELP"] = lack
             return
         try:
             self.commands += self.sweep.search(self.server.client, limit, whole)
@@ -87,7 +87,10 @@ class ServerLook:
         self.node = read_node(server.address, fields, server.slots, ahead_ms, round(took_s * 1000))
 
     def _lack(self) -> Exception | None:
-        """The error if a server lacks the module. SCAN would find no queues there, without an error."""
+        """The error if a server lacks the module. SCAN would find no queues there, without an error.
+
+        It is asked with each look: a server can lose the module with a restart.
+        """
         self.commands += 1
         try:
             self.server.client.execute_command("TASK.HELP", **AS_BYTES)

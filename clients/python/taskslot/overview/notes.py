@@ -32,6 +32,12 @@ def left_out(seen: Seen, limit: int) -> list[str]:
     return found + refusals({("SCAN", address): seen.refused["SCAN", address] for address in unsearched})
 
 
+def shut(seen: Seen) -> str:
+    """Why no queue could be read, though servers answered; empty if one was, or if there is none."""
+    reasons = [*seen.unreadable.values(), *(why for (what, _), why in seen.refused.items() if what == "SCAN")]
+    return one_line(reasons[0]) if reasons and not seen.infos else ""
+
+
 def refusals(refused: Mapping[tuple[str, str], str]) -> list[str]:
     """What servers refuse: a line for each command and address."""
     return [

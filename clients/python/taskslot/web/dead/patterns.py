@@ -24,9 +24,10 @@ RUST_PANIC = re.compile(r"^thread '[^']*' (?:\(\d+\) )?panicked at (?P<rest>.*)$
 NODE_UNCAUGHT = re.compile(r"^Uncaught (?=\w)")
 STALLS = re.compile(r"^\d+ stalls?, the last after \d+ ms( at worker ).*$", re.DOTALL)
 
-# In this order: what stands in quotes can contain all the others.
+# In this order: what stands in quotes can contain all the others. What opens a quote is not in it: otherwise each of
+# many that are never closed would be followed to the end.
 UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
-QUOTED = re.compile(r"(?<!\w)'[^'\n]*'(?!\w)|\"[^\"\n]*\"|`[^`\n]*`|“[^”\n]*”|«[^»\n]*»")
+QUOTED = re.compile(r"(?<!\w)'[^'\n]*'(?!\w)|\"[^\"\n]*\"|`[^`\n]*`|“[^“”\n]*”|«[^«»\n]*»")
 MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 HEX = re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,}\b", re.IGNORECASE)
 NUMBERS = re.compile(r"\d+")
@@ -54,15 +55,16 @@ def headline(error: str | None) -> str:
 
 def raised_last(lines: list[str]) -> str:
     """The line of a Python traceback that says what was raised: the last one that begins it and is not indented."""
-    starts = [
-        line
-        for line in lines
-        if not line[0].isspace() and line != PYTHON_TRACE and not line.startswith(PYTHON_LINKS)
-    ]
+    starts = [line for line in lines if begins_text(line)]
     # The text of an exception can have more lines. They follow the frames, so the first line after these counts.
     last_frame = max((at for at, line in enumerate(lines) if line[0].isspace()), default=0)
-    after = [line for line in lines[last_frame + 1 :] if line in starts]
+    after = [line for line in lines[last_frame + 1 :] if begins_text(line)]
     return (after or starts[-1:] or [lines[0]])[0].strip()
+
+
+def begins_text(line: str) -> bool:
+    """Whether a line of a Python traceback can be what was raised."""
+    return not line[0].isspace() and line != PYTHON_TRACE and not line.startswith(PYTHON_LINKS)
 
 
 def pattern(error: str | None) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...clients import is_lost
 from ...overview import Nodes, Row, Seen, rows
+from ...overview.notes import shut
 from ...overview.rows import logical_queues, shard_of_key
 from ..queue.queue_keys import QueueKeys
 from .history import History
@@ -132,6 +133,9 @@ class Sampler:
             # A server can also go away in the middle of a look, after it has said what it is.
             if seen.away and not any(one.is_primary and one.address not in seen.away for one in seen.nodes):
                 failed = f"The server doesn't answer: {', '.join(seen.away)}."
+                return replace(last, number=last.number + 1, failed=failed)
+            if why := shut(seen):
+                failed = f"The queues can't be read: {why}."
                 return replace(last, number=last.number + 1, failed=failed)
             found = rows(seen.infos)
         except Exception as error:
