@@ -66,6 +66,11 @@ impl<'de> Deserialize<'de> for GroupRate {
 }
 
 impl GroupLimits {
+    /// Whether they allow no claim at all: a concurrency or a rate of 0.
+    pub(crate) fn stop(&self) -> bool {
+        self.concurrency == Some(0) || self.rate.limit().is_some_and(|rate| rate.claims == 0)
+    }
+
     pub(crate) fn are_valid(&self) -> bool {
         self.weight.is_none_or(|weight| (1..=WEIGHT_MAX).contains(&weight))
             && self.concurrency.is_none_or(|limit| (-1..=NUMBER_MAX).contains(&limit))
@@ -84,6 +89,8 @@ pub enum HeldBy {
     Concurrency,
     /// The rate is used up.
     Rate,
+    /// Of the queue: one of the above keeps every group with ready tasks from running.
+    Groups,
 }
 
 impl HeldBy {
@@ -94,6 +101,7 @@ impl HeldBy {
             HeldBy::Order => "order",
             HeldBy::Concurrency => "concurrency",
             HeldBy::Rate => "rate",
+            HeldBy::Groups => "groups",
         }
     }
 }

@@ -5,7 +5,7 @@ use taskslot_engine::{
     Push, Rate, Refusal, Retry, Set, TaskId, TaskState, When,
 };
 
-use crate::copies::{digest, first_effect};
+use crate::copies::{digest, first_effect, load, save};
 use crate::story::{Story, story};
 
 fn in_group(group: &str) -> Options<'_> {
@@ -121,6 +121,50 @@ fn limits_of_a_group_come_and_go_while_it_is_paused() {
     s.apply(&event).claims_nothing();
     let event = s.queue.forget_group(b"a").unwrap();
     s.apply(&event).claims_nothing().is_held_by("a", Some(HeldBy::Pause)).passes(500).claims("a1");
+}
+
+#[test]
+fn paused_and_stopped_groups_are_counted() {
+    let counts = |s: &Story| (s.queue.groups_paused(), s.queue.groups_stopped());
+    let limits = |s: &mut Story, name: &str, limits: GroupLimits| {
+        let event = s.queue.set_group(name.as_bytes(), limits).unwrap();
+        s.apply(&event);
+    };
+    let mut s = story();
+    limits(&mut s, "none", GroupLimits { concurrency: Some(0), ..GroupLimits::default() });
+    let rate = GroupRate::Limited(Rate { claims: 0, per_ms: 1000 });
+    limits(&mut s, "slow", GroupLimits { rate, ..GroupLimits::default() });
+    limits(&mut s, "some", GroupLimits { concurrency: Some(1), ..GroupLimits::default() });
+    s.holds_group("a", None).holds_group("b", Some(500)).holds_group("a", Some(900));
+    assert_eq!(counts(&s), (2, 2));
+    let copy = load(&save(&s.queue)).unwrap();
+    assert_eq!((copy.groups_paused(), copy.groups_stopped()), (2, 2));
+    limits(&mut s, "none", GroupLimits { weight: Some(2), ..GroupLimits::default() });
+    s.passes(500);
+    assert_eq!(counts(&s), (1, 1));
+    let event = s.queue.forget_group(b"slow").unwrap();
+    s.apply(&event).lets_group_go("a");
+    assert_eq!(counts(&s), (0, 0));
+}
+
+#[test]
+fn a_queue_is_held_by_groups_if_none_of_its_ready_tasks_may_run() {
+    let mut s = story();
+    let held = |s: &Story| s.queue.held_by(s.now.at);
+    s.holds_group("a", None);
+    assert_eq!(held(&s), None, "nothing is ready");
+    s.push_with("a1", None, in_group("a"));
+    assert_eq!(held(&s), Some(HeldBy::Groups));
+    s.push("none");
+    assert_eq!(held(&s), None, "a task without a group may run");
+    s.claims("none").push_with("b1", None, in_group("b"));
+    assert_eq!(held(&s), None, "another group may run");
+    s.config("group-concurrency", 0);
+    assert_eq!(held(&s), Some(HeldBy::Groups));
+    s.config("concurrency", 1);
+    assert_eq!(held(&s), Some(HeldBy::Concurrency), "the queue's own limit comes first");
+    s.config("concurrency", -1).config("group-concurrency", -1).lets_group_go("a");
+    assert_eq!(held(&s), None);
 }
 
 #[test]

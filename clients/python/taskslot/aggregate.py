@@ -33,13 +33,24 @@ def total(infos: Sequence[Info]) -> Info | None:
         elif item.name in ("paused_in", "paused_out"):
             # -1 means paused until somebody resumes it, so it outlasts every number.
             values[item.name] = -1 if -1 in of_all else max(of_all)
-        elif item.name in ("held_by", "broken"):
+        elif item.name == "held_by":
+            values[item.name] = held_by(infos)
+        elif item.name == "broken":
             values[item.name] = next((text for text in of_all if text), "")
         elif item.name == "more":
             values["more"] = {}
         else:
             values[item.name] = max(of_all) if item.name in WORST else sum(of_all)
     return Info(**values)
+
+
+def held_by(infos: Sequence[Info]) -> str:
+    """The limit that stops claims of any queue; `groups` only if the groups of all ready tasks hold them."""
+    limits = [info.held_by for info in infos]
+    if own := next((limit for limit in limits if limit and limit != "groups"), ""):
+        return own
+    is_held = "groups" in limits and all(info.held_by for info in infos if info.ready)
+    return "groups" if is_held else ""
 
 
 def total_load(loads: Sequence[Load]) -> Load:

@@ -387,6 +387,8 @@ class Info(Reply):
     held: int = 0
     batches_open: int = 0
     batches_closed: int = 0
+    groups_paused: int = 0
+    groups_stopped: int = 0
     held_by: str = ""
     broken: str = ""
     more: Mapping[str, Any] = field(default_factory=dict)

@@ -17,6 +17,12 @@ HEADER = "Traceback (most recent call last):\n"
 CUT = "  ...\n"
 
 
+def asks_for_password(error: BaseException) -> bool:
+    """Whether a server asks for a password that the client didn't give. Servers and clients say so in several ways."""
+    text = str(error)
+    return "HELLO must be called" in text or text.startswith(("Authentication required", "NOAUTH"))
+
+
 def described(error: BaseException) -> str:
     """An exception in a line, or as many as its text has: `ValueError: no such address`."""
     try:

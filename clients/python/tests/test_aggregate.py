@@ -71,6 +71,15 @@ def test_the_limit_or_error_of_any_queue_is_shown():
     assert (both.held_by, both.broken) == ("rate", "bad event")
 
 
+def test_groups_hold_all_shards_only_if_no_ready_task_may_be_claimed():
+    """A shard with a task that may be claimed is not held; one without ready tasks doesn't matter. Pauses add up."""
+    held = info_of(ready=1, held_by="groups", groups_paused=1, groups_stopped=2)
+    both = total([held, info_of(ready=0), held])
+    assert (both.held_by, both.groups_paused, both.groups_stopped) == ("groups", 2, 4)
+    assert total([held, info_of(ready=1)]).held_by == ""
+    assert total([held, info_of(ready=1, held_by="rate")]).held_by == "rate"
+
+
 def test_the_load_is_that_of_workers_that_share_the_queues():
     """Means are weighted by completions. Utilisation, drain time and places needed follow from the sums."""
     one = replace(

@@ -48,6 +48,12 @@ MINUTE = 60_000
         ({"paused_in": 3 * MINUTE, "paused_out": -1}, [(0, "paused: claims, pushes for 3 min")]),
         ({"paused_in": -1, "paused_out": -1}, [(0, "paused: claims, pushes")]),
         ({"held_by": "concurrency", "ready": 9, "load": NO_PLACES}, [(0, "held by concurrency")]),
+        # Nobody is missing for tasks that no worker may take.
+        (
+            {"groups_paused": 1, "ready": 1, "held_by": "groups", "load": NO_PLACES},
+            [(1, "1 group paused"), (0, "held by groups")],
+        ),
+        ({"groups_paused": 1, "groups_stopped": 2}, [(0, "1 group paused, 2 groups stopped")]),
         ({"broken": "x", "dead": 1, "paused_in": -1}, [(2, "broken: x"), (1, "1 dead"), (0, "paused: pushes")]),
     ],
 )  # fmt: skip
@@ -81,8 +87,9 @@ def test_rows_come_in_the_order_of_what_needs_a_person():
 def test_every_concern_has_a_weight():
     """Otherwise rows could not be sorted."""
     everything = info(
-        broken="x", ready=1, oldest_ready_ms=MINUTE, dead=1, paused_in=-1, held_by="rate", load=NO_PLACES
-    )
+        broken="x", ready=1, oldest_ready_ms=MINUTE, dead=1, paused_in=-1, held_by="rate", load=NO_PLACES,
+        groups_paused=1,
+    )  # fmt: skip
     found = {one.name for one in concerns(everything)} | {
         one.name for one in concerns(replace(everything, held_by=""))
     }

@@ -625,9 +625,9 @@ def test_every_command_takes_its_password_in_the_same_ways(start, tmp_path, word
     file, url = tmp_path / "password", f"redis://127.0.0.1:{server.port}"
     file.write_text(f"{secret}\r\n")
     run = command_line.run
-    assert (
-        run(*words, "--url", url, status=2 if words[0] == "doctor" else 1).output.count(secret.encode()) == 0
-    )
+    without = run(*words, "--url", url, status=2 if words[0] == "doctor" else 1)
+    # `metrics` says in its figures that the server can't be read.
+    assert words[0] == "metrics" or "it asks for a password: TASKSLOT_PASSWORD" in without.errors[-1]
     run(*words, "--url", url, env={"TASKSLOT_PASSWORD": secret})
     run("--password-file", file, *words, "--url", url, env={"TASKSLOT_PASSWORD": "wrong"})
     run(*words, "--url", f"unix://{server.socket}", "--password-file", file)

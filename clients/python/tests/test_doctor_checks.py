@@ -169,6 +169,25 @@ def test_replicas_that_would_lose_tasks_are_found():
     ]
 
 
+def test_a_replica_without_the_module_is_no_copy():
+    """A crash without an append-only file loses as much with it as without. One that copies has no lag to speak of."""
+    of = {"ip": "10.0.0.8", "port": 6379, "state": "online", "offset": 0, "lag": 0}
+
+    def severity(copy: Node) -> Severity:
+        host, _, port = copy.info.address.rpartition(":")
+        facts = Facts(
+            (node(aof_enabled=0, connected_slaves=1, slave0={**of, "ip": host, "port": int(port)}), copy),
+            "0.2.0",
+        )
+        return next(one.severity for one in examine(facts) if one.name == "no-append-only-file")
+
+    assert severity(replica()) == Severity.LOOK
+    assert severity(replica(taskslot_version="")) == Severity.ACT
+    copying = node(connected_slaves=1, slave0={**of, "state": "wait_bgsave"})
+    (found,) = [one for one in examine(Facts((copying, replica()), "0.2.0")) if one.name == "replica-behind"]
+    assert found.what.endswith("is still copying (wait_bgsave)")
+
+
 def test_files_that_can_not_be_written_are_found():
     """Writes are refused then, or backups are old."""
     assert names(node(aof_last_write_status="err")) == ["aof-last-write-status"]

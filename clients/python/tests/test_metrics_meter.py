@@ -198,6 +198,16 @@ def test_what_stops_a_queue_is_shown():
     assert found["queue_held_by{queue=q,limit=concurrency}"] == 0
 
 
+def test_paused_and_stopped_groups_are_shown():
+    """They stand beside the limit that says that no ready task may be claimed."""
+    found = measured(QueueMeter(10), {"q": info(held_by="groups", groups_paused=1, groups_stopped=2)})
+    assert found["queue_held_by{queue=q,limit=groups}"] == 1
+    assert (found["queue_groups_held{queue=q,by=pause}"], found["queue_groups_held{queue=q,by=limit}"]) == (
+        1,
+        2,
+    )
+
+
 # ---- times
 
 

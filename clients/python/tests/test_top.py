@@ -118,7 +118,12 @@ def test_the_columns_are_those_of_the_page_in_its_order():
     """Each has a width here. What holds a queue and what is paused is said, too."""
     assert set(WIDTHS) == {column.name for column in COLUMNS}
     held = info(
-        ready=1, held_by="rate", paused_in=-1, load=replace(LOAD, backlog=1, drain_ms=-1), batches_open=3
+        ready=1,
+        held_by="rate",
+        paused_in=-1,
+        load=replace(LOAD, backlog=1, drain_ms=-1),
+        batches_open=1,
+        batches_closed=2,
     )
     lines = drawn(Picture(rows({"a": held}), "h"), WIDTH)
     assert lines[2].split("ρ")[1].split() == ["places", "drain", "batches", "held", "by", "paused"]

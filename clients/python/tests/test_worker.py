@@ -622,6 +622,17 @@ def test_a_wrong_password_is_an_error(server):
         assert isinstance(run.error, redis.AuthenticationError)
 
 
+def test_a_worker_without_the_password_says_once_what_is_missing(server, caplog):
+    """It does not say that it tries again, and then stops."""
+    with redis.Redis(port=server.port) as client:
+        client.config_set("requirepass", "secret")
+        with redis.Redis(port=server.port) as other, WorkerThread(Worker(Queue(other, "mail"))) as run:
+            run.ended()
+    wait_until(lambda: "asks for a password" in caplog.text, "it is said")
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) == 1 and said[0].endswith("stops: the server asks for a password")
+
+
 def test_a_process_that_can_start_no_thread_still_ends_its_tasks(queue, how, monkeypatch):
     """A function runs, or its outcome is sent, on a thread that is there."""
     queue.configure(retain=60_000)

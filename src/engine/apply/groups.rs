@@ -95,10 +95,10 @@ impl State {
         let weight = limits.and_then(|limits| limits.weight).unwrap_or(PLAIN_WEIGHT);
         // The weight comes first, so that a group that can run from now on starts with its new weight.
         self.lanes.reweigh(number, before, weight);
+        let rate = self.groups.get(number).and_then(|group| group.rate(&settings));
+        self.groups.set_limits(number, limits);
         self.change_group(number, |group| {
-            let before = group.rate(&settings);
-            group.limits = limits.map(Box::new);
-            if group.rate(&settings) != before {
+            if group.rate(&settings) != rate {
                 group.begin_rate(&settings);
             }
         });

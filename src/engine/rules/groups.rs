@@ -21,12 +21,14 @@ impl State {
         free.min(self.settings.rate().map_or(u64::MAX, |rate| self.spent.left(at, rate)))
     }
 
-    /// Which of the queue's own limits prevents claims at `at`; `None` if none does.
+    /// What prevents claims at `at`: one of the queue's own limits, or the groups of all ready tasks; `None` if nothing
+    /// does.
     pub fn held_by(&self, at: Millis) -> Option<HeldBy> {
         let is_full = self.settings.limit(Setting::Concurrency).is_some_and(|limit| self.leased >= limit);
         match () {
             () if is_full => Some(HeldBy::Concurrency),
             () if self.allowance(at) == 0 => Some(HeldBy::Rate),
+            () if self.lanes.are_held() => Some(HeldBy::Groups),
             () => None,
         }
     }

@@ -40,6 +40,7 @@ pub(crate) struct Group {
     pub leased: u64,
     /// Delayed tasks that were claimed before. An ordered group waits for them.
     pub returning: u64,
+    /// Set by [`Groups::set_limits`], which counts the groups that are stopped.
     pub limits: Option<Box<GroupLimits>>,
     pub used: Used,
     /// Whether it is in the rotations of the levels in which it has tasks.
@@ -53,6 +54,11 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    /// Whether limits of its own allow no claim at all.
+    fn is_stopped(&self) -> bool {
+        self.own_limits().stop()
+    }
+
     fn own_limits(&self) -> GroupLimits {
         self.limits.as_deref().copied().unwrap_or_default()
     }
@@ -176,6 +182,8 @@ pub(crate) struct Groups {
     wakes: BTreeSet<(Millis, GroupNumber)>,
     /// The groups that are paused, and until when; `None` until RESUME.
     pauses: BTreeMap<GroupNumber, Option<Millis>>,
+    /// How many groups the limits of their own stop.
+    stopped: usize,
     name_bytes: usize,
     epoch: u32,
     /// The epoch of the last change of `group-rate`.
@@ -229,6 +237,25 @@ impl Groups {
     pub fn allows(&self, number: GroupNumber, at: Millis, settings: &Settings) -> u64 {
         let group = self.get(number);
         group.map_or(u64::MAX, |group| group.allows(self.used(group, settings), at, settings))
+    }
+
+    /// How many groups are paused.
+    pub fn paused(&self) -> usize {
+        self.pauses.len()
+    }
+
+    /// How many groups have a concurrency or a rate of 0 of their own.
+    pub fn stopped(&self) -> usize {
+        self.stopped
+    }
+
+    /// Sets or removes a group's own limits. The caller then updates its rate and its position in the rotations.
+    pub fn set_limits(&mut self, number: GroupNumber, limits: Option<GroupLimits>) {
+        let Some(group) = self.get_mut(number) else { return };
+        let was_stopped = group.is_stopped();
+        group.limits = limits.map(Box::new);
+        let is_stopped = group.is_stopped();
+        self.stopped = self.stopped + usize::from(is_stopped) - usize::from(was_stopped);
     }
 
     /// The pause of a group.
@@ -474,6 +501,7 @@ impl Groups {
         self.numbers.insert(name.clone(), number);
         self.name_bytes += 2 * name.memory();
         let mut group = Group { name, limits, used: Used { spent, rests }, ..Group::default() };
+        self.stopped += usize::from(group.is_stopped());
         if let Some(until) = paused {
             group.is_paused = true;
             self.pauses.insert(number, (until > Millis(0)).then_some(until));
@@ -498,7 +526,7 @@ impl Groups {
         counts: &BTreeMap<GroupNumber, [u64; 4]>,
         settings: &Settings,
     ) -> Result<(), Invalid> {
-        let (mut counted, mut behind, mut paused) = (0, 0, 0);
+        let (mut counted, mut behind, mut paused, mut stopped) = (0, 0, 0, 0);
         for (number, group) in self.iter() {
             let stored = [group.tasks, group.ready, group.leased, group.returning];
             let [tasks, ..] = stored;
@@ -513,6 +541,7 @@ impl Groups {
             ensure(used.spent.is_valid(group.rate(settings)), "a valid use of a group's rate")?;
             ensure(group.is_paused == self.pauses.contains_key(&number), "the end of each group's pause")?;
             paused += usize::from(group.is_paused);
+            stopped += usize::from(group.is_stopped());
             if self.is_behind(group) {
                 behind += 1;
                 continue;
@@ -525,6 +554,7 @@ impl Groups {
             ensure(group.wakes_at == wakes_at, "the next wake-up of each group")?;
         }
         ensure(paused == self.pauses.len(), "no pause of a group that is not known")?;
+        ensure(stopped == self.stopped, "a correct count of groups that are stopped")?;
         ensure(behind == self.behind, "a correct count of groups behind")?;
         ensure(counted == counts.len(), "a group for each task's group number")?;
         let wakes = self.iter().filter_map(|(number, group)| Some((group.wakes_at?, number)));

@@ -42,6 +42,11 @@ impl Lanes {
         self.suspects
     }
 
+    /// Whether tasks are ready, and the group of each is kept from running.
+    pub fn are_held(&self) -> bool {
+        self.ready > 0 && !self.levels.iter().any(Level::can_run)
+    }
+
     /// Bytes taken from the allocator, approximately.
     pub fn memory(&self) -> usize {
         self.levels.capacity() * size_of::<Level>() + self.levels.iter().map(Level::memory).sum::<usize>()

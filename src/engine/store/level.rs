@@ -77,6 +77,11 @@ impl Level {
         !self.grouped.is_empty()
     }
 
+    /// Whether a task here is in a group that can run, or in none.
+    pub fn can_run(&self) -> bool {
+        !self.plain.lane.is_empty() || !self.rotation.is_empty() || !self.suspects.is_empty()
+    }
+
     /// The lane of a group; `None` if it has no task here.
     pub fn lane(&self, group: GroupNumber) -> Option<&Lane> {
         let part = if group.is_none() { Some(&self.plain) } else { self.grouped.get(&group) };

@@ -40,6 +40,16 @@ impl State {
         self.groups.len()
     }
 
+    /// How many groups are paused.
+    pub fn groups_paused(&self) -> usize {
+        self.groups.paused()
+    }
+
+    /// How many groups limits of their own stop: a concurrency or a rate of 0.
+    pub fn groups_stopped(&self) -> usize {
+        self.groups.stopped()
+    }
+
     /// The groups whose names sort after `after`, ordered by name; empty for all.
     pub fn group_views<'a>(&'a self, after: &'a [u8]) -> impl Iterator<Item = GroupView<'a>> + 'a {
         self.groups.after(after).map(|(number, group)| GroupView {

@@ -412,7 +412,7 @@ def claim_and_ack(c: Talk) -> list[str]:
 
 
 def test_info_shows_which_limit_stops_claims(c):
-    """held-by is concurrency, rate or empty."""
+    """held-by is concurrency, rate, groups or empty."""
     c("TASK.MPUSH", "q", "TASKS", 3, "a", "b", "c")
 
     def held_by() -> bytes:
@@ -425,3 +425,28 @@ def test_info_shows_which_limit_stops_claims(c):
     assert c("TASK.ACK", "q", handle) == 1 and held_by() == b""
     [[handle, *_]] = c("TASK.CLAIM", "q")
     assert c("TASK.ACK", "q", handle) == 1 and held_by() == b"rate" and c("TASK.CLAIM", "q") == []
+    c("TASK.CONFIG", "q", "SET", "rate", -1, "concurrency", -1)
+    c("TASK.PUSH", "q", "d", "GROUP", "g")
+    assert held_by() == b"" and claim_and_ack(c) == ["c", "d"]
+    c("TASK.PUSH", "q", "e", "GROUP", "g")
+    c("TASK.GROUP", "q", "SET", "g", "CONCURRENCY", 0)
+    assert held_by() == b"groups" and c("TASK.CLAIM", "q") == []
+
+
+def test_info_counts_paused_and_stopped_groups(c):
+    """Paused by a person; stopped by a concurrency or rate of 0 of their own. They outlive a restart of the server."""
+
+    def counts() -> tuple[int, int]:
+        info = c.map("TASK.INFO", "q")
+        return info[b"groups-paused"], info[b"groups-stopped"]
+
+    c("TASK.PUSH", "q", "t", "GROUP", "a")
+    assert counts() == (0, 0)
+    c("TASK.PAUSE", "q", "GROUP", "a")
+    c("TASK.GROUP", "q", "SET", "b", "CONCURRENCY", 0)
+    c("TASK.GROUP", "q", "SET", "c", "RATE", 0, "PER", HOUR)
+    assert counts() == (1, 2)
+    assert c("DEBUG", "RELOAD") == "OK" and counts() == (1, 2)
+    c("TASK.RESUME", "q", "GROUP", "a")
+    c("TASK.GROUP", "q", "DEL", "b")
+    assert counts() == (0, 1)

@@ -17,7 +17,7 @@ from ..figures import plural
 from ..overview.attention import Severity
 from ..printable import printable
 from . import output
-from .session import Session, command, refuse
+from .session import Session, command, of_client, refuse
 
 WORDS = {Severity.ACT: "act", Severity.LOOK: "look", Severity.KNOW: "know"}
 # For monitoring: a server that does not answer is as bad as a finding that needs somebody now.
@@ -50,7 +50,7 @@ def doctor(
         if not isinstance(error, OSError) and not is_of_client(error):
             raise
         meaning = Client(session.client).meaning(error) if ping and "client" in vars(session) else None
-        refuse(f"{address}: {meaning or reason(error)}", AWAY)
+        refuse(f"{address}: {meaning or of_client(error)}", AWAY)
     findings = examine(facts)
     if session.json:
         for value in as_json(facts, findings):
@@ -59,13 +59,6 @@ def doctor(
         for line in report(facts, findings):
             output.line(printable(line))
     raise typer.Exit(status(findings))
-
-
-def reason(error: Exception) -> str:
-    """The text of an error. Servers say in several ways that they ask for a password."""
-    text = str(error)
-    needs_password = "HELLO must be called" in text or text.startswith("Authentication required")
-    return "it asks for a password: TASKSLOT_PASSWORD, or --password-file" if needs_password else text
 
 
 def say_that_it_answers(session: Session, answer: list[bytes | str]) -> None:

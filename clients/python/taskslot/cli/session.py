@@ -20,6 +20,7 @@ from .. import Queue, ShardedQueue, password
 from ..clients import is_of_client
 from ..connection import DEFAULT_URL, Address, connect, has_password, read_address, with_password
 from ..errors import TaskslotError
+from ..tracebacks import asks_for_password
 from . import output
 
 PANEL = "Connection and output"
@@ -194,7 +195,7 @@ def with_errors_reported(work: Callable[[], None], session: Session) -> None:
     except Exception as error:
         if not is_of_client(error):
             raise
-        refuse(f"{session.address}: {error}", 1)
+        refuse(f"{session.address}: {of_client(error)}", 1)
 
 
 def reason(error: OSError) -> str:
@@ -206,3 +207,9 @@ def refuse(text: str, status: int) -> NoReturn:
     """Write one line to stderr and exit."""
     output.note("taskslot: " + " ".join(text.split()))
     raise typer.Exit(status)
+
+
+def of_client(error: Exception) -> str:
+    """The text of an error of the client, with what to do if the server asks for a password."""
+    wanted = "it asks for a password: TASKSLOT_PASSWORD, or --password-file"
+    return wanted if asks_for_password(error) else str(error)

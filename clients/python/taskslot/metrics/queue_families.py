@@ -76,11 +76,12 @@ GAUGES: tuple[Gauge[Info], ...] = (
     gauge("queue.blocked_workers", "Claims that wait for a task.", lambda info: info.blocked_workers),
     gauges(
         "queue.held_by",
-        "1 if this limit of the queue stops claims now.",
+        "1 if this limit of the queue stops claims now, or the groups of all ready tasks do.",
         "limit",
         {
             "concurrency": lambda info: info.held_by == "concurrency",
             "rate": lambda info: info.held_by == "rate",
+            "groups": lambda info: info.held_by == "groups",
         },
     ),
     gauges(
@@ -101,6 +102,12 @@ GAUGES: tuple[Gauge[Info], ...] = (
         {"open": lambda info: info.batches_open, "closed": lambda info: info.batches_closed},
     ),
     gauge("queue.groups", "Groups that the queue knows.", lambda info: info.groups),
+    gauges(
+        "queue.groups_held",
+        "Groups that are paused, or stopped by a concurrency or a rate of 0 of their own.",
+        "by",
+        {"pause": lambda info: info.groups_paused, "limit": lambda info: info.groups_stopped},
+    ),
     gauge("queue.unique_tokens", "UNIQUE tokens held.", lambda info: info.tokens),
     gauge("queue.data", "What the setting max-bytes bounds.", lambda info: info.bytes, "bytes"),
     gauge("queue.memory", "What the queue takes in memory.", lambda info: info.memory, "bytes"),

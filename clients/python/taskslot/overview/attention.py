@@ -12,7 +12,7 @@ from ..figures import MINUTE, age, count, plural, size
 from ..printable import printable
 from ..replies import Info
 from .node_info import UNREACHED, NodeInfo
-from .words import paused
+from .words import paused, stopped_groups
 
 # Tasks that wait longer than this for a worker are worth a look.
 LONG_WAIT_MS = MINUTE
@@ -70,8 +70,9 @@ def concerns(info: Info, long_wait_ms: int = LONG_WAIT_MS) -> tuple[Concern, ...
     `broken`: it takes no changes. `unattended`: tasks are ready, and no worker holds a task or waits for one, since ten
     seconds or ever; to act on once they have waited for `long_wait_ms` and nothing was finished in the last minute.
     `late`: the oldest ready task has waited for `long_wait_ms`. `places`: tasks wait, and there are fewer places than
-    the load needs. `dead`: tasks died. `paused`: claims or pushes are stopped by a person. `held`: a limit stops claims
-    now.
+    the load needs. `dead`: tasks died. `paused`: claims or pushes are stopped by a person. `groups`: groups are paused,
+    or stopped by limits of their own; worth a look if no ready task may be claimed therefore. `held`: a limit stops
+    claims now.
     """
     load = info.load
     places = load.places_busy + load.places_free
@@ -96,6 +97,9 @@ def concerns(info: Info, long_wait_ms: int = LONG_WAIT_MS) -> tuple[Concern, ...
         # Somebody wanted that; but tasks that wait for it are easily forgotten.
         severity = Severity.LOOK if info.paused_out and info.ready else Severity.KNOW
         found.append(Concern(severity, "paused", f"paused: {paused(info)}"))
+    if text := stopped_groups(info):
+        severity = Severity.LOOK if info.held_by == "groups" else Severity.KNOW
+        found.append(Concern(severity, "groups", text))
     if info.held_by:
         found.append(Concern(Severity.KNOW, "held", f"held by {one_line(info.held_by)}"))
     return tuple(found)
@@ -162,7 +166,7 @@ def attention(row: Ranked) -> tuple[object, ...]:
 
 
 # The names of a queue's concerns, in the order of their weight.
-NAMES = ("broken", "unattended", "late", "places", "dead", "paused", "held")
+NAMES = ("broken", "unattended", "late", "places", "dead", "paused", "groups", "held")
 WEIGHTS = {name: weight for weight, name in enumerate(NAMES)}
 
 

@@ -114,10 +114,13 @@ COLUMNS = (
         lambda info: drained_after(info.load), lambda info: drain(info.load), lambda info: of_drain(info.load),
         is_rare=True,
     ),
-    number("batches", "open batches", lambda info: info.batches_open, is_rare=True),
+    number(
+        "batches", "batches whose callbacks have not ended",
+        lambda info: info.batches_open + info.batches_closed, is_rare=True,
+    ),
     Column(
-        "held_by", "held by", "the limit that stops claims now", lambda info: info.held_by,
-        lambda info: one_line(info.held_by), lambda info: Tone.PLAIN, is_rare=True,
+        "held_by", "held by", "the limit that stops claims now; groups: that of each ready task",
+        lambda info: info.held_by, lambda info: one_line(info.held_by), lambda info: Tone.PLAIN, is_rare=True,
     ),
     Column(
         "paused", "paused", "what a person has stopped", lambda info: (bool(info.paused_out), bool(info.paused_in)),

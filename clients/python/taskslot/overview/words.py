@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ..figures import UNKNOWN, age, rate, size, span
+from ..figures import UNKNOWN, age, plural, rate, size, span
 from ..printable import printable
 from ..replies import Info, State
 
@@ -34,6 +34,7 @@ def words_of(info: Info) -> list[tuple[str, str]]:
         ("size", f"{size(info.bytes)} of tasks, {size(info.memory)} of memory"),
         ("held by", info.held_by),
         ("paused", paused(info)),
+        ("groups", stopped_groups(info)),
         ("broken", printable(info.broken)),
     ]
     return [(name, text) for name, text in found if text]
@@ -68,3 +69,9 @@ def paused(info: Info) -> str:
     """What is paused, and for how long: `claims`, `claims, pushes for 3 min`. Without a time it is until resumed."""
     ways = [("claims", info.paused_out), ("pushes", info.paused_in)]
     return ", ".join(way if left < 0 else f"{way} for {age(left)}" for way, left in ways if left)
+
+
+def stopped_groups(info: Info) -> str:
+    """`1 group paused`, `2 groups stopped`; empty if there are none."""
+    ways = [("paused", info.groups_paused), ("stopped", info.groups_stopped)]
+    return ", ".join(f"{plural(number, 'group')} {way}" for way, number in ways if number)

@@ -23,7 +23,7 @@ from typing import Any
 from .. import commands
 from ..arguments import MOST, token
 from ..replies import Task
-from ..tracebacks import described
+from ..tracebacks import asks_for_password, described
 from .answers import Answers, by_answer, groups, requeue
 from .context import TaskContext
 from .executor import Executor, Job
@@ -112,7 +112,9 @@ class Claimer:
         self.has_ended = True
         self._over()
         if self.error is not None:
-            log.error("worker %s stops: %s", self._options.name, described(self.error))
+            wants = asks_for_password(self.error)
+            why = "the server asks for a password" if wants else described(self.error)
+            log.error("worker %s stops: %s", self._options.name, why)
 
     def _begin(self, turn: object, contexts: Sequence[TaskContext], asked_at: float) -> None:
         taken = self._places.take(contexts)

@@ -126,15 +126,15 @@ class Polling:
 
     def _refused(self, one: Polled, error: Exception, found: Found) -> None:
         """Go on without a source for a while. Raises the error if no other is left."""
-        if not one.is_refused:
-            log.error(
-                "claims of %s are refused, trying again now and then: %s", one.source.name, described(error)
-            )
-        one.is_refused = True
+        was_refused, one.is_refused = one.is_refused, True
         one.rest()
         # Leases of what is found run already; the error comes again with a later look.
         if not found.tasks and all(other.is_refused for other in self._polled):
             raise error
+        if not was_refused:
+            log.error(
+                "claims of %s are refused, trying again now and then: %s", one.source.name, described(error)
+            )
 
     def _is_there(self, one: Polled) -> bool:
         return one.away_until <= time.monotonic()

@@ -30,6 +30,8 @@ pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_
     map.number("memory", queue.memory() as u64);
     map.number("tokens", queue.tokens());
     map.number("groups", queue.groups() as u64);
+    map.number("groups-paused", queue.groups_paused() as u64);
+    map.number("groups-stopped", queue.groups_stopped() as u64);
     let (open, closed) = queue.batches();
     map.number("batches-open", open as u64);
     map.number("batches-closed", closed as u64);

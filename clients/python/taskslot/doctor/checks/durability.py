@@ -12,7 +12,7 @@ from ..finding import Finding, set_to
 def check(facts: Facts) -> Iterator[Finding]:
     """Each server's files, and a deployment without a second copy."""
     for node in facts.nodes:
-        yield from of_settings(node)
+        yield from of_settings(node, has_copy(facts, node))
         yield from of_last_writes(node)
     alone = [node for node in facts.primaries if node.info_number("connected_slaves") == 0]
     if alone and not list(facts.replicas) and facts.cluster is None:
@@ -27,13 +27,19 @@ def check(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def of_settings(node: Node) -> Iterator[Finding]:
+def has_copy(facts: Facts, node: Node) -> bool:
+    """Whether a primary has a replica that can hold the queues: not one that is known to lack the module."""
+    bare = {one.info.address for one in facts.replicas if not one.info.trouble and not one.info.module}
+    return any(one.address not in bare for one in node.info.replicas)
+
+
+def of_settings(node: Node, has_copy: bool) -> Iterator[Finding]:
     """What is written, and when it is synced."""
     if node.info_number("aof_enabled") == 0:
         # Without a copy, it is a warning of the module.
         if not node.info.is_primary or node.info.replicas:
             yield Finding(
-                Severity.LOOK,
+                Severity.ACT if node.info.is_primary and not has_copy else Severity.LOOK,
                 "no-append-only-file",
                 node.address,
                 "there is no append-only file",

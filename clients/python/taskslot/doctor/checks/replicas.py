@@ -87,7 +87,9 @@ def of_primary(node: Node, is_watched: bool) -> Iterator[Finding]:
                 "replica-behind",
                 node.address,
                 f"its replica {one.address} is {one.state}, {behind / MIB:.0f} MiB behind, "
-                f"silent for {max(one.lag_s, 0)} s",
+                f"silent for {max(one.lag_s, 0)} s"
+                if one.state == "online"
+                else f"its replica {one.address} is still copying ({one.state})",
                 "a failover to it would lose tasks",
                 "look at both logs and at the network",
             )

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...clients import is_denied, is_lost, is_of_client
 from ...errors import TaskslotError
+from ...tracebacks import asks_for_password
 from ..site import Site, page_path, site_of
 
 log = logging.getLogger("taskslot.web")
@@ -71,6 +72,8 @@ def meaning(site: Site, error: Exception) -> tuple[int, str]:
     if isinstance(error, TaskslotError):
         return 409, f"The server refused this: {error}"
     if is_of_client(error, "AuthenticationError", "AuthorizationError"):
+        if asks_for_password(error):
+            return 503, "The server asks for a password. Give the page TASKSLOT_PASSWORD or --password-file."
         return 503, "The server refuses the page's user or password."
     if is_away(site, error):
         return 503, "It may be starting, or it can't be reached. Try again soon: the page comes back with it."
