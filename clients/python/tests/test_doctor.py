@@ -182,6 +182,15 @@ def test_a_user_with_few_rights_is_told_what_could_not_be_checked(good):
     assert ping.lines == [f"127.0.0.1:{server.port} answers: taskslot 0.2.0"]
 
 
+def test_a_user_without_rights_is_not_told_that_all_is_well(good):
+    """Nothing could be checked, so nothing is known."""
+    server = good()
+    with redis.Redis(port=server.port) as client:
+        client.execute_command("ACL", "SETUSER", "nobody", "on", ">p")
+    output = run("doctor", "--url", f"redis://nobody:p@127.0.0.1:{server.port}", status=2)
+    assert "nothing could be checked: " in output.errors[0] and output.lines == []
+
+
 def test_a_server_is_asked_once_for_what_it_says(good):
     """The facts and the state of the queues come from the same INFO."""
     server = good()

@@ -38,7 +38,7 @@ def doctor(
     """Say what is wrong with a server, a cluster or a service of Sentinel, and what mends it.
 
     It changes nothing. What the user may not ask is said. The exit status is 0 if nothing needs a person, 1 if
-    something is worth a look, and 2 if something needs somebody now, or no server answers.
+    something is worth a look, and 2 if something needs somebody now, no server answers, or nothing could be checked.
     """
     address = session.address
     try:
@@ -51,6 +51,8 @@ def doctor(
             raise
         meaning = Client(session.client).meaning(error) if ping and "client" in vars(session) else None
         refuse(f"{address}: {meaning or of_client(error)}", AWAY)
+    if facts.is_empty:
+        refuse(f"{address}: nothing could be checked: {facts.unchecked[0]}", AWAY)
     findings = examine(facts)
     if session.json:
         for value in as_json(facts, findings):

@@ -126,6 +126,16 @@ class Facts:
     unchecked: Sequence[str] = ()
 
     @property
+    def is_empty(self) -> bool:
+        """Whether servers replied, but refused to say anything of themselves and of their queues."""
+        told = self.away or self.cluster or self.sentinel or (self.seen and self.seen.infos)
+        return (
+            not told
+            and all(one.info.trouble and one.settings is None for one in self.nodes)
+            and bool(self.unchecked)
+        )
+
+    @property
     def primaries(self) -> Iterator[Node]:
         """The primaries."""
         return (node for node in self.nodes if node.info.is_primary)
