@@ -1,8 +1,11 @@
 """The page of a task, on real servers: its life, what it carries, and what belongs to it."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from harness.server import wait_until
 from harness.web import path_of
 from taskslot import ShardedQueue, call, chain, group
 
@@ -133,3 +136,29 @@ def test_a_task_of_a_shard_has_its_number(web, client):
         page = read(web(), "/task", key="orders", shards="4", id=last)
         assert path_of("/task", key="orders", shards="4", id=first) in page.links
         assert f"shard {first[0]}" in page.text
+
+
+def test_few_tasks_are_read_at_a_time(web, queue, monkeypatch):
+    """Their payloads can be large, and all would be in memory at once."""
+    from taskslot.web.pages.task import READ_AT_ONCE
+    from taskslot.web.queue.lens import Lens
+
+    browser, task = web(), queue.push(b"large")
+    reading, go_on, get, most = [], threading.Event(), Lens.get, []
+
+    def slow(self, *words):
+        reading.append(words)
+        most.append(len(reading))
+        go_on.wait()
+        reading.pop()
+        return get(self, *words)
+
+    monkeypatch.setattr(Lens, "get", slow)
+    with ThreadPoolExecutor(3 * READ_AT_ONCE) as pool:
+        pages = [pool.submit(read, browser, "/task", key="mail", id=task) for _ in range(3 * READ_AT_ONCE)]
+        try:
+            wait_until(lambda: len(reading) == READ_AT_ONCE, "as many as may are being read")
+        finally:
+            go_on.set()
+        assert all("large" in page.result().text for page in pages)
+    assert max(most) == READ_AT_ONCE

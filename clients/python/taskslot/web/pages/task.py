@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from threading import BoundedSemaphore
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -24,8 +27,22 @@ from ..site import site_of
 MOST_PARENTS = 100
 # What can be downloaded as it is.
 PARTS = ("payload", "result", "progress")
+# A task is read whole, and its payload can have many megabytes. So this many are read at a time.
+READ_AT_ONCE = 4
 
 
+def one_of_few(endpoint: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """An endpoint that waits until less than `READ_AT_ONCE` tasks are being read."""
+
+    @wraps(endpoint)
+    def waiting(request: Request) -> Response:
+        with site_of(request).kept("readers of tasks", lambda: BoundedSemaphore(READ_AT_ONCE)):
+            return endpoint(request)
+
+    return waiting
+
+
+@one_of_few
 def page(request: Request) -> Response:
     """A task."""
     lens = lens_of(request)
@@ -96,6 +113,7 @@ def ended(task: TaskView) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in counts.items() if number and name != "tasks")
 
 
+@one_of_few
 def download(request: Request) -> Response:
     """The payload, the result or the progress as it is, as a file."""
     lens = lens_of(request)
