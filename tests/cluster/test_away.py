@@ -116,6 +116,7 @@ def test_others_take_the_load_of_a_node_that_is_killed(alone, library):
 
 
 @pytest.mark.parametrize("way", ["kill", "freeze"])
+@pytest.mark.slow
 def test_answers_that_wait_for_a_node_take_no_places(alone, way):
     """All places of a worker have tasks of a node that stops replying. Tasks on other nodes are done all the same."""
     client = redis.RedisCluster(host="127.0.0.1", port=alone.nodes[1].port)

@@ -1,12 +1,14 @@
 """The Dramatiq broker on a real cluster, of which a primary dies."""
 
 import dramatiq
+import pytest
 import redis
 from harness.server import wait_synced, wait_until
 from harness.worker_thread import Gate
 from taskslot.integrations.dramatiq import TaskslotBroker
 
 
+@pytest.mark.slow
 def test_messages_outlive_a_primary(cluster):
     """Those that a worker has, on the killed node too, are finished, and others follow: none is lost."""
     client = redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[1].port)

@@ -132,6 +132,7 @@ def test_workers_and_producers_follow_slots_that_move(cluster, library):
     assert len(again) <= 5, again
 
 
+@pytest.mark.slow
 def test_workers_follow_slots_that_migrate_as_a_whole(cluster):
     """Valkey 9's atomic slot migration, under load."""
     if not cluster.migrates_by_itself:
@@ -243,6 +244,7 @@ def test_a_push_leaves_a_shard_alone_whose_node_is_away(cluster):
     assert shards and not shards & lost
 
 
+@pytest.mark.slow
 def test_asyncio_workers_outlive_a_primary(cluster):
     """In an event loop, with clients of both libraries side by side."""
     victim = cluster.primaries()[1]

@@ -109,6 +109,7 @@ async def use(make, is_async):
     await value_of(client.aclose() if is_async else client.close())
 
 
+@pytest.mark.slow
 def test_each_way_to_make_a_client_of_a_cluster_is_a_way_to_wait(start_cluster, library):
     """With every option that the client has."""
     cluster = start_cluster(3, 0)
@@ -215,6 +216,7 @@ def test_an_end_between_two_slices_is_heard_on_a_cluster(start_cluster, library,
 
 
 @pytest.mark.parametrize("library", EACH)
+@pytest.mark.slow
 def test_a_wait_goes_on_where_the_slot_has_gone(start_cluster, library, monkeypatch):
     """To another node after a move, or to the replica of a node that died."""
     for module in (taskslot._async.wire, taskslot._sync.wire):

@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter
 
+import pytest
 import redis
 import taskslot.worker.claimer
 from harness.server import wait_until
@@ -87,6 +88,7 @@ def test_a_batch_and_its_flow_outlive_a_primary(cluster):
         assert json.loads(queue.result(batch.callback, block_ms=30_000).value) == [13, 13, 0, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_worker_of_several_queues_outlives_the_primary_of_the_first(cluster):
     """Those on other nodes are served meanwhile. Queues of one slot are claimed from together."""
     client = redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[1].port)

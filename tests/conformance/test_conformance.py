@@ -17,6 +17,7 @@ PLAIN = [sys.executable, str(Path(__file__).with_name("plain_worker.py"))]
 SCRIPTED = [case for case in CASES if not case.needs_server]
 
 
+@pytest.mark.slow
 def test_a_plain_worker_that_keeps_the_rules_passes_all_cases():
     """It is written by the page, without the library."""
     found = asyncio.run(run_all([(case, PLAIN) for case in SCRIPTED]))

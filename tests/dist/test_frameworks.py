@@ -132,6 +132,7 @@ def test_jobs_of_taskslot_are_pushed_done_and_counted(runs, server):
     assert min(found["push_cpu_us"], found["task_cpu_us"], found["task_server_us"]) > 0
 
 
+@pytest.mark.slow
 def test_jobs_of_taskslot_tell_how_late_they_start(runs, server):
     """Percentiles are of all jobs, in order, and never before the push."""
     framework_runs, framework_list = runs
@@ -141,6 +142,7 @@ def test_jobs_of_taskslot_tell_how_late_they_start(runs, server):
     assert 0 < found["p50"] <= found["p99"] <= found["p99.9"] <= found["max"]
 
 
+@pytest.mark.slow
 def test_workers_that_do_nothing_are_given_up_and_ended(runs, server):
     """The reason names the limit, and no process of the worker is left, not even one that it started."""
     framework_runs, framework_list = runs

@@ -74,6 +74,7 @@ def test_the_demo_needs_a_server_that_is_there():
     assert next(iter(SERVERS)) in ended.stderr
 
 
+@pytest.mark.slow
 def test_the_demo_needs_a_port_that_is_free():
     """Otherwise it would show somebody else's page."""
     with socket.socket() as other:

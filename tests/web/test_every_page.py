@@ -5,6 +5,8 @@ The queue is nothing but attacks. A keyboard, a screen reader, light and dark an
 
 from urllib.parse import quote
 
+import pytest
+
 from .conftest import signed_in
 from .hostile import KEY, fill
 from .walk import ACCESSIBLE, walk
@@ -36,6 +38,7 @@ def test_every_page_with_its_forms(tab, writable, client):
     assert {mark for mark in MARKS if not any(one.has(mark) for one in found)} == set()
 
 
+@pytest.mark.slow
 def test_every_page_that_is_read_only(tab, origin, client):
     """The same, and on no page is there a form that posts, a box to select a task, or a way to sign in."""
     found = walked(tab(origin), client)

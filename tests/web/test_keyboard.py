@@ -52,6 +52,7 @@ def reach(page, role, name, key="Tab"):
     raise AssertionError(f"Tab does not reach {role} {name}")
 
 
+@pytest.mark.slow
 def test_everything_is_done_by_keyboard_alone(tab, writable, queue):
     """Sort, search, open a queue, change the tab, page, search tasks, select one and retry it."""
     kill(queue, 70, lambda at: f"ValueError: no {at}")

@@ -169,6 +169,7 @@ ALL = (
         ("ascii", True, ("list mail ready", "get mail {id}")),
     ],
 )
+@pytest.mark.slow
 def test_characters_that_the_encoding_lacks_are_written_as_escapes(env, queue, encoding, json, commands):
     """Names and payloads can be in any language, and our own symbols too. Each command works as with UTF-8."""
     task = queue.push("j\xf6 \u0416 \U0001f600" * 20, group="\u0416")

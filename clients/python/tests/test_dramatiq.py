@@ -334,6 +334,7 @@ def test_a_stopped_worker_gives_back_what_it_has_not_begun(broker):
     assert len(broker._holdings._keeper) == 0
 
 
+@pytest.mark.slow
 def test_a_worker_outlives_a_server_that_is_away(client, server, monkeypatch):
     """The message in its hands is finished when the server is back, and others are worked on: each ran once."""
     monkeypatch.setattr(dramatiq.worker, "CONSUMER_RESTART_DELAY_SECS", 0.05)

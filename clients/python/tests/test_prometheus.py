@@ -261,6 +261,7 @@ def has_data(prometheus: Prometheus, query: str) -> bool:
 
 
 @needs_prometheus
+@pytest.mark.slow
 def test_the_alert_fires_when_the_worker_is_stopped(client, queue, watch):
     """And not before; a worker that waits is one that works. It ends when a worker is back."""
     prometheus = watch(re.sub(r"for: \w+", "for: 1s", RULES.read_text()))

@@ -144,6 +144,7 @@ def test_a_server_that_was_started_by_hand_keeps_its_folder(start, env):
     )
 
 
+@pytest.mark.slow
 def test_a_made_password_is_shown_once_and_asked_for_from_then_on(serve, tmp_path):
     """Neither the arguments nor the environment of the process have it."""
     served = serve("--make-password")

@@ -458,6 +458,7 @@ def test_a_task_that_ends_its_process_with_status_2_ends_no_other(run, project, 
     assert command.ended() == 0
 
 
+@pytest.mark.slow
 def test_code_that_no_longer_loads_ends_no_process_that_runs(run, project, critical, default, client):
     """A child that dies while new code is copied is tried again, until it loads."""
     command = run("--processes", "2", "--concurrency", "1")
