@@ -144,6 +144,8 @@ def test_a_queue_that_is_broken_on_a_replica_is_found(good):
     replica.replicate(primary)
     wait_synced(primary, replica)
     with redis.Redis(port=primary.port) as here, redis.Redis(port=replica.port) as there:
+        # The primary takes writes from the replica's first report on.
+        wait_until(lambda: here.info("replication")["min_slaves_good_slaves"] == 1, "the replica counts")
         Queue(here, "mail").push("x")
         wait_until(lambda: there.exists("mail"), "the replica has the queue")
         there.execute_command("TASK.PUSH", "mail", "y")
