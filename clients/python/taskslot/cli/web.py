@@ -123,7 +123,7 @@ def made(
 
 
 def serve(app: Any, listener: socket.socket, root_path: str) -> None:
-    """Run the server until it is told to stop."""
+    """Run the server until a signal stops it."""
     import uvicorn
 
     config = uvicorn.Config(

@@ -140,7 +140,7 @@ class Job:
             return True
 
     def counted(self, total: int | None = None) -> None:
-        """End the counting: the set of tasks is fixed now. A purge is told the `total`, and knows no ids."""
+        """End the counting: the set of tasks is fixed now. A purge has no ids, so it passes the `total`."""
         with self._lock:
             self.total = self.total if total is None else total
             if self.stage == "counting":

@@ -181,7 +181,7 @@ class Jobs:
     def _patiently(self, job: Job, step: Callable[[bool], None]) -> None:
         """Take a step, again and again while the server is away. Raises its error after `GIVE_UP_S`.
 
-        The step is told whether a try before may have been done, although its reply was lost.
+        Its argument is whether an earlier try may have taken effect although its reply was lost.
         """
         in_doubt = False
         while not job.has_ended:
@@ -197,7 +197,7 @@ class Jobs:
         self._pause(job, max(LEAST_REST_S, took_s))
 
     def _pause(self, job: Job, seconds: float) -> None:
-        """Wait, but not longer than until the job is told something, such as to stop."""
+        """Wait, but end early if the job wakes, for example to stop."""
         job.wake.clear()
         if not job.has_ended:
             job.wake.wait(seconds)

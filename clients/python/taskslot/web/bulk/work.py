@@ -31,7 +31,7 @@ TOO_MANY_WAITS = "wait for more than"
 
 
 class Work:
-    """The commands of one job, on connections that no other command shares and whose losses are told."""
+    """The commands of one job, on connections of its own that report when they are lost."""
 
     def __init__(self, wire: Wire, looking: Client, job: Job) -> None:
         self.wire = wire

@@ -21,7 +21,7 @@ from ..queue.task_filter import TaskFilter
 from ..site import Site
 from .groups import DeadGroups
 
-# How many tasks a scan looks at unless it is told to look further, and at most.
+# How many tasks a scan looks at by default, and at most.
 NEWEST, FURTHEST = 10_000, 200_000
 # After that a result counts as old, and the next page has it read again.
 OLD_S = 10.0

@@ -1,6 +1,6 @@
 """One thread that looks at all queues, for all viewers: the load of the server doesn't grow with them.
 
-It starts with the first request at the latest: an app that is mounted in another one is told nothing before. While
+It starts with the first request at the latest: an app that is mounted in another one gets no start event. While
 somebody looks, it takes a snapshot every 2 s, otherwise every 10 s.
 """
 

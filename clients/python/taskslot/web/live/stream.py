@@ -29,7 +29,7 @@ from .sampler import Snapshot
 
 # The most pages that are kept up to date at a time, and the most views of a snapshot whose HTML is kept.
 MOST_VIEWERS, MOST_VIEWS = 500, 64
-# How long an open page has to end when the server is told to stop. The server waits twice as long.
+# How long an open page has to end when the server stops. The server waits twice as long.
 GRACE_S = 1.0
 
 
@@ -59,7 +59,7 @@ class Parts:
 
 @dataclass(eq=False)
 class Viewer:
-    """An open page. `set` is what sse-starlette calls when the server is told to stop."""
+    """An open page. sse-starlette calls `set` when the server stops."""
 
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     is_over: bool = False

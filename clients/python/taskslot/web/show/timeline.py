@@ -1,7 +1,7 @@
 """The life of a task as its view tells it: what happened, when, and what comes next. Pure.
 
 The server keeps the last state of a task and its last errors, not each event. So some moments have no instant, and
-attempts without a known error are told together.
+attempts without a known error are shown as one entry.
 """
 
 from __future__ import annotations
