@@ -34,7 +34,7 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all \
+.PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all test-rest \
 	test-frameworks lint \
 	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
@@ -96,6 +96,9 @@ conformance: ## Play the server's part of hard cases for a worker (WORKER='node 
 
 test-all: build $(ALL) ## Run all tests, including the long ones, on every installed server: also Redis 6.2, 7.0 and 8.2
 	@.venv/bin/python tests/run.py --all -- $(ARGS)
+
+test-rest: build $(ALL) ## Run what test-all runs and test does not
+	@.venv/bin/python tests/run.py --rest -- $(ARGS)
 
 # Downloads the frameworks' sources, and installs what their tests need below target/frameworks.
 test-frameworks: build $(TEST) ## Run the own tests of task frameworks on the library's adapters (ARGS='dramatiq -- -k eta')

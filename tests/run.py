@@ -2,6 +2,7 @@
 
     tests/run.py            the default server, short histories, no tests that are marked `slow`
     tests/run.py --all      all tests on every installed server; reports the servers that are missing
+    tests/run.py --rest     what --all runs and the plain run does not; the engine's histories are other ones
     tests/run.py --server redis-8.2 -- -k lease     arguments after -- are passed to pytest
 
 Uses only the standard library. pytest runs with the same Python as this program.
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "target/tests"
 
 DEFAULT = "valkey-9.1"
-# With --all, the engine's seeded histories are this many times as long.
+# With --all and --rest, the engine's seeded histories are this many times as long.
 TIMES = 5
 # Every supported line that can be installed without root, and Debian's.
 ALL = ["valkey-9.1", "redis-6.2", "redis-7.0", "redis-8.2"]
@@ -105,7 +106,9 @@ def installed() -> set[str]:
 def main() -> int:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("--all", action="store_true", help="run all tests on every installed server")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="run all tests on every installed server")
+    which.add_argument("--rest", action="store_true", help="run what --all adds to a run without options")
     parser.add_argument(
         "--server",
         default=DEFAULT,
@@ -116,11 +119,13 @@ def main() -> int:
 
     RESULTS.mkdir(parents=True, exist_ok=True)
     servers, missing, choice = options.server.split(","), [], ["-m", "not slow"]
-    if options.all:
-        here, choice = installed(), []
+    if options.all or options.rest:
+        here, choice = installed(), ["--rest"] if options.rest else []
         servers, missing = [s for s in ALL if s in here], [s for s in ALL if s not in here]
 
-    counts = cargo_tests(TIMES if options.all else 1) + server_tests(servers, choice + options.pytest)
+    counts = cargo_tests(TIMES if options.all or options.rest else 1) + server_tests(
+        servers, choice + options.pytest
+    )
 
     for name in missing:
         how = HOW_TO_GET.get(name, "see requirements/servers.txt")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import redis
+from harness import shares
 from harness.fixtures import chosen
 from harness.server import (
     ROOT,
@@ -168,3 +169,40 @@ def test_every_mutation_of_the_engine_is_found_in_its_source():
     lost = [name for name, file, text, _ in breaks if sources.get(file, "").count(text) != 1]
     assert len(breaks) > 80 and lost == []
     assert len({name for name, *_ in breaks}) == len(breaks)
+
+
+def selected(path, server, name="test_it", slow=False, rest=False, **params):
+    """Whether a test of that file runs on that server, of the four."""
+    item = SimpleNamespace(
+        path=ROOT / path,
+        nodeid=f"{path}::{name}[{server}]",
+        callspec=SimpleNamespace(params={"installed": SimpleNamespace(name=server), **params}),
+        get_closest_marker=lambda mark: slow or None,
+    )
+    return shares.runs(item, FOUR, rest)
+
+
+FOUR = ["valkey-9.1", "redis-6.2", "redis-7.0", "redis-8.2"]
+
+
+def test_tests_of_the_server_run_on_every_server_and_others_in_part():
+    """A quarter of the others runs, and never on the first server less than all."""
+    names = [f"test_{n}" for n in range(400)]
+
+    def counts(path, **more):
+        return [sum(selected(path, server, name, **more) for name in names) for server in FOUR]
+
+    assert counts("tests/server/commands/test_push.py") == [400, 400, 400, 400]
+    first, *others = counts("tests/web/test_operator.py")
+    assert first == 400 and all(60 <= count <= 140 for count in others)
+    first, second, *others = counts("tests/cluster/test_library.py")
+    assert (first, second) == (400, 400) and all(60 <= count <= 140 for count in others)
+    assert counts("clients/python/tests/test_queue.py", library="valkey-py asyncio") == [400, 400, 400, 400]
+    assert counts("clients/python/tests/test_queue.py", library="valkey-py") == [400, 400, 0, 0]
+
+
+def test_the_rest_and_a_plain_run_are_everything_together():
+    """What a plain run tests is left out on the first server only."""
+    path = "tests/server/commands/test_push.py"
+    assert [selected(path, server, rest=True) for server in FOUR] == [False, True, True, True]
+    assert [selected(path, server, rest=True, slow=True) for server in FOUR] == [True] * 4

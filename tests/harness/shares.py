@@ -1,0 +1,92 @@
+"""Which tests run on which of the selected servers.
+
+The tests of the server run whole on each. Those of code that runs beside it run whole on the first server, those of
+the library also on the second, and on the others a fixed quarter of them runs. The quarter is another one on each
+server. pyproject.toml loads this plugin.
+"""
+
+from zlib import crc32
+
+import pytest
+
+from harness.fixtures import chosen
+from harness.server import ROOT
+
+# Of the four kinds of client, two run on every server, and the others count as slow.
+ENOUGH = ("redis-py", "valkey-py asyncio")
+LIBRARY = (
+    "clients/python/tests/",
+    "tests/cluster/test_command_line",
+    "tests/cluster/test_dramatiq",
+    "tests/cluster/test_library",
+    "tests/cluster/test_node_client",
+    "tests/cluster/test_recipes",
+    "tests/cluster/test_ways_to_a_cluster",
+    "tests/cluster/test_worker_on_a_cluster",
+)
+# What they test hardly depends on the server, or is tested on each server elsewhere.
+OF_THE_FIRST = (
+    *(
+        f"clients/python/tests/test_{name}"
+        for name in ("doctor", "metrics", "prometheus", "serve", "top", "web")
+    ),
+    "clients/python/tests/test_worker_command",
+    "tests/cluster/test_doctor",
+    "tests/cluster/test_web",
+    "tests/conformance/",
+    "tests/dist/",
+    "tests/docs/",
+    "tests/server/durability/test_studio",
+    "tests/web/",
+)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--rest", action="store_true", help="leave out what `make test` runs on the first server"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is looked at
+def pytest_collection_modifyitems(config, items):
+    """Mark the clients that count as slow, and leave out what does not run on a server."""
+    servers = [server.name for server in chosen(config)]
+    for item in items:
+        if client_of(item) not in (None, *ENOUGH):
+            item.add_marker(pytest.mark.slow)
+    dropped = {item for item in items if not runs(item, servers, config.getoption("--rest"))}
+    config.hook.pytest_deselected(items=list(dropped))
+    items[:] = [item for item in items if item not in dropped]
+
+
+def runs(item, servers: list[str], rest: bool) -> bool:
+    """Whether a test runs on its server; `rest` leaves out what a plain run tests on the first one."""
+    server = server_of(item)
+    if server in (None, servers[0]):
+        return not rest or item.get_closest_marker("slow") is not None
+    whole_on = 1 if is_of(item, OF_THE_FIRST) else 2 if is_of(item, LIBRARY) else len(servers)
+    return server in servers[:whole_on] or is_drawn(item)
+
+
+def is_drawn(item) -> bool:
+    """Whether a test is one of those that run on every server."""
+    client = client_of(item)
+    if client and not is_of(item, OF_THE_FIRST):
+        return client in ENOUGH
+    return crc32(item.nodeid.encode()) % 4 == 0
+
+
+def is_of(item, paths: tuple[str, ...]) -> bool:
+    """Whether a test is in one of these folders, or in a file that begins so."""
+    return item.path.relative_to(ROOT).as_posix().startswith(paths)
+
+
+def server_of(item) -> str | None:
+    """The server of a test. None if it needs none."""
+    return getattr(item.callspec.params.get("installed"), "name", None) if hasattr(item, "callspec") else None
+
+
+def client_of(item) -> str | None:
+    """The kind of client that a test of the library is run with. None if it is run with one only."""
+    is_library = is_of(item, ("clients/python/tests/",)) and hasattr(item, "callspec")
+    return item.callspec.params.get("library") if is_library else None
