@@ -189,6 +189,13 @@ def build_shim(source: Path = CLOCKSHIFT) -> Path:
     return library
 
 
+def environment(*parts: dict[str, str]) -> dict[str, str]:
+    """This process' environment with these parts. All libraries of LD_PRELOAD are loaded, not only the last part's."""
+    preloads = [part["LD_PRELOAD"] for part in parts if "LD_PRELOAD" in part]
+    together = {"LD_PRELOAD": ":".join(preloads)} if preloads else {}
+    return {**os.environ, **{name: value for part in parts for name, value in part.items()}, **together}
+
+
 # ---- one running server
 
 LIBC = ctypes.CDLL(None)
@@ -212,7 +219,7 @@ class Server:
     default, the server writes nothing to disk. `module_args` are the module's arguments, and `module=None` starts a
     server without it. `port=True` also listens on a free port of 127.0.0.1, and a number on that port. `clock=True`
     adds `server.clock`, whose `step(ms)` moves the wall clock; the server then has a machine of its own, unless it is
-    `clock="shared"`. `env` is added to the environment.
+    `clock="shared"`. `env` is added to the environment; a function of the server is asked for it at each start.
     """
 
     DEFAULTS = {
@@ -235,7 +242,7 @@ class Server:
         module_args: tuple[object, ...] = (),
         port: bool | int = False,
         clock: bool | Literal["shared"] = False,
-        env: dict[str, str] | None = None,
+        env: dict[str, str] | Callable[[Server], dict[str, str]] | None = None,
         **settings: object,
     ):
         self.installed = installed
@@ -247,7 +254,7 @@ class Server:
         self.port = 0 if isinstance(port, bool) else port
         self._listens, self._port_is_given = bool(port), self.port != 0
         self._module = (module, tuple(map(str, module_args)))
-        self._env = dict(env or {})
+        self._env = env or {}
         self._settings = {
             **self.DEFAULTS,
             **(self.SINCE_7_0 if installed.version >= (7, 0) else {}),
@@ -289,7 +296,8 @@ class Server:
         config = self.dir / "redis.conf"
         config.write_text("".join(f"{line}\n" for line in self._config_lines()))
         Path(self.socket).unlink(missing_ok=True)
-        env = {**os.environ, **(self.clock.environment() if self.clock else {}), **self._env}
+        own = self._env(self) if callable(self._env) else self._env
+        env = environment(self.clock.environment() if self.clock else {}, own)
         with open(self.dir / "stdout", "ab") as out:
             self._process = subprocess.Popen(
                 [self.installed.path, str(config), *self.ARGUMENTS],
