@@ -34,6 +34,7 @@ FOLDERS = [
     "tests/cluster",
     "tests/dist",
     "tests/conformance",
+    "tests/chaos",
     "tests/web",
     "clients/python/tests",
 ]

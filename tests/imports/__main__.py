@@ -30,9 +30,10 @@ PYTHON = (
     "tests",
     "examples",
     "bench",
+    "chaos",
     "docs",
 )
-PACKAGES = ("clients/python", "clients", "tests")
+PACKAGES = (".", "clients/python", "clients", "tests")
 
 
 @dataclass
