@@ -1,0 +1,102 @@
+"""A process of the load, in Python: `python -m chaos.load.process SPEC`, where the file SPEC says which (`Spec`).
+
+Its threads run until SIGTERM. A thread that ends otherwise has met something that a client can't recover from: that is
+written to NAME.error, and the run fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from chaos.history import Journal
+from chaos.load import library
+from chaos.load.drain import drain
+from chaos.load.dump import dump
+from chaos.load.follower import Follower
+from chaos.load.plan import Options, setup
+from chaos.load.producer import THREADS, Asker, Producer
+from chaos.load.recording import record
+from chaos.load.spec import PATIENCE_S, Spec
+from chaos.load.stopping import Stop, hold_signals, stop_on_sigterm
+from chaos.load.wire import SUFFIX, Wire
+from chaos.load.worker import Worker
+
+# Threads of a worker's process.
+WORKER_THREADS = 3
+Run = Callable[[], None]
+
+
+def threads(spec: Spec, stop: Stop) -> list[Run]:
+    """What each thread of a process does."""
+    options, addresses = Options.read(spec.options), spec.addresses
+    if spec.role == "producer":
+        producers = [
+            Producer(f"{spec.name}.{number}", addresses, options, spec.seed, stop, spec.keeps)
+            for number in range(THREADS)
+        ]
+        askers = [Asker(producer, addresses, stop) for producer in producers]
+        return [thread.run for thread in (*producers, *askers)]
+    if spec.role == "worker":
+        return [
+            Worker(f"{spec.name}.{number}", addresses, options, spec.seed, stop).run
+            for number in range(WORKER_THREADS)
+        ]
+    assert spec.role in library.ROLES, spec.role
+    return library.ROLES[spec.role](spec.name, addresses, options, spec.seed, stop)
+
+
+def prepare(spec: Spec) -> None:
+    """Give all queues their settings."""
+    for command in setup(Options.read(spec.options)):
+        ask = Follower(spec.addresses, str(command[1]), Stop())
+        ask.again(*command)
+        ask.leave()
+
+
+def finish(spec: Spec) -> None:
+    """Drain all queues, and write what is left in them."""
+    with Journal(Path(spec.folder) / "final.jsonl") as journal:
+        for name in Options.read(spec.options).queues():
+            journal.write(drain(spec.addresses, name))
+            for task in dump(spec.addresses, name):
+                journal.write(task)
+
+
+ONCE: dict[str, Callable[[Spec], None]] = {"setup": prepare, "drain": finish}
+
+
+def main(path: Path) -> None:
+    """Do one thing, or run the threads until SIGTERM and then end whatever they do."""
+    spec = Spec(**json.loads(path.read_text()))
+    record(Wire(Path(spec.folder) / f"{spec.name}{SUFFIX}"))
+    if spec.role in ONCE:
+        ONCE[spec.role](spec)
+        return
+    hold_signals()
+    stop = Stop()
+
+    def guarded(run: Run) -> None:
+        try:
+            run()
+            if not stop.is_set():
+                raise AssertionError("it ended before it was told to")
+        except BaseException:
+            (path.with_suffix(".error")).write_text(traceback.format_exc())
+
+    all_of_them = [threading.Thread(target=guarded, args=[run], daemon=True) for run in threads(spec, stop)]
+    for thread in all_of_them:
+        thread.start()
+    stop_on_sigterm(stop)
+    for thread in all_of_them:
+        thread.join(PATIENCE_S)
+    os._exit(0)  # a thread that still waits for a reply leaves its call unknown
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
