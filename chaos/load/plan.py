@@ -36,7 +36,7 @@ class Options:
     producers: int = 2
     workers: int = 2
     keeping: int = 0
-    node: bool = False
+    node: bool = True
     library: bool = True
     # A worker's process is killed, and another one started, about this often, in seconds; 0 for never.
     kill_each_s: float = 0.0
