@@ -144,8 +144,9 @@ class Follower:
 
     def _connected(self) -> Connection | None:
         """The open connection, or a new one; None if there is none at the moment."""
-        if self._connection is not None:
+        if self._connection is not None and self._connection.is_connected:
             return self._connection
+        self.leave()  # redis-py closes it by itself after -LOADING
         target, self._place = self._place, None
         try:
             target = target or primary_of(self._addresses, self._key)

@@ -36,15 +36,17 @@ class Outstanding:
             is_ours = words[0].upper().startswith(b"TASK.")
             self._calls.append(self._wire.begin(self._number, self._opened, words) if is_ours else None)
 
-    def answered(self, reply: object) -> None:
-        """The first of them was answered."""
-        call = self._calls.popleft() if self._calls else None
+    def read(self) -> int | None:
+        """The call whose answer is read now: the first of them."""
+        return self._calls.popleft() if self._calls else None
+
+    def answered(self, call: int | None, reply: object) -> None:
+        """A call was answered."""
         if call is not None:
             self._wire.answered(call, reply)
 
-    def failed(self, error: BaseException) -> None:
-        """Reading the first answer failed, or it is an error."""
-        call = self._calls.popleft() if self._calls else None
+    def failed(self, call: int | None, error: BaseException) -> None:
+        """Reading the answer failed, or it is an error."""
         if call is None:
             return
         code = getattr(error, "status_code", None)
@@ -92,12 +94,13 @@ def record_sync(wire: Wire) -> None:
 
     def read_response(self: Any, *args: Any, **options: Any) -> Any:
         calls = outstanding(self, wire)
+        call = calls.read()
         try:
             reply = read(self, *args, **options)
         except BaseException as error:
-            calls.failed(error)
+            calls.failed(call, error)
             raise
-        calls.answered(reply)
+        calls.answered(call, reply)
         return reply
 
     def disconnected(self: Any, *args: Any, **options: Any) -> None:
@@ -124,12 +127,13 @@ def record_asyncio(wire: Wire) -> None:
 
     async def read_response(self: Any, *args: Any, **options: Any) -> Any:
         calls = outstanding(self, wire)
+        call = calls.read()
         try:
             reply = await read(self, *args, **options)
         except BaseException as error:
-            calls.failed(error)
+            calls.failed(call, error)
             raise
-        calls.answered(reply)
+        calls.answered(call, reply)
         return reply
 
     async def disconnected(self: Any, *args: Any, **options: Any) -> None:

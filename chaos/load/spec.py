@@ -24,6 +24,8 @@ class Spec:
     options: dict[str, Any]
     folder: str
     keeps: bool = False
+    # Its first thread works for the tag at this place, the second for the next.
+    turn: int = 0
 
     def write(self) -> Path:
         """Write it to a file in the folder of the run."""
