@@ -79,11 +79,11 @@ def outcome(rng: random.Random) -> float:
 # ---- the class Worker
 
 
-def worker(name: str, addresses: Addresses, options: Options, seed: str, stop: Stop) -> list[Run]:
+def worker(name: str, addresses: Addresses, options: Options, seed: str, stop: Stop, tag: str) -> list[Run]:
     """A `Worker` with sync and async functions, until told to stop."""
     logging.getLogger("taskslot").setLevel(logging.CRITICAL)
     rng = random.Random(f"{seed} {name}")
-    queue = key(rng.choice(options.tags), LIBRARY)
+    queue = key(tag, LIBRARY)
 
     def run() -> None:
         while not stop.is_set():
@@ -140,10 +140,12 @@ def is_another(addresses: Addresses, queue: str, first: tuple[str, int]) -> bool
 # ---- a program on AsyncQueue
 
 
-def asyncio_worker(name: str, addresses: Addresses, options: Options, seed: str, stop: Stop) -> list[Run]:
+def asyncio_worker(
+    name: str, addresses: Addresses, options: Options, seed: str, stop: Stop, tag: str
+) -> list[Run]:
     """Claims, acks and pushes by `AsyncQueue`, until told to stop."""
     rng = random.Random(f"{seed} {name}")
-    queue = key(rng.choice(options.tags), LIBRARY)
+    queue = key(tag, LIBRARY)
 
     async def until_stopped() -> None:
         while not stop.is_set():
@@ -201,7 +203,7 @@ async def turn(name: str, number: int, queue: AsyncQueue, options: Options, rng:
         await queue.ack_many(more.tasks)
 
 
-ROLES: dict[str, Callable[[str, Addresses, Options, str, Stop], list[Run]]] = {
+ROLES: dict[str, Callable[[str, Addresses, Options, str, Stop, str], list[Run]]] = {
     "library": worker,
     "asyncio": asyncio_worker,
 }

@@ -177,7 +177,9 @@ class Load:
     def _spec(self, role: str, keeps: bool = False) -> Spec:
         number = next(self._numbers.setdefault(role, itertools.count(1)))
         name = f"{role}-{number}"
-        return Spec(name, role, str(self.seed), self.addresses, self.options.plain(), str(self.folder), keeps)
+        turn = number + (WORKERS.index(role) if role in WORKERS else 0)
+        seed, folder, options = str(self.seed), str(self.folder), self.options.plain()
+        return Spec(name, role, seed, self.addresses, options, folder, keeps, turn)
 
     def _start(self, role: str, keeps: bool = False) -> Running:
         with self._lock:

@@ -57,6 +57,11 @@ class Options:
         return [key(tag, kind) for tag in self.tags for kind in self.kinds if kind in kinds]
 
 
+def at_turn(tags: Sequence[str], turn: int) -> str:
+    """The tag of a thread, by its place among the others, so that each tag has some."""
+    return tags[turn % len(tags)]
+
+
 # How many of the pushes go to a queue of each kind.
 WEIGHTS = {PLAIN: 5, RICH: 5, GROUPS: 3, FLOW: 3, RESULTS: 2, NOACK: 1, TIED: 2, LIBRARY: 4}
 

@@ -19,7 +19,7 @@ from chaos.load import library
 from chaos.load.drain import drain
 from chaos.load.dump import dump
 from chaos.load.follower import Follower
-from chaos.load.plan import Options, setup
+from chaos.load.plan import Options, at_turn, setup
 from chaos.load.producer import THREADS, Asker, Producer
 from chaos.load.recording import record
 from chaos.load.spec import PATIENCE_S, Spec
@@ -35,20 +35,24 @@ Run = Callable[[], None]
 def threads(spec: Spec, stop: Stop) -> list[Run]:
     """What each thread of a process does."""
     options, addresses = Options.read(spec.options), spec.addresses
+
+    def tag(thread: int) -> str:
+        return at_turn(options.tags, spec.turn + thread)
+
     if spec.role == "producer":
         producers = [
-            Producer(f"{spec.name}.{number}", addresses, options, spec.seed, stop, spec.keeps)
+            Producer(f"{spec.name}.{number}", addresses, options, spec.seed, stop, tag(number), spec.keeps)
             for number in range(THREADS)
         ]
         askers = [Asker(producer, addresses, stop) for producer in producers]
         return [thread.run for thread in (*producers, *askers)]
     if spec.role == "worker":
         return [
-            Worker(f"{spec.name}.{number}", addresses, options, spec.seed, stop).run
+            Worker(f"{spec.name}.{number}", addresses, options, spec.seed, stop, tag(number)).run
             for number in range(WORKER_THREADS)
         ]
     assert spec.role in library.ROLES, spec.role
-    return library.ROLES[spec.role](spec.name, addresses, options, spec.seed, stop)
+    return library.ROLES[spec.role](spec.name, addresses, options, spec.seed, stop, tag(0))
 
 
 def prepare(spec: Spec) -> None:

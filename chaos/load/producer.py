@@ -39,10 +39,11 @@ ASKS, ASK_MS = 6, 500
 class Producer:
     """One thread that pushes at a rate. `keeps` is that of its connection."""
 
-    def __init__(self, name: str, addresses: Addresses, options: Options, seed: str, stop: Stop, keeps: bool):
+    def __init__(
+        self, name: str, addresses: Addresses, options: Options, seed: str, stop: Stop, tag: str, keeps: bool
+    ):
         self.name, self._options, self._stop = name, options, stop
         self._rng = random.Random(f"{seed} {name}")
-        tag = self._rng.choice(options.tags)
         kinds = [kind for kind in KINDS if kind in options.kinds]
         self._queues = [key(tag, kind) for kind in kinds]
         self._weights = [options.weights.get(kind, 1.0) for kind in kinds]

@@ -32,10 +32,10 @@ class Held:
 class Worker:
     """One thread with one connection, named for its process, that claims from the queues of one tag."""
 
-    def __init__(self, name: str, addresses: Addresses, options: Options, seed: str, stop: Stop):
+    def __init__(self, name: str, addresses: Addresses, options: Options, seed: str, stop: Stop, tag: str):
         self.name, self._options, self._stop = name, options, stop
         self._rng = random.Random(f"{seed} {name}")
-        self._tag = self._rng.choice(options.tags)
+        self._tag = tag
         self._queues = [key(self._tag, kind) for kind in options.kinds if kind in LEASED]
         self._ask = Follower(addresses, key(self._tag, PLAIN), stop)
         # Answers that are given after the lease, when they are due.

@@ -17,7 +17,7 @@ const stopping = new AbortController();
 const stop = stopping.signal;
 const BLOCK_MS = 400;
 
-const tag = random.of(options.tags);
+const tag = options.tags[spec.turn % options.tags.length];
 const key = (kind) => `{${tag}}:${kind}`;
 const has = (kind) => options.kinds.includes(kind);
 let number = 0;
