@@ -430,6 +430,10 @@ class Server:
         """Whether the process exists, running or frozen."""
         return self._process is not None and self._process.poll() is None
 
+    def status(self) -> int | None:
+        """The status with which the process ended, negative for a signal; None while it runs."""
+        return self._process.poll()
+
     def check(self) -> None:
         """Fail unless the server runs or was ended by the test, and its log contains no crash or panic."""
         if not self.alive() and not self._ended_by_us:

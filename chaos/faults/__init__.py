@@ -1,0 +1,1 @@
+"""What is done to the servers: a file for each kind of fault."""

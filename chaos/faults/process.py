@@ -1,0 +1,68 @@
+"""Faults of the server's process: it is killed, stopped, or told to save, rewrite or load its data."""
+
+from __future__ import annotations
+
+import redis
+from harness.server import wait_until
+
+from chaos.stage import Stage
+
+# The seconds that a process is stopped, at least and at most.
+STOPPED_S = (0.1, 1.2)
+
+
+def kill(stage: Stage) -> None:
+    """kill -9, and a start from the same files. Nothing may be lost: the server has written before it replied."""
+    node, server = stage.any_primary()
+    with stage.fault("kill -9", node) as fault:
+        server.kill9()
+        server.start()
+        fault.permits.closes = ["*"]
+
+
+def stop(stage: Stage) -> None:
+    """SIGSTOP for a while, as when a virtual machine pauses."""
+    node, server = stage.any_node()
+    with stage.fault("SIGSTOP", node):
+        server.freeze()
+        stage.wait(stage.random.uniform(*STOPPED_S))
+        server.thaw()
+
+
+def rewrite(stage: Stage) -> None:
+    """BGREWRITEAOF."""
+    background(stage, "BGREWRITEAOF", "aof_rewrite_in_progress")
+
+
+def save(stage: Stage) -> None:
+    """BGSAVE."""
+    background(stage, "BGSAVE", "rdb_bgsave_in_progress")
+
+
+def background(stage: Stage, command: str, going_on: str) -> None:
+    """A command that forks, until its child has ended."""
+    node, server = stage.any_primary()
+    with stage.fault(command, node) as fault, server.client() as client:
+        try:
+            client.execute_command(command)
+        except redis.ResponseError as error:
+            fault.details["refused"] = str(error)
+            return
+        wait_until(lambda: not client.info("persistence")[going_on], f"{command} has ended")
+
+
+def reload(stage: Stage) -> None:
+    """DEBUG RELOAD: the server saves its data and loads them again, in place."""
+    node, server = stage.any_primary()
+    with stage.fault("DEBUG RELOAD", node), server.client() as client:
+        client.execute_command("DEBUG", "RELOAD")
+
+
+def pause(stage: Stage) -> None:
+    """CLIENT PAUSE, of writes or of everything."""
+    node, server = stage.any_primary()
+    seconds = stage.random.uniform(*STOPPED_S)
+    mode = stage.random.choice(["WRITE", "ALL"])
+    with stage.fault(f"CLIENT PAUSE {mode}", node), server.client() as client:
+        client.execute_command("CLIENT", "PAUSE", int(seconds * 1000), mode)
+        stage.wait(seconds)

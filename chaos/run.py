@@ -1,0 +1,116 @@
+"""One run: servers up, load on, faults from a seed, faults off, everything drained, the history judged."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.server import ROOT, Installed
+
+from chaos.history import History, Journal, Record, Run, read
+from chaos.load import Load
+from chaos.profiles.profile import Profile
+from chaos.stage import Stage
+from chaos.topology import Topology
+
+OUTPUT = ROOT / ".run/chaos"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be run: a profile on a server, with a seed, for so many seconds of load."""
+
+    profile: Profile
+    installed: Installed
+    seed: int
+    seconds: float
+
+    @property
+    def folder(self) -> Path:
+        """Where its history is kept."""
+        return OUTPUT / self.installed.name / f"{self.profile.name}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its history, and what went wrong in the run itself, apart from findings."""
+
+    order: Order
+    history: History
+    problems: list[str]
+
+
+def run(order: Order) -> Outcome:
+    """Do one run. Its folder is empty or doesn't exist before."""
+    order.folder.mkdir(parents=True, exist_ok=True)
+    topology = order.profile.topology(order.installed)
+    problems: list[str] = []
+    try:
+        topology.start()
+        problems += under_load(order, topology)
+    except Exception:
+        problems.append(traceback.format_exc())
+        keep_logs(topology, order.folder)
+    finally:
+        topology.stop()
+    return Outcome(order, read(order.folder), problems)
+
+
+def under_load(order: Order, topology: Topology) -> list[str]:
+    """The run once the servers serve. Returns what went wrong."""
+    load = Load(topology.addresses(), order.seed, order.folder, order.profile.load)
+    stage = Stage(topology, order.seed, order.folder, load)
+    wall_ms = time.time() * 1000 - time.monotonic() * 1000
+    began = time.monotonic()
+    try:
+        load.start()
+        inject(order, stage)
+        topology.settle()
+    finally:
+        ended = time.monotonic()
+        load.stop()
+        stage.close()
+    load.drain()
+    ran = Run(
+        order.seed,
+        order.installed.name,
+        order.profile.name,
+        began,
+        ended,
+        wall_ms,
+        load.settings,
+        load.groups,
+        {"seconds": order.seconds, "lacks": [load.lacks_node] if load.lacks_node else []},
+    )
+    write(order.folder / "run.jsonl", [ran, *topology.compared(), *topology.exits()])
+    if topology.exits():
+        keep_logs(topology, order.folder)
+    return load.problems()
+
+
+def inject(order: Order, stage: Stage) -> None:
+    """Do faults until the time is over, with gaps between them."""
+    faults, weights = list(order.profile.faults), list(order.profile.faults.values())
+    end = time.monotonic() + order.seconds
+    while True:
+        stage.wait(min(stage.random.uniform(*order.profile.gap_s), max(0.0, end - time.monotonic())))
+        if time.monotonic() >= end:
+            return
+        if faults:
+            stage.random.choices(faults, weights)[0](stage)
+
+
+def write(path: Path, records: Iterable[Record]) -> None:
+    """Write records into a file of the history."""
+    with Journal(path) as journal:
+        for record in records:
+            journal.write(record)
+
+
+def keep_logs(topology: Topology, folder: Path) -> None:
+    """Copy the servers' logs beside the history."""
+    for number, server in enumerate(topology.nodes()):
+        (folder / f"server-{number}.log").write_text(server.log())
