@@ -1,0 +1,88 @@
+"""Makes a build with a mistake: a copy of the tree, changed, in target/wrong.
+
+All builds share one copy and one target folder, so that only what a mistake touches is compiled again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from chaos.wrong.mistakes import Mistake
+from harness.server import ROOT
+
+PLACE = ROOT / "target/wrong"
+TREE, CARGO = PLACE / "tree", PLACE / "cargo"
+# What cargo needs to build the module.
+PARTS = ("Cargo.toml", "Cargo.lock", ".cargo", "src", "bench/engine", "tests/engine", "tests/node")
+BUILD_TIMEOUT_S = 900
+
+
+class UnbuildableError(Exception):
+    """A mistake doesn't fit the source any more, or doesn't compile."""
+
+
+def build(mistake: Mistake | None) -> Path:
+    """The module with a mistake, or as it is; built if its source has changed since."""
+    name = mistake.name if mistake else "sound"
+    copy_tree()
+    changed = [change(one.file, one.text, one.instead) for one in (mistake.changes if mistake else ())]
+    try:
+        compiled = cargo()
+    finally:
+        for path, whole in changed:
+            path.write_text(whole)
+    if compiled.returncode != 0:
+        raise UnbuildableError(f"{name} does not compile:\n{compiled.stderr[-3000:]}")
+    module = PLACE / name / "libtaskslot.so"
+    module.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(CARGO / "quick/libtaskslot.so", module)
+    return module
+
+
+def copy_tree() -> None:
+    """Bring the copy up to date. Files that are the same keep their times, so that cargo compiles only what changed."""
+    wanted: set[Path] = set()
+    for part in PARTS:
+        source = ROOT / part
+        for path in [source] if source.is_file() else sorted(source.rglob("*")):
+            if path.is_dir() or "__pycache__" in path.parts:
+                continue
+            relative = path.relative_to(ROOT)
+            wanted.add(relative)
+            put(path.read_bytes(), TREE / relative)
+    for path in (TREE / "src").rglob("*.rs"):
+        if path.relative_to(TREE) not in wanted:
+            path.unlink()
+
+
+def put(content: bytes, path: Path) -> None:
+    """Write a file, unless it is so already."""
+    if not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def change(file: str, text: str, instead: str) -> tuple[Path, str]:
+    """Change a file of the copy. Returns the file and what was in it."""
+    path = TREE / "src" / file
+    whole = path.read_text()
+    if whole.count(text) != 1:
+        raise UnbuildableError(f"in src/{file} this is there {whole.count(text)} times: {text!r}")
+    path.write_text(whole.replace(text, instead))
+    return path, whole
+
+
+def cargo() -> subprocess.CompletedProcess[str]:
+    """Build the copy with the quick profile."""
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(CARGO), "RUSTFLAGS": "--cap-lints=warn"}
+    # .cargo/config.toml of the tree names libclang relative to it.
+    venv = TREE / ".venv"
+    if not venv.exists() and (ROOT / ".venv").exists():
+        venv.symlink_to((ROOT / ".venv").resolve())
+    command = ["cargo", "build", "--quiet", "--profile", "quick", "--locked", "--offline", "-p", "taskslot"]
+    return subprocess.run(
+        command, cwd=TREE, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
+    )
