@@ -29,7 +29,7 @@ from chaos.load.words import Words
 from chaos.load.words import settings as settings_fields
 
 # How long a process may take to start, or to prepare or drain all queues, in seconds.
-START_S, SETUP_S, DRAIN_S = 30.0, 60.0, 120.0
+START_S, SETUP_S, DRAIN_S = 60.0, 60.0, 180.0
 # The roles of processes that hold leases, and can be killed.
 WORKERS = ("worker", "library", "asyncio", "node-worker", "node-raw")
 

@@ -8,10 +8,13 @@ from typing import Any
 
 # The kinds of queues. Each shows other rules.
 PLAIN, RICH, GROUPS, FLOW = "plain", "rich", "groups", "flow"
-RESULTS, NOACK, TIED, LIBRARY = "results", "noack", "tied", "library"
-KINDS = (PLAIN, RICH, GROUPS, FLOW, RESULTS, NOACK, TIED, LIBRARY)
+RESULTS, NOACK, TIED, LIBRARY, IDLE = "results", "noack", "tied", "library", "idle"
+KINDS = (PLAIN, RICH, GROUPS, FLOW, RESULTS, NOACK, TIED, LIBRARY, IDLE)
 # The queues that raw workers claim from with leases.
 LEASED = (PLAIN, RICH, GROUPS, FLOW, RESULTS)
+
+# A lease of TIED is so much longer than others: it is the end of the connection that should end it.
+TIED_LEASES = 6
 
 # Hash tags whose slots are at different primaries of a cluster of three.
 TAGS = ("a", "b", "c")
@@ -63,7 +66,7 @@ def at_turn(tags: Sequence[str], turn: int) -> str:
 
 
 # How many of the pushes go to a queue of each kind.
-WEIGHTS = {PLAIN: 5, RICH: 5, GROUPS: 3, FLOW: 3, RESULTS: 2, NOACK: 1, TIED: 2, LIBRARY: 4}
+WEIGHTS = {PLAIN: 5, RICH: 5, GROUPS: 3, FLOW: 3, RESULTS: 2, NOACK: 1, TIED: 2, LIBRARY: 4, IDLE: 0.04}
 
 
 def key(tag: str, kind: str) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +20,13 @@ from chaos.load import library
 from chaos.load.drain import drain
 from chaos.load.dump import dump
 from chaos.load.follower import Follower
-from chaos.load.plan import Options, at_turn, setup
+from chaos.load.plan import IDLE, Options, at_turn, setup
 from chaos.load.producer import THREADS, Asker, Producer
 from chaos.load.recording import record
 from chaos.load.spec import PATIENCE_S, Spec
 from chaos.load.stopping import Stop, hold_signals, stop_on_sigterm
 from chaos.load.wire import SUFFIX, Wire
-from chaos.load.worker import Worker
+from chaos.load.worker import Waiter, Worker
 
 # Threads of a worker's process.
 WORKER_THREADS = 3
@@ -47,10 +48,13 @@ def threads(spec: Spec, stop: Stop) -> list[Run]:
         askers = [Asker(producer, addresses, stop) for producer in producers]
         return [thread.run for thread in (*producers, *askers)]
     if spec.role == "worker":
-        return [
+        workers = [
             Worker(f"{spec.name}.{number}", addresses, options, spec.seed, stop, tag(number)).run
             for number in range(WORKER_THREADS)
         ]
+        if IDLE not in options.kinds:
+            return workers
+        return [*workers, Waiter(f"{spec.name}.waiter", addresses, stop, tag(0)).run]
     assert spec.role in library.ROLES, spec.role
     return library.ROLES[spec.role](spec.name, addresses, options, spec.seed, stop, tag(0))
 
@@ -97,8 +101,9 @@ def main(path: Path) -> None:
     for thread in all_of_them:
         thread.start()
     stop_on_sigterm(stop)
+    until = time.monotonic() + PATIENCE_S
     for thread in all_of_them:
-        thread.join(PATIENCE_S)
+        thread.join(max(0.0, until - time.monotonic()))
     os._exit(0)  # a thread that still waits for a reply leaves its call unknown
 
 

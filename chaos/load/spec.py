@@ -10,7 +10,7 @@ from typing import Any
 from chaos.load.addresses import Addresses
 
 # How long a process waits for its threads once it is told to stop, in seconds. The runner kills it after that.
-PATIENCE_S = 6.0
+PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)

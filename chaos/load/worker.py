@@ -11,7 +11,7 @@ from typing import Any
 
 from chaos.load.addresses import Addresses
 from chaos.load.follower import Follower, Refused, Stopped, Unknown
-from chaos.load.plan import LEASED, NOACK, PLAIN, TIED, Options, key
+from chaos.load.plan import IDLE, LEASED, NOACK, PLAIN, TIED, TIED_LEASES, Options, key
 from chaos.load.stopping import Stop
 
 BLOCK_MS = 400
@@ -97,7 +97,7 @@ class Worker:
         return words
 
     def _claimed(self, names: list[str], tied: bool) -> list[Held]:
-        lease_ms = self._lease_ms()
+        lease_ms = self._lease_ms() * (TIED_LEASES if tied else 1)
         words = self._claim(names, lease_ms, tied)
         if self._rng.random() < 0.6:
             reply = self._ask.again(*words, "REQUEST", self._token(), wait_ms=BLOCK_MS)
@@ -217,6 +217,28 @@ class Worker:
             self._ask.again(*words)
         else:
             self._ask(*words)
+
+
+class Waiter:
+    """One thread that waits for long for tasks which come rarely: a lost wake-up would keep them waiting as long."""
+
+    BLOCK_MS = 3500
+
+    def __init__(self, name: str, addresses: Addresses, stop: Stop, tag: str):
+        self.name, self._stop, self._queue = name, stop, key(tag, IDLE)
+        self._ask = Follower(addresses, self._queue, stop)
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        while not self._stop.is_set():
+            try:
+                words = ["TASK.CLAIM", self._queue, "BLOCK", self.BLOCK_MS, "WORKER", self.name]
+                for handle, *_ in self._ask(*words, wait_ms=self.BLOCK_MS):
+                    self._ask.again("TASK.ACK", self._queue, handle)
+            except Stopped:
+                return
+            except (Refused, Unknown):
+                continue
 
 
 def held(queue: str, tasks: Any, lease_ms: int) -> list[Held]:

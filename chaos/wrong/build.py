@@ -10,8 +10,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from chaos.wrong.mistakes import Mistake
 from harness.server import ROOT
+
+from chaos.wrong.mistakes import Mistake
 
 PLACE = ROOT / "target/wrong"
 TREE, CARGO = PLACE / "tree", PLACE / "cargo"

@@ -197,7 +197,9 @@ MISTAKES = [
                 "module/txn/serve.rs",
                 "        self.recheck();\n        if !self.queue().is_claimable(self.now.at) {\n            return;\n",
                 "        self.recheck();\n        if !self.queue().is_claimable(self.now.at) {\n            return;\n"
-                "        }\n        " + each(3, "return;").rstrip() + "\n        if false {\n            return;\n",
+                "        }\n        "
+                + each(3, "return;").rstrip()
+                + "\n        if false {\n            return;\n",
             ),
         ),
         ("calm", *KILLS),

@@ -43,7 +43,7 @@ async function untilStopped(turn) {
 
 async function producer() {
   const { ask, again } = bound(new Follower(addresses, stop));
-  const kinds = options.kinds.filter((kind) => kind !== "flow");
+  const kinds = options.kinds.filter((kind) => kind !== "flow" && kind !== "idle");
   const perSecond = Math.max(1, options.rate / 10);
   let due = performance.now();
   await untilStopped(async () => {

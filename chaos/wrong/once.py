@@ -1,0 +1,33 @@
+"""One run with the module in TASKSLOT_MODULE: `python -m chaos.wrong.once SERVER PROFILE SEED SECONDS`.
+
+Its last line is JSON: how often each rule spoke, and the first line of what it says.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections import Counter
+
+from harness.server import SERVERS
+
+from chaos.profiles import PROFILES
+from chaos.rules import check
+from chaos.run import Order, run
+
+
+def main(server: str, profile: str, seed: str, seconds: str) -> None:
+    """Do the run, and judge it."""
+    order = Order(PROFILES[profile], SERVERS[server], int(seed), float(seconds))
+    shutil.rmtree(order.folder, ignore_errors=True)
+    outcome = run(order)
+    findings = check(outcome.history)
+    said = {"rules": Counter(finding.rule for finding in findings)}
+    first = findings[0].text if findings else ""
+    problems = [problem.strip().splitlines()[-1] for problem in outcome.problems if problem.strip()]
+    print(json.dumps({**said, "first": first[:200], "problems": problems, "folder": str(order.folder)}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
