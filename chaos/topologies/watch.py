@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 
 import redis
+from harness.server import Server, wait_until
 
 from chaos.topologies.windows import Sample, Span, Takeover, takeovers, undone
-from harness.server import Server, wait_until
 
 # How often each node is asked. Windows are as exact as this.
 EACH_S = 0.04
@@ -39,10 +39,14 @@ class Watch:
         """The place of a node."""
         return self._nodes.index(server)
 
+    def last(self, server: Server) -> Sample | None:
+        """The last answer of a node."""
+        return next(reversed(self.seen[self.number(server)]), None)
+
     def is_primary(self, server: Server, since: float) -> bool | None:
         """Whether a node has called itself a primary, in its last answer since this instant; None without one."""
-        last = self.seen[self.number(server)][-1:]
-        return last[0].is_primary if last and last[0].asked >= since else None
+        last = self.last(server)
+        return last.is_primary if last and last.asked >= since else None
 
     def until(self, condition: Callable[[], object], what: str, timeout: float = 60.0) -> None:
         """Wait until something was seen."""

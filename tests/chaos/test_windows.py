@@ -23,8 +23,8 @@ def one(seen: dict[int, list[Sample]], since: float = 0.0) -> Takeover:
     return takeover
 
 
-# The link is cut after second 2. The replica has 200 bytes, is promoted before second 5, and the old one is demoted before
-# second 8. It acknowledges writes until then.
+# The link is cut after second 2. The replica has 200 bytes, and is promoted before second 5. The old one acknowledges
+# writes until it is demoted, before second 8.
 CUT = {
     0: [*(primary(at, 100 * at) for at in range(1, 8)), replica(8, 350, NEW)],
     1: [

@@ -59,7 +59,8 @@ class Sentinel:
             first, second = self.nodes
             second.replicate(first)
             for _ in range(3):
-                self.watchers.append(Watcher(installed, first, failover_timeout_ms))
+                watcher = Watcher(installed, first, failover_timeout_ms, env=options.get("env"))
+                self.watchers.append(watcher)
             wait_until(lambda: all(w.is_ready() for w in self.watchers), "the sentinels know all", 20)
         except BaseException:
             self.discard()

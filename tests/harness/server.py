@@ -312,6 +312,8 @@ class Server:
 
     def _config_lines(self) -> Iterator[str]:
         for name, value in self._settings.items():
+            if value is None:
+                continue
             for one in value if isinstance(value, list | tuple) else [value]:
                 yield f"{name} {one}" if str(one) else f'{name} ""'
         # After the settings, because the last value counts, and an included file may set a port.
@@ -363,12 +365,21 @@ class Server:
     def restart(self, kill: bool = False, **changes: object) -> Server:
         """Stop the process if it runs, by SHUTDOWN or SIGKILL, and start it again in the same directory.
 
-        Socket and port stay the same. `changes` to the settings are kept for later starts.
+        Socket and port stay the same. `changes` to the settings are kept for later starts; None takes one away.
         """
         if self.alive():
             self.kill9() if kill else self.stop()
         self._settings.update({name.replace("_", "-"): value for name, value in changes.items()})
         return self.start()
+
+    @property
+    def module(self) -> Path | None:
+        """The build of the module that it loads when it starts."""
+        return self._module[0]
+
+    def load_module(self, module: Path) -> None:
+        """Load another build of the module from the next start on."""
+        self._module = (module, self._module[1])
 
     def configure(self, **settings: object) -> None:
         """Change settings at run time. They are kept for later starts."""
@@ -389,8 +400,9 @@ class Server:
         self._wait_ready()
 
     def freeze(self) -> None:
-        """Stop the process (SIGSTOP) until `thaw`, like a host that pauses."""
+        """Stop the process (SIGSTOP) until `thaw`, like a host that pauses. Returns when it stands still."""
         os.kill(self.pid, signal.SIGSTOP)
+        wait_until(lambda: self._state() == "T", "the process stands still")
 
     def thaw(self) -> None:
         """Let a frozen process continue."""
@@ -468,6 +480,10 @@ class Server:
             return condition()
 
         return wait_until(look, what, timeout)
+
+    def _state(self) -> str:
+        """The state of the process, from the OS: R, S, T and so on."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
     def cpu_seconds(self) -> float:
         """The processor time that all threads of the process have used, user and system, from the OS."""

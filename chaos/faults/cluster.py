@@ -1,0 +1,79 @@
+"""Failovers in a cluster, and a cluster in two halves."""
+
+from __future__ import annotations
+
+from harness.cluster import Node
+
+from chaos.faults.takeover import Down, number, takeover
+from chaos.stage import Stage
+from chaos.topologies.cluster import Slots
+from chaos.topologies.several import others
+
+
+def slots_of(stage: Stage) -> Slots:
+    """The topology, which is a cluster."""
+    topology = stage.topology
+    assert isinstance(topology, Slots)
+    return topology
+
+
+def any_pair(stage: Stage) -> tuple[Node, Node]:
+    """One of the primaries, and its replica."""
+    cluster = slots_of(stage).cluster
+    primary = stage.random.choice(cluster.primaries())
+    return primary, cluster.replica_of(primary)
+
+
+def killed_until_replaced(stage: Stage) -> None:
+    """A primary is killed. It starts again when its replica has taken its place, and becomes its replica."""
+    topology = slots_of(stage)
+    primary, replica = any_pair(stage)
+    with takeover(stage, "primary killed until replaced", primary):
+        down = Down(stage, primary).kill()
+        topology.watch.promoted(replica)
+        down.restart()
+        topology.make_well()
+
+
+def stopped_until_replaced(stage: Stage) -> None:
+    """A primary stands still until its replica has taken its place, and wakes up."""
+    topology = slots_of(stage)
+    primary, replica = any_pair(stage)
+    with takeover(stage, "primary stopped until replaced", primary):
+        down = Down(stage, primary).freeze()
+        topology.watch.promoted(replica)
+        stage.wait(stage.random.uniform(0.0, 1.0))
+        down.thaw()
+        topology.make_well()
+
+
+def failover(stage: Stage) -> None:
+    """CLUSTER FAILOVER. The primary stops writes and waits until the replica has everything: nothing may be lost."""
+    topology = slots_of(stage)
+    primary, replica = any_pair(stage)
+    with stage.fault("CLUSTER FAILOVER", number(stage, primary)):
+        topology.cluster.failover(replica)
+
+
+def forced_failover(stage: Stage) -> None:
+    """CLUSTER FAILOVER FORCE or TAKEOVER of a healthy primary: the replica asks neither it, nor perhaps the others."""
+    topology = slots_of(stage)
+    primary, replica = any_pair(stage)
+    how = stage.random.choice(["FORCE", "TAKEOVER"])
+    with takeover(stage, f"CLUSTER FAILOVER {how}", primary):
+        replica.say("CLUSTER", "FAILOVER", how)
+        topology.watch.promoted(replica)
+        topology.make_well()
+
+
+def two_halves(stage: Stage) -> None:
+    """A primary and a replica of another one are cut off. The others replace it; clients are on both sides."""
+    topology = slots_of(stage)
+    primary, replica = any_pair(stage)
+    away = [primary, stage.random.choice([node for node in topology.replicas() if node is not replica])]
+    with takeover(stage, "cluster in two halves", primary):
+        topology.network.cut(away, others(topology.nodes(), away))
+        topology.watch.promoted(replica)
+        stage.wait(stage.random.uniform(0.0, 1.0))
+        topology.network.heal()
+        topology.make_well()

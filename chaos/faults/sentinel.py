@@ -1,0 +1,81 @@
+"""Failovers under Sentinel. The old primary comes back as one, or never went, until it is demoted."""
+
+from __future__ import annotations
+
+import redis
+from harness.sentinel import NAME
+from harness.server import wait_until
+
+from chaos.faults.takeover import Down, number, takeover
+from chaos.stage import Stage
+from chaos.topologies.sentinel import Watched
+
+
+def watched(stage: Stage) -> Watched:
+    """The topology, which has sentinels."""
+    topology = stage.topology
+    assert isinstance(topology, Watched)
+    return topology
+
+
+def killed_and_back(stage: Stage) -> None:
+    """The primary is killed, and starts again as one once its replica was promoted. It is demoted some 10 s later."""
+    topology = watched(stage)
+    primary, replica = topology.shards()[0]
+    with takeover(stage, "primary killed, back as a zombie", primary):
+        down = Down(stage, primary).kill()
+        topology.watch.promoted(replica)
+        stage.wait(stage.random.uniform(0.0, 1.5))
+        down.restart()
+        topology.make_well()
+
+
+def stopped_until_replaced(stage: Stage) -> None:
+    """The primary stands still until its replica was promoted, and wakes up as a primary."""
+    topology = watched(stage)
+    primary, replica = topology.shards()[0]
+    with takeover(stage, "primary stopped until replaced", primary):
+        down = Down(stage, primary).freeze()
+        topology.watch.promoted(replica)
+        stage.wait(stage.random.uniform(0.0, 1.5))
+        down.thaw()
+        topology.make_well()
+
+
+def failed_over(stage: Stage) -> None:
+    """SENTINEL FAILOVER of a healthy primary. It goes on until it is demoted some 10 s later."""
+    topology = watched(stage)
+    primary, replica = topology.shards()[0]
+    with takeover(stage, "SENTINEL FAILOVER", primary):
+        ask_for_failover(topology)
+        topology.watch.promoted(replica)
+        topology.make_well()
+
+
+def failed_over_in_order(stage: Stage) -> None:
+    """SENTINEL FAILOVER … COORDINATED, if the server has it: nothing may be lost. Otherwise the plain one."""
+    topology = watched(stage)
+    if not topology.installed.is_valkey or topology.installed.version < (9, 1):
+        return failed_over(stage)
+    primary, replica = topology.shards()[0]
+    with stage.fault("SENTINEL FAILOVER COORDINATED", number(stage, primary)):
+        ask_for_failover(topology, "COORDINATED")
+        topology.watch.promoted(replica)
+        topology.make_well()
+    return None
+
+
+def ask_for_failover(topology: Watched, *how: str) -> None:
+    """Ask a sentinel for a failover until it agrees. It refuses during another one, or if it doesn't trust the replica."""
+    watcher = topology.sentinel.watchers[0]
+
+    def is_agreed() -> bool:
+        try:
+            with watcher.client() as client:
+                client.execute_command("SENTINEL", "FAILOVER", NAME, *how)
+        except redis.ResponseError as error:
+            assert str(error).startswith(("INPROG", "NOGOODSLAVE")), error
+            return False
+        return True
+
+    wait_until(is_agreed, "a sentinel fails over", 60)

@@ -1,0 +1,91 @@
+"""Faults by which a replica may become the primary, and what that permits."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.server import Server
+
+from chaos.history import Fault
+from chaos.stage import Stage
+from chaos.topologies.cluster import Slots
+from chaos.topologies.compare import queues
+from chaos.topologies.several import Several
+from chaos.topologies.windows import Takeover
+
+
+def several(stage: Stage) -> Several:
+    """The topology, which has several nodes."""
+    topology = stage.topology
+    assert isinstance(topology, Several)
+    return topology
+
+
+def number(stage: Stage, server: Server) -> int:
+    """The place of a node in the topology."""
+    return stage.topology.nodes().index(server)
+
+
+@contextmanager
+def takeover(stage: Stage, kind: str, node: Server) -> Iterator[Fault]:
+    """The span of a fault in which a replica may take over.
+
+    After it, the history says what each takeover that was seen may have undone, with a fault `replaced` for each span
+    of time. The block ends when roles and links are in order again.
+    """
+    with stage.fault(kind, number(stage, node)) as fault:
+        yield fault
+    permit_undone(stage, fault.began)
+
+
+def permit_undone(stage: Stage, since: float) -> None:
+    """Write what the takeovers since this instant may have undone."""
+    watch = several(stage).watch
+    watch.until(
+        lambda: all(found.demoted < math.inf for found in watch.takeovers(since)),
+        "those that were replaced have become replicas",
+    )
+    for found in watch.takeovers(since):
+        for span in watch.undone(found):
+            with stage.fault("replaced", found.old) as fault:
+                fault.permits.undoes = span
+                fault.permits.queues = affected(stage, found)
+                fault.details = {"by": found.new, "promoted": found.promoted, "demoted": found.demoted}
+
+
+def affected(stage: Stage, found: Takeover) -> list[str] | None:
+    """The queues of a shard in a cluster; None, which is all queues, elsewhere."""
+    nodes = stage.topology.nodes()
+    return queues(nodes[found.new]) if isinstance(stage.topology, Slots) else None
+
+
+class Down:
+    """A node that answers nobody, from the end of `kill` or `freeze` on, until it is told to go on."""
+
+    def __init__(self, stage: Stage, server: Server):
+        self._watch, self._server = several(stage).watch, server
+
+    def kill(self) -> Down:
+        """End it at once."""
+        self._server.kill9()
+        self._since = time.monotonic()
+        return self
+
+    def freeze(self) -> Down:
+        """Stop it (SIGSTOP)."""
+        self._server.freeze()
+        self._since = time.monotonic()
+        return self
+
+    def restart(self) -> None:
+        """Start it as what it was before it had a primary: as a primary, if nobody tells it otherwise."""
+        self._watch.was_down(self._server, self._since)
+        self._server.restart(replicaof=None)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._watch.was_down(self._server, self._since)
+        self._server.thaw()
