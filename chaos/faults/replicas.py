@@ -48,7 +48,7 @@ def hand_over(topology: Replicas, old: Server, heir: Server) -> None:
 
 
 def promoted_behind_a_cut(stage: Stage) -> None:
-    """The primary is cut off and goes on, and its replica is promoted. Clients are on both sides until both are linked."""
+    """The primary is cut off and goes on, and its replica is promoted. Clients are on both sides meanwhile."""
     topology = replicas_of(stage)
     old, heir, third = topology.chain
     with takeover(stage, "link cut, replica promoted", old) as fault:

@@ -66,7 +66,7 @@ def failed_over_in_order(stage: Stage) -> None:
 
 
 def ask_for_failover(topology: Watched, *how: str) -> None:
-    """Ask a sentinel for a failover until it agrees. It refuses during another one, or if it doesn't trust the replica."""
+    """Ask a sentinel for a failover until it agrees. It refuses during another one, or without a good replica."""
     watcher = topology.sentinel.watchers[0]
 
     def is_agreed() -> bool:

@@ -46,7 +46,7 @@ class Several(ABC):
 
     @abstractmethod
     def shards(self) -> list[list[Server]]:
-        """The nodes that have the same queues: each primary, and its replicas behind it. After `settle` these are all."""
+        """The nodes that have the same queues: each primary, and its replicas behind it. After `settle` that is all."""
 
     @abstractmethod
     def make_well(self) -> None:
