@@ -102,3 +102,8 @@ def run(command: list[str], folder: Path, variables: dict[str, str] | None = Non
     if done.returncode != 0:
         said = "\n".join(done.stderr.splitlines()[-15:])
         raise CannotBuild(f"{' '.join(command)} failed:\n{said}")
+
+
+if __name__ == "__main__":
+    for one in BUILDS:
+        print(one.name, one.path())

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from harness.server import Server
 
-from chaos.history import Fault, Journal
+from chaos.history import Fault, Journal, Record
 from chaos.load import Load
 from chaos.topology import Topology
 
@@ -55,6 +55,10 @@ class Stage:
             fault.ended = time.monotonic()
             self.faults.append(fault)
             self._journal.write(fault)
+
+    def note(self, record: Record) -> None:
+        """Put something that was seen into the history."""
+        self._journal.write(record)
 
     def any_node(self) -> tuple[int, Server]:
         """One of the nodes, with its number."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from harness.server import Installed
+
 from chaos.faults import cluster, links, nodes, replicas, sentinel, slots, upgrade
-from chaos.older import RELEASE, SAME_FORMATS
+from chaos.older import RELEASE, SAME_FORMATS, Older
 from chaos.profiles.profile import Profile
 from chaos.topologies.cluster import Slots
 from chaos.topologies.replicas import Replicas
 from chaos.topologies.sentinel import Watched
-from harness.server import Installed
 
 LAG = "until the old primary is demoted: what its replica did not have"
 AT_LEAST_ONE = {"min_replicas_to_write": 1, "min_replicas_max_lag": 1}
@@ -24,7 +25,7 @@ ON_NODES = {nodes.replica_killed: 1.0, nodes.primary_killed: 1.0, nodes.node_sto
 ON_CLOCKS = {nodes.clock_stepped: 2.0, nodes.clock_drifts: 1.0}
 
 
-def older(build, installed: Installed) -> Replicas:
+def older(build: Older, installed: Installed) -> Replicas:
     """A chain that starts with an older build of the module, which is built first if it isn't there."""
     return Replicas(installed, module=build.path())
 

@@ -9,14 +9,14 @@ from harness.server import Server, digest
 
 from chaos.history import Digest, Exit
 
-# What TYPE says of a queue.
-TYPE = b"taskqueue"
+# What SCAN calls a queue. It may be asked of a replica in a cluster, too, unlike TYPE.
+TYPE = "taskqueue"
 
 
 def queues(server: Server) -> list[str]:
     """The keys of all queues in the first database."""
     with server.client() as client:
-        return sorted(key.decode() for key in client.scan_iter(count=1000) if client.type(key) == TYPE)
+        return sorted(key.decode() for key in client.scan_iter(count=1000, _type=TYPE))
 
 
 def digests(comparison: str, servers: Iterable[tuple[int, Server]]) -> list[Digest]:
