@@ -36,7 +36,7 @@ PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --
 .DEFAULT_GOAL := help
 .PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all test-rest \
 	test-frameworks lint \
-	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine figures dist clean
+	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine older figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
 
@@ -151,6 +151,9 @@ bench-instructions: build $(TEST) ## Count the instructions of a task's life wit
 
 bench-engine: ## Time the verbs of the engine, without a server, and count their allocations (ARGS=claim)
 	@cargo bench --locked -p taskslot-bench -- $(ARGS)
+
+older: $(LIBCLANG) .venv/bin/python ## Build the older modules that `make chaos` upgrades from, into target/older: minutes, once
+	@.venv/bin/python -m chaos.older
 
 figures: $(PLOTS) ## Write the figures of bench/results into the documents and their picture
 	@.venv/bin/python bench/document.py
