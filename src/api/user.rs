@@ -2,9 +2,11 @@
 //! changed meanwhile. And a command that does what another one does needs the permissions for that one too.
 
 use std::ffi::c_int;
+use std::io;
 use std::ptr::{self, NonNull};
 
 use super::context::Context;
+use super::flags::Flags;
 use super::raw::{self, RedisModuleString, RedisModuleUser, api, optional};
 use super::string::OwnedString;
 use super::valkey;
@@ -23,10 +25,27 @@ impl User {
     /// The user of the present client. `None` if its permissions can't be checked later: on Redis 6.2, for clients
     /// without a connection, and for users that other modules have created.
     pub fn of_client(ctx: Context<'_>) -> Option<User> {
-        let current = optional!(RedisModule_GetCurrentUserName)?;
-        // An internal client of the server can have no user, and the function would crash.
+        // An internal client of the server can have no user, and `current` would crash.
         ctx.connection()?;
-        // SAFETY: the context lives, and its client has a connection and so a user. Contexts of ours manage no memory,
+        // SAFETY: the client has a connection, and so a user.
+        unsafe { User::current(ctx) }
+    }
+
+    /// The user with whose permissions the present command runs: in a script or function, that of the client that
+    /// called it. `None` where [`User::of_client`] returns it otherwise.
+    pub fn of_caller(ctx: Context<'_>) -> Option<User> {
+        if ctx.flags().any(Flags::LUA) && has_user(ctx) {
+            // SAFETY: the script's client has a user.
+            return unsafe { User::current(ctx) };
+        }
+        User::of_client(ctx)
+    }
+
+    /// # Safety
+    /// The context's client has a user.
+    unsafe fn current(ctx: Context<'_>) -> Option<User> {
+        let current = optional!(RedisModule_GetCurrentUserName)?;
+        // SAFETY: the context lives, and the caller guarantees that there is a user. Contexts of ours manage no memory,
         // so the string is ours alone.
         let name = unsafe { current(ctx.raw()) };
         let user = User { name: OwnedString::from_raw(name) };
@@ -58,6 +77,17 @@ impl User {
         // SAFETY: the name lives through the call, and the result is ours, to be freed by `Known`.
         NonNull::new(unsafe { find(self.name.as_arg().raw()) }).map(|raw| Known { raw })
     }
+}
+
+/// Whether the client of a script has a user. One that another module or a file calls can have none.
+///
+/// The server looks for the user of a call with `C` before it looks for the command, which does not exist. On Redis
+/// before 7.0.6 it does not, and this returns true.
+fn has_user(ctx: Context<'_>) -> bool {
+    let (nothing, as_user) = (c"TASK._NOBODY", c"C");
+    // SAFETY: the context lives; "C" takes no arguments. There is no such command, so null is returned.
+    let reply = unsafe { api!(RedisModule_Call)(ctx.raw(), nothing.as_ptr(), as_user.as_ptr()) };
+    reply.is_null() && io::Error::last_os_error().raw_os_error() != Some(libc::ENOTSUP)
 }
 
 impl Drop for Known {

@@ -68,7 +68,7 @@ impl<'a> Step<'a> {
         ending: &Ending<'a>,
     ) -> Result<(), Error> {
         // The server has checked only the permission to run TASK.ACK.
-        let user = User::of_client(ctx);
+        let user = User::of_caller(ctx);
         if user.is_some_and(|user| !user.may(ctx.selected_db(), &[b"TASK.PUSH", key.as_bytes(), b""])) {
             return Err(Error::NoPush);
         }

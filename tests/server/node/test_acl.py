@@ -174,6 +174,23 @@ def test_an_ack_that_pushes_needs_the_permission_to_push_in_a_transaction(server
     assert replies[-1] == [NO_PUSH, 1]
 
 
+@pytest.mark.parametrize("way", [["EVAL", "return redis.call(unpack(ARGV))", 0], ["FCALL", "f", 0]])
+def test_an_ack_that_pushes_needs_the_permission_to_push_in_a_script(server, way):
+    """The script runs with the permissions of the user who called it, also if an administrator wrote it."""
+    if server.installed.version < (7, 0):
+        pytest.skip("on 6.2 modules cannot check permissions")
+    c, admin = user(server, "~*", "+@all", "-task.push"), Talk(server)
+    code = "redis.register_function('f', function(_, a) return redis.call(unpack(a)) end)"
+    admin("FUNCTION", "LOAD", f"#!lua name=l\n{code}")
+    admin.push("q", "first")
+    handle = admin.claim("q")
+    digest = admin.digest("q")
+    reply = c(*way, "TASK.ACK", "q", handle, "PUSH", "p")
+    assert isinstance(reply, Error) and reply.startswith(NO_PUSH), reply
+    assert admin.digest("q") == digest
+    assert admin(*way, "TASK.ACK", "q", handle, "PUSH", "p")[0] == 1
+
+
 def test_commands_are_in_the_categories_of_the_server(server):
     """From 7.2 on, they are in @read, @write, @dangerous and @blocking. Older servers give modules no categories."""
     c = user(server, "~*", "+@all", "-@write")
