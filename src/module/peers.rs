@@ -2,8 +2,9 @@
 
 use crate::errors::Error;
 use crate::settings::ALLOW_EFFECTS;
-use taskslot_api::Context;
 use taskslot_api::server::replicates_scripts;
+use taskslot_api::{Arg, Context, Level};
+use taskslot_node::QueueKey;
 
 /// Whether the command comes from a primary, the former owner of a slot, or a file. `false`: from a tool, which
 /// `allow-effects` permits. Errors: it comes from an ordinary client.
@@ -21,12 +22,31 @@ pub fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
     }
 }
 
-/// Ends an internal command: sends it on to replicas and the AOF, and replies OK if it succeeded.
-pub fn pass_on(ctx: Context<'_>, result: Result<(), Error>) -> Result<(), Error> {
+/// Ends an internal command on a key: sends it on to replicas and the AOF, and replies.
+pub fn pass_on(ctx: Context<'_>, args: &[Arg<'_>], result: Result<(), Error>) -> Result<(), Error> {
     // What a peer sent is passed on even if it doesn't fit the queue, so that this node's replicas and AOF mark the
     // same queue as broken.
     if result.is_ok() || is_from_peer(ctx) == Ok(true) {
         ctx.replicate_verbatim();
     }
-    result.inspect(|()| ctx.reply().status(c"OK"))
+    answer(ctx, args.get(1), result)
+}
+
+/// Replies OK or the error. A replica that can't do what its primary did logs why, and replies OK: the primary reads no
+/// replies, and for each error Redis would log the end of the replication stream, with the payloads in it.
+pub fn answer(ctx: Context<'_>, key: Option<&Arg<'_>>, result: Result<(), Error>) -> Result<(), Error> {
+    let flags = ctx.flags();
+    match result {
+        // The former owner of a slot ends the migration because of an error.
+        Err(error) if !flags.is_replicated() || flags.is_primary() => return Err(error),
+        // It was logged when the queue became broken.
+        Ok(()) | Err(Error::Broken) => {}
+        Err(error) => {
+            let what = key.map(|key| format!("of {} ", QueueKey::new(ctx.selected_db(), key.as_bytes())));
+            let what = what.unwrap_or_default();
+            ctx.log(Level::Warning, &format!("a change {what}by the primary can't be made here: {error}"));
+        }
+    }
+    ctx.reply().status(c"OK");
+    Ok(())
 }

@@ -45,7 +45,7 @@ impl Command for ApplyEffect {
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-        pass_on(ctx, apply_effect(ctx, args))
+        pass_on(ctx, args, apply_effect(ctx, args))
     }
 }
 

@@ -6,7 +6,7 @@ use taskslot_engine::Stamp;
 use super::docs::{FIRST, errors};
 use crate::clock;
 use crate::errors::Error;
-use crate::peers::is_from_peer;
+use crate::peers::{answer, is_from_peer};
 use crate::replication::CLOCK;
 use taskslot_api::command::{ArgDoc, Command, CommandDoc};
 use taskslot_api::{Arg, Context};
@@ -36,7 +36,7 @@ impl Command for Clock {
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-        take_stamp(ctx, args).inspect(|()| ctx.reply().status(c"OK"))
+        answer(ctx, None, take_stamp(ctx, args))
     }
 }
 

@@ -52,7 +52,7 @@ impl Command for LoadChunk {
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-        pass_on(ctx, load_chunk(ctx, args))
+        pass_on(ctx, args, load_chunk(ctx, args))
     }
 }
 
