@@ -35,7 +35,7 @@ PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --
 
 .DEFAULT_GOAL := help
 .PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all test-rest \
-	test-frameworks lint \
+	test-frameworks lint audit \
 	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine older figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
@@ -115,6 +115,13 @@ lint: $(LIBCLANG) $(LINT) ## Check format, lints and types, and that imports hav
 	.venv/bin/python tests/imports
 	.venv/bin/python docs/pictures/draw --check
 	.venv/bin/python bench/document.py --check
+
+# Built once, in some minutes. It fetches the advisories from the network, unless ARGS leaves them out.
+audit: target/tools/bin/cargo-deny ## Check advisories, licences and sources of the Rust crates (ARGS='licenses bans sources' needs no network)
+	target/tools/bin/cargo-deny --locked check $(ARGS)
+
+target/tools/bin/cargo-deny:
+	cargo install cargo-deny@0.20.2 --locked --root target/tools
 
 fmt: $(LINT) ## Format all code; generate the sync half of the Python library
 	.venv/bin/python clients/python/make_sync.py
