@@ -115,7 +115,8 @@ def check_healed(replica: Server, truth: Server) -> None:
     assert c("KEYS", "*") == p("KEYS", "*") == [b"q"]
     assert c.digest() == p.digest()
     assert c.map("TASK.INFO", "q")[b"broken"] == b""
-    assert b"taskslot_broken_queues:0" in c("INFO", "taskslot")
+    # The old queues can be freed on another thread.
+    replica.wait_until(lambda: b"taskslot_broken_queues:0" in c("INFO", "taskslot"), "none is broken")
 
 
 def check_log(replica: Server) -> None:
@@ -126,16 +127,15 @@ def check_log(replica: Server) -> None:
     assert "panic" not in log
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_forged_effects_of_a_primary_break_no_more_than_their_queue(truth, replica, seed):
+def test_forged_effects_of_a_primary_break_no_more_than_their_queue(truth, replica):
     """Each queue gets a part of a true history and a forged effect, then more of the history."""
-    real, rng = truth.effects, random.Random(seed)
+    real, rng = truth.effects, random.Random(1)
     with LyingPrimary(rdb_of(truth)) as liar:
         liar.adopt(replica)
         c = Talk(replica)
         before = c.digest()
         told = []
-        for n, forged in enumerate(forged_effects(real, seed)):
+        for n, forged in enumerate(forged_effects(real, 1)):
             key, part = f"forged {n}", rng.randrange(len(real))
             for effect in (*real[:part], forged, *real[part : part + 3]):
                 told.append(["TASK._APPLY", key, *effect])
