@@ -55,6 +55,8 @@ class Load:
         self._random = random.Random(f"load {seed}")
         self._numbers: dict[str, itertools.count[int]] = {}
         self._running: list[Running] = []
+        # The names of those that have had an answer.
+        self._busy: set[str] = set()
         self._errors: list[str] = []
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -223,7 +225,8 @@ class Load:
     def _is_busy(self, one: Running) -> bool:
         """Whether a process has had an answer. If it ended instead, that is an error."""
         path = self.folder / f"{one.spec.name}{wire.SUFFIX}"
-        if path.exists() and b'"r":' in path.read_bytes():
+        if one.spec.name in self._busy or (path.exists() and b'"r":' in path.read_bytes()):
+            self._busy.add(one.spec.name)
             return True
         if one.process.poll() is not None:
             out = (self.folder / f"{one.spec.name}.out").read_text("utf-8", "replace")
