@@ -148,6 +148,7 @@ def test_no_error_figure_or_event_shows_what_clients_write(start):
     assert c("CONFIG", "SET", "maxmemory", 0) == "OK"
     shown = {without_shown_word(error) for error in errors}
     assert len(shown) > 50
+    assert any(WORD in error for error in errors), "an unknown word is shown, so the mark would be seen"
     assert not [error for error in shown if WORD in error]
     assert not [error for error in shown if "internal" in error]
     listener.send(["PUNSUBSCRIBE"])
@@ -171,6 +172,9 @@ def test_the_log_shows_the_name_of_a_broken_queue_short_and_printable(start, nam
     server.start()
     [line] = [line for line in server.log().splitlines() if "BROKEN" in line and "queue '" in line]
     assert line.isascii() and line.isprintable() and len(line) < 300
+    assert (WORD in line) == name.startswith(WORD.encode()), (
+        "as far as it is shown, the mark is seen in the log"
+    )
     assert Talk(server).map("TASK.INFO", name)[b"broken"]
 
 
