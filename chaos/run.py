@@ -27,11 +27,12 @@ class Order:
     installed: Installed
     seed: int
     seconds: float
+    output: Path = OUTPUT
 
     @property
     def folder(self) -> Path:
         """Where its history is kept."""
-        return OUTPUT / self.installed.name / f"{self.profile.name}-{self.seed}"
+        return self.output / self.installed.name / f"{self.profile.name}-{self.seed}"
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import redis
@@ -144,7 +145,7 @@ def asyncio_worker(
     name: str, addresses: Addresses, options: Options, seed: str, stop: Stop, tag: str
 ) -> list[Run]:
     """Claims, acks and pushes by `AsyncQueue`, until told to stop."""
-    rng = random.Random(f"{seed} {name}")
+    rng, numbers = random.Random(f"{seed} {name}"), itertools.count(1)
     queue = key(tag, LIBRARY)
 
     async def until_stopped() -> None:
@@ -154,7 +155,9 @@ def asyncio_worker(
                 await asyncio.sleep(0.1)
                 continue
             try:
-                await turns(name, addresses, AsyncQueue(client, queue, patience_ms=2000), options, rng, stop)
+                await turns(
+                    name, addresses, AsyncQueue(client, queue, patience_ms=2000), options, rng, numbers, stop
+                )
             finally:
                 await client.aclose()
 
@@ -162,10 +165,16 @@ def asyncio_worker(
 
 
 async def turns(
-    name: str, addresses: Addresses, queue: AsyncQueue, options: Options, rng: random.Random, stop: Stop
+    name: str,
+    addresses: Addresses,
+    queue: AsyncQueue,
+    options: Options,
+    rng: random.Random,
+    numbers: Iterator[int],
+    stop: Stop,
 ) -> None:
     """Work until the load stops, or until the queue's client can't find the primary any more."""
-    number, looked, first = 0, time.monotonic(), None
+    looked, first = time.monotonic(), None
     if moves(addresses):
         first = primary_of(addresses, queue.name)
     while not stop.is_set():
@@ -174,8 +183,7 @@ async def turns(
             if is_another(addresses, queue.name, first):
                 return
         try:
-            number += 1
-            await turn(name, number, queue, options, rng)
+            await turn(name, next(numbers), queue, options, rng)
         except (TaskslotError, *PASSING):
             await asyncio.sleep(0.05)
 

@@ -3,3 +3,7 @@
 python -m chaos wrong            all of them
 python -m chaos wrong lease ack  those whose names contain one of these words
 """
+
+from chaos.wrong.hunt import main
+
+__all__ = ["main"]

@@ -5,6 +5,7 @@ All builds share one copy and one target folder, so that only what a mistake tou
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from harness.server import ROOT
 
-from chaos.wrong.mistakes import Mistake
+from chaos.wrong.mistakes import Change, Mistake
 
 PLACE = ROOT / "target/wrong"
 TREE, CARGO = PLACE / "tree", PLACE / "cargo"
@@ -26,21 +27,34 @@ class UnbuildableError(Exception):
 
 
 def build(mistake: Mistake | None) -> Path:
-    """The module with a mistake, or as it is; built if its source has changed since."""
+    """The module with a mistake, or as it is; built if the source has changed since."""
     name = mistake.name if mistake else "sound"
+    module = PLACE / name / "libtaskslot.so"
+    stamp, version = module.with_name("built-from"), version_of(mistake)
+    if module.exists() and stamp.exists() and stamp.read_text() == version:
+        return module
     copy_tree()
-    changed = [change(one.file, one.text, one.instead) for one in (mistake.changes if mistake else ())]
+    before = [change(one) for one in (mistake.changes if mistake else ())]
     try:
         compiled = cargo()
     finally:
-        for path, whole in changed:
+        # The last first, because two changes can be of one file.
+        for path, whole in reversed(before):
             path.write_text(whole)
     if compiled.returncode != 0:
         raise UnbuildableError(f"{name} does not compile:\n{compiled.stderr[-3000:]}")
-    module = PLACE / name / "libtaskslot.so"
     module.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(CARGO / "quick/libtaskslot.so", module)
+    stamp.write_text(version)
     return module
+
+
+def version_of(mistake: Mistake | None) -> str:
+    """Names the source of a build."""
+    files = [ROOT / "Cargo.lock", *sorted((ROOT / "src").rglob("*.rs"))]
+    digest = hashlib.sha256(b"".join(bytes(file) + file.read_bytes() for file in files))
+    digest.update(repr(mistake.changes if mistake else ()).encode())
+    return digest.hexdigest()
 
 
 def copy_tree() -> None:
@@ -66,13 +80,13 @@ def put(content: bytes, path: Path) -> None:
         path.write_bytes(content)
 
 
-def change(file: str, text: str, instead: str) -> tuple[Path, str]:
+def change(one: Change) -> tuple[Path, str]:
     """Change a file of the copy. Returns the file and what was in it."""
-    path = TREE / "src" / file
+    path = TREE / "src" / one.file
     whole = path.read_text()
-    if whole.count(text) != 1:
-        raise UnbuildableError(f"in src/{file} this is there {whole.count(text)} times: {text!r}")
-    path.write_text(whole.replace(text, instead))
+    if whole.count(one.text) != 1:
+        raise UnbuildableError(f"in src/{one.file} this is there {whole.count(one.text)} times: {one.text!r}")
+    path.write_text(whole.replace(one.text, one.instead))
     return path, whole
 
 

@@ -39,10 +39,8 @@ def each(number: int, then: str) -> str:
 
 
 KILLS = ("always",)
-RELOADS = ("always", "everysec")
-REPLICAS = ("replicas", "failover")
-SENTINEL = ("sentinel-zombie", "sentinel")
-CLUSTER = ("cluster", "cluster-slots")
+REPLICAS = ("replicas", "promoted")
+SENTINEL = ("sentinel-killed", "sentinel-stopped")
 
 MISTAKES = [
     Mistake(
@@ -79,7 +77,7 @@ MISTAKES = [
                 "self.grace.is_some_and(|g| self.at > g.until && g.from < deadline)",
             ),
         ),
-        ("stops", *KILLS),
+        KILLS,
     ),
     Mistake(
         "replica-ends-leases",
@@ -103,7 +101,7 @@ MISTAKES = [
                 "!flags.is_child()",
             ),
         ),
-        ("pauses", *KILLS, *REPLICAS),
+        KILLS + REPLICAS,
     ),
     Mistake(
         "ack-unreplicated",
@@ -127,7 +125,7 @@ MISTAKES = [
                 "let _ = request;",
             ),
         ),
-        RELOADS + REPLICAS,
+        KILLS + REPLICAS,
     ),
     Mistake(
         "clock-jumps-at-restart",
@@ -152,7 +150,7 @@ MISTAKES = [
                 "        self.at_us = self.at_us.saturating_add(5_000_000);\n",
             ),
         ),
-        REPLICAS + SENTINEL,
+        ("promoted", *SENTINEL),
     ),
     Mistake(
         "delays-begin-anew",
@@ -169,7 +167,7 @@ MISTAKES = [
                 "        if let Phase::Leased { worker, .. } = entry.phase {\n",
             ),
         ),
-        RELOADS + REPLICAS,
+        KILLS + REPLICAS,
     ),
     Mistake(
         "numbers-count-on",
@@ -187,7 +185,7 @@ MISTAKES = [
                 "last.saturating_add(RESTART_STEP / RESTART_STEP)",
             ),
         ),
-        ("power-everysec", "power-cut-everysec", *SENTINEL),
+        ("promoted", *SENTINEL),
     ),
     Mistake(
         "wakeup-lost",
@@ -202,7 +200,7 @@ MISTAKES = [
                 + "\n        if false {\n            return;\n",
             ),
         ),
-        ("calm", *KILLS),
+        KILLS,
     ),
     Mistake(
         "unique-not-loaded",
@@ -214,7 +212,7 @@ MISTAKES = [
                 "",
             ),
         ),
-        RELOADS + REPLICAS,
+        KILLS + REPLICAS,
     ),
     Mistake(
         "tied-outlives",
@@ -226,13 +224,13 @@ MISTAKES = [
                 "    for queue in queues.into_iter().take(0) {\n",
             ),
         ),
-        ("calm", *KILLS),
+        KILLS,
     ),
     Mistake(
         "batch-not-loaded",
         "a batch forgets its tasks when a file or a copy is loaded, so that its callback comes early",
         (Change("engine/apply/load.rs", "            self.batches.add(number, 1);\n", ""),),
-        RELOADS + REPLICAS,
+        KILLS + REPLICAS,
     ),
     Mistake(
         "results-not-loaded",
@@ -244,7 +242,7 @@ MISTAKES = [
                 "load_side_table(&mut SideTable::default(), results, as_stored),",
             ),
         ),
-        RELOADS + REPLICAS,
+        KILLS + REPLICAS,
     ),
     Mistake(
         "moves-free-leases",
@@ -259,6 +257,6 @@ MISTAKES = [
                 "                    }\n",
             ),
         ),
-        ("cluster-slots", "cluster-migrate", "cluster"),
+        ("cluster",),
     ),
 ]

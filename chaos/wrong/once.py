@@ -10,16 +10,18 @@ import shutil
 import sys
 from collections import Counter
 
-from harness.server import SERVERS
+from harness.server import MODULE, SERVERS
 
 from chaos.profiles import PROFILES
 from chaos.rules import check
-from chaos.run import Order, run
+from chaos.run import OUTPUT, Order, run
 
 
 def main(server: str, profile: str, seed: str, seconds: str) -> None:
     """Do the run, and judge it."""
-    order = Order(PROFILES[profile], SERVERS[server], int(seed), float(seconds))
+    # The folder of a build is the name of the mistake.
+    output = OUTPUT / "wrong" / MODULE.parent.name
+    order = Order(PROFILES[profile], SERVERS[server], int(seed), float(seconds), output)
     shutil.rmtree(order.folder, ignore_errors=True)
     outcome = run(order)
     findings = check(outcome.history)
