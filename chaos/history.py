@@ -140,6 +140,9 @@ class Fault:
     permits: Permits = field(default_factory=Permits)
     # For people: what exactly was done, and what was seen.
     details: dict[str, Any] = field(default_factory=dict)
+    # The primary of these queues certainly did not run between these instants, and the same one ran before and after:
+    # stopped by SIGSTOP, or killed and started. A lease whose deadline passed meanwhile has a grace.
+    outage: tuple[float, float] | None = None
 
 
 @dataclass(slots=True)
@@ -382,7 +385,9 @@ def _take(
     elif kind == "fault":
         permits = Permits(**line.pop("permits", {}))
         permits.undoes = tuple(permits.undoes) if permits.undoes else None  # type: ignore[assignment]
-        history.add(Fault(permits=permits, **line))
+        fault = Fault(permits=permits, **line)
+        fault.outage = tuple(fault.outage) if fault.outage else None  # type: ignore[assignment]
+        history.add(fault)
     else:
         record = RECORDS[kind]
         names = {each.name for each in fields(record)}
