@@ -5,7 +5,8 @@ that it had are gone, and so is everything that the old primary acknowledges unt
 
 Each node counts the bytes of its replication stream, and a promoted one says at which byte its own history began. So
 the window begins when the old primary was last seen at or before that byte, and ends when it was seen as a replica.
-While it was down, or while its count did not grow, it acknowledged nothing: these spans are no part of the window.
+While it was down, or while its count did not grow for long, it acknowledged nothing: these spans are no part of the
+window.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 Span = tuple[float, float]
+
+# A primary that refuses writes is quiet for longer than this, in seconds. In a shorter silence it may repeat an answer
+# (REQUEST) to a call that it carried out before, and that is undone like the first one.
+QUIET_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,9 @@ def undone(takeover: Takeover, old: Sequence[Sample], down: Iterable[Span] = ())
 
 
 def quiet(samples: Iterable[Sample]) -> list[Span]:
-    """The spans in which a node's count did not grow, so that it acknowledged no change."""
+    """The spans in which a node's count did not grow for long, so that it acknowledged no change."""
     runs = [list(run) for _, run in groupby(samples, lambda s: s.offset)]
-    return [(run[0].answered, run[-1].asked) for run in runs if run[0].answered < run[-1].asked]
+    return [(run[0].answered, run[-1].asked) for run in runs if run[-1].asked - run[0].answered > QUIET_S]
 
 
 def without(whole: Span, parts: Iterable[Span]) -> list[Span]:
