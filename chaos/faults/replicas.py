@@ -107,8 +107,9 @@ def copy_broken_off(stage: Stage) -> None:
             p.config_set("repl-diskless-sync", "yes")
             p.config_set("rdb-key-save-delay", KEY_US)
             r.config_set("repl-diskless-load", "swapdb")
-            p.execute_command("DEBUG", "CHANGE-REPL-ID")
             for _ in range(stage.random.randint(1, 3)):
+                # Otherwise a replica that has its copy already goes on where it was.
+                p.execute_command("DEBUG", "CHANGE-REPL-ID")
                 topology.network.reset([primary], [replica])
                 is_copying = lambda: copying(r)  # noqa: E731
                 wait_until(is_copying, "a copy is under way", 30)
