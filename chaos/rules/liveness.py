@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from chaos.history import Call
 from chaos.rules.finding import Finding
-from chaos.timeline import Delivery, Task, Timeline
+from chaos.timeline import RATE, Delivery, Task, Timeline
 
 # A busy machine can take so long to do what is due.
 READY_S = 1.5
@@ -91,7 +91,7 @@ def _ready(timeline: Timeline, task: Task) -> Iterator[Span]:
     if any(call.call != "result" for call in task.named) or push.callback or push.options.get("after"):
         return
     delay = push.options.get("delay_ms", 0) / 1000
-    since = push.call.ended + delay / 0.985
+    since = push.call.ended + delay / RATE
     if "at_ms" in push.options:
         since = max(since, (push.options["at_ms"] - timeline.history.run.wall_ms) / 1000 + 0.1)
     if task.deliveries:
@@ -107,16 +107,17 @@ def _ready(timeline: Timeline, task: Task) -> Iterator[Span]:
 
 def _expires(task: Task) -> float:
     """The task may have expired from then on."""
-    return task.began + task.options["ttl_ms"] / 1000 * 0.985 if "ttl_ms" in task.options else math.inf
+    return task.began + task.options["ttl_ms"] / 1000 * RATE if "ttl_ms" in task.options else math.inf
 
 
 def _back_at(delivery: Delivery) -> float | None:
     """When the task must have been ready again, if its holder gave it back or failed it."""
     for answer in delivery.answers:
         if answer.verb == "fail" and (answer.code or 0) > 0:
-            return answer.call.ended + (answer.code or 0) / 1000 / 0.985
+            return answer.call.ended + (answer.code or 0) / 1000 / RATE
         if answer.verb == "requeue" and answer.code == 1:
-            return answer.call.ended + answer.call.asked.get("delay_ms", 0) / 1000 / 0.985
+            delay_ms: float = answer.call.asked.get("delay_ms", 0)
+            return answer.call.ended + delay_ms / 1000 / RATE
     return None
 
 

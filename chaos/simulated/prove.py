@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from chaos.rules import check
 from chaos.rules.redelivery import redeliveries
 from chaos.simulated.bugs import AT_CRASH, BUGS
-from chaos.simulated.world import Scene, simulate
+from chaos.simulated.play import simulate
+from chaos.simulated.world import Scene
 from chaos.timeline import Timeline
 
 

@@ -11,7 +11,6 @@ from itertools import count
 from typing import Any
 
 from chaos.history import Call, Closed, Fault, Final, History, Left, Permits, Run
-from chaos.simulated.bugs import BUGS
 from chaos.simulated.queue import ATTEMPTS, LIVE, Data, Queue
 
 QUEUE = "mail"
@@ -223,15 +222,3 @@ class World:
                 )
                 self.history.add(left)
         self.history.add(Final(QUEUE, self.now, True))
-
-
-def simulate(scene: Scene) -> History:
-    """The history of this scene."""
-    from chaos.simulated.clients import cast
-
-    if scene.bug and scene.bug not in BUGS:
-        raise ValueError(f"unknown bug {scene.bug!r}")
-    if scene.bug == "undone in silence":
-        scene.undone_s, scene.declared = 0.5, False
-    world = World(scene)
-    return world.run(cast(world))

@@ -6,8 +6,9 @@ from chaos.rules import check
 from chaos.rules.finding import story
 from chaos.rules.redelivery import redeliveries
 from chaos.simulated.bugs import BUGS
+from chaos.simulated.play import simulate
 from chaos.simulated.prove import caught_by, sound
-from chaos.simulated.world import Scene, simulate
+from chaos.simulated.world import Scene
 from chaos.timeline import Timeline
 
 # A bug that hits rarely needs more than one history: it is looked for in so many.
