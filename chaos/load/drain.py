@@ -15,7 +15,7 @@ COUNT = 100
 BLOCK_MS = 100
 
 
-def drain(addresses: Addresses, queue: str, timeout_s: float = 60.0) -> Final:
+def drain(addresses: Addresses, queue: str, timeout_s: float) -> Final:
     """Empty a queue. What is dead, done or held stays. `drained` is false if that took longer than `timeout_s`.
 
     Batches that a producer couldn't close are closed. A queue that is BROKEN can't be emptied.

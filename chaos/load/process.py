@@ -30,6 +30,8 @@ from chaos.load.worker import Waiter, Worker
 
 # Threads of a worker's process.
 WORKER_THREADS = 3
+# How long it may take to empty all queues, and the least that each of them gets, in seconds.
+DRAIN_S, DRAIN_LEAST_S = 60.0, 3.0
 Run = Callable[[], None]
 
 
@@ -70,8 +72,9 @@ def prepare(spec: Spec) -> None:
 def finish(spec: Spec) -> None:
     """Drain all queues, and write what is left in them."""
     with Journal(Path(spec.folder) / "final.jsonl") as journal:
+        until = time.monotonic() + DRAIN_S
         for name in Options.read(spec.options).queues():
-            journal.write(drain(spec.addresses, name))
+            journal.write(drain(spec.addresses, name, max(DRAIN_LEAST_S, until - time.monotonic())))
             for task in dump(spec.addresses, name):
                 journal.write(task)
 

@@ -65,7 +65,7 @@ MISTAKES = [
                 "        if false {\n            return Err(Refusal::Stale);",
             ),
         ),
-        KILLS,
+        ("calm", *KILLS),
     ),
     Mistake(
         "grace-forgotten",
@@ -154,14 +154,14 @@ MISTAKES = [
     ),
     Mistake(
         "delays-begin-anew",
-        "delays begin anew when a file or a copy is loaded: 20 s more",
+        "delays begin anew when a file or a copy is loaded: ten minutes more",
         (
             Change(
                 "engine/apply/load.rs",
                 "        if let Phase::Leased { worker, .. } = entry.phase {\n",
                 "        let mut entry = entry;\n"
                 "        if let Phase::Delayed { due: crate::time::Due::Clock(at), .. } = &mut entry.phase {\n"
-                "            *at = at.plus(20_000);\n"
+                "            *at = at.plus(600_000);\n"
                 "            self.log.set_entry(position, &entry, None);\n"
                 "        }\n"
                 "        if let Phase::Leased { worker, .. } = entry.phase {\n",
@@ -200,7 +200,7 @@ MISTAKES = [
                 + "\n        if false {\n            return;\n",
             ),
         ),
-        KILLS,
+        ("calm",),
     ),
     Mistake(
         "unique-not-loaded",
@@ -224,7 +224,7 @@ MISTAKES = [
                 "    for queue in queues.into_iter().take(0) {\n",
             ),
         ),
-        KILLS,
+        ("calm",),
     ),
     Mistake(
         "batch-not-loaded",
