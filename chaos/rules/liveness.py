@@ -99,6 +99,8 @@ def _ready(timeline: Timeline, task: Task) -> Iterator[Span]:
             yield Span(task, since, min(task.deliveries[0].began, _expires(task)))
     for before, after in pairwise(task.deliveries):
         back = _back_at(before)
+        if back is None:
+            back = _untied_at(timeline, before)
         if back is None and before.attempt == 1:
             back = _closed_at(timeline, before)
         if back is not None and after.attempt == before.attempt + 1:
@@ -132,6 +134,18 @@ def _closed_at(timeline: Timeline, delivery: Delivery) -> float | None:
         if closed.client in names and closed.at >= delivery.high
     ]
     return min(ats, default=None)
+
+
+def _untied_at(timeline: Timeline, delivery: Delivery) -> float | None:
+    """When the task must have been ready again, because its first lease was TIED to a connection that closed."""
+    call = delivery.call
+    if not call.asked.get("tied") or delivery.answers or delivery.attempt != 1:
+        return None
+    names = (call.client, call.client.partition("/")[0])
+    ends = [one.at for one in timeline.history.closed if one.client in names and one.at >= call.ended]
+    at = min(ends, default=math.inf)
+    # After a restart or a promotion in between, nothing but its time ends it.
+    return at if at < math.inf and timeline.permitted.quiet(call.began, at) else None
 
 
 def _poisoned_at(timeline: Timeline, queue: str) -> float:
