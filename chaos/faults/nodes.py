@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from chaos.faults.takeover import Down, several, takeover
+from harness.server import Server
+
+from chaos.faults.takeover import Down, affected, several, takeover
+from chaos.history import Fault
 from chaos.stage import Stage
 from chaos.topologies.replicas import Replicas
 
@@ -30,20 +33,32 @@ def primary_killed(stage: Stage) -> None:
     """A primary ends at once, and is back before anybody takes its place. Its file has all that it acknowledged."""
     topology = several(stage)
     primary = stage.random.choice(topology.primaries())
-    with takeover(stage, "primary killed", primary):
-        Down(stage, primary).kill().restart()
+    with takeover(stage, "primary killed", primary) as fault:
+        down = Down(stage, primary).kill()
+        down.restart()
         topology.make_well()
+        note_outage(stage, fault, primary, down)
 
 
 def node_stopped(stage: Stage) -> None:
     """A node stands still for a moment (SIGSTOP), too short for another to take its place."""
     topology = several(stage)
     _, node = stage.any_node()
-    with takeover(stage, "node stopped", node):
+    was_primary = node in topology.primaries()
+    with takeover(stage, "node stopped", node) as fault:
         down = Down(stage, node).freeze()
         stage.wait(stage.random.uniform(0.1, 0.8))
         down.thaw()
         topology.make_well()
+        if was_primary:
+            note_outage(stage, fault, node, down)
+
+
+def note_outage(stage: Stage, fault: Fault, primary: Server, down: Down) -> None:
+    """Say that a primary was away, for which its leases have a grace, unless another took its place."""
+    if not several(stage).watch.takeovers(fault.began):
+        fault.outage = down.span
+        fault.permits.queues = affected(stage, primary)
 
 
 def clock_stepped(stage: Stage) -> None:

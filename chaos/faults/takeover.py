@@ -14,7 +14,7 @@ from chaos.stage import Stage
 from chaos.topologies.cluster import Slots
 from chaos.topologies.compare import queues
 from chaos.topologies.several import Several
-from chaos.topologies.windows import Takeover
+from chaos.topologies.windows import Span
 
 
 def several(stage: Stage) -> Several:
@@ -52,18 +52,19 @@ def permit_undone(stage: Stage, since: float) -> None:
         for span in watch.undone(found):
             with stage.fault("replaced", found.old) as fault:
                 fault.permits.undoes = span
-                fault.permits.queues = affected(stage, found)
+                fault.permits.queues = affected(stage, stage.topology.nodes()[found.new])
                 fault.details = {"by": found.new, "promoted": found.promoted, "demoted": found.demoted}
 
 
-def affected(stage: Stage, found: Takeover) -> list[str] | None:
-    """The queues of a shard in a cluster; None, which is all queues, elsewhere."""
-    nodes = stage.topology.nodes()
-    return queues(nodes[found.new]) if isinstance(stage.topology, Slots) else None
+def affected(stage: Stage, primary: Server) -> list[str] | None:
+    """The queues of a primary in a cluster; None, which is all queues, elsewhere."""
+    return queues(primary) if isinstance(stage.topology, Slots) else None
 
 
 class Down:
-    """A node that answers nobody, from the end of `kill` or `freeze` on, until it is told to go on."""
+    """A node that answers nobody, from the end of `kill` or `freeze` on, until it is told to go on: its `span`."""
+
+    span: Span
 
     def __init__(self, stage: Stage, server: Server):
         self._watch, self._server = several(stage).watch, server
@@ -82,10 +83,13 @@ class Down:
 
     def restart(self) -> None:
         """Start it as what it was before it had a primary: as a primary, if nobody tells it otherwise."""
-        self._watch.was_down(self._server, self._since)
+        self._over()
         self._server.restart(replicaof=None)
 
     def thaw(self) -> None:
         """Let it go on."""
-        self._watch.was_down(self._server, self._since)
+        self._over()
         self._server.thaw()
+
+    def _over(self) -> None:
+        self.span = self._watch.was_down(self._server, self._since)

@@ -173,6 +173,8 @@ class Asker:
     def __init__(self, producer: Producer, addresses: Addresses, stop: Stop):
         self._awaited, self._stop = producer.awaited, stop
         self._ask = Follower(addresses, producer._queues[0], stop)
+        # A replica answers TASK.RESULT too, and may not know the task yet: nothing tells that it was demoted.
+        self._may_stay = addresses["kind"] != "pointed"
 
     def run(self) -> None:
         """Ask until told to stop."""
@@ -185,6 +187,8 @@ class Asker:
                 return
 
     def _result(self, name: str, task: str) -> None:
+        if not self._may_stay:
+            self._ask.leave()
         for _ in range(ASKS):
             if self._ask.again("TASK.RESULT", name, task, "BLOCK", ASK_MS, wait_ms=ASK_MS) is not None:
                 return

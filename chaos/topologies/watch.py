@@ -63,9 +63,11 @@ class Watch:
         is_replica = lambda: self.is_primary(server, since) is False  # noqa: E731
         self.until(is_replica, f"port {server.port} is a replica", timeout)
 
-    def was_down(self, server: Server, since: float) -> None:
+    def was_down(self, server: Server, since: float) -> Span:
         """Note that a node answered nobody from this instant until now."""
-        self.down[self.number(server)].append((since, time.monotonic()))
+        span = since, time.monotonic()
+        self.down[self.number(server)].append(span)
+        return span
 
     def takeovers(self, since: float) -> list[Takeover]:
         """The promotions that were seen since this instant."""
