@@ -138,9 +138,6 @@ class Fault:
     began: float
     ended: float
     permits: Permits = field(default_factory=Permits)
-    # The primary of these queues certainly did not run between these instants, and the same one ran before and after:
-    # stopped by SIGSTOP, or killed and started. A lease whose deadline passed meanwhile has a grace.
-    outage: tuple[float, float] | None = None
     # For people: what exactly was done, and what was seen.
     details: dict[str, Any] = field(default_factory=dict)
     # The primary of these queues certainly did not run between these instants, and the same one ran before and after:

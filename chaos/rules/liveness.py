@@ -101,8 +101,6 @@ def _ready(timeline: Timeline, task: Task) -> Iterator[Span]:
         back = _back_at(before)
         if back is None:
             back = _untied_at(timeline, before)
-        if back is None and before.attempt == 1:
-            back = _closed_at(timeline, before)
         if back is not None and after.attempt == before.attempt + 1:
             yield Span(task, back, after.began)
 
@@ -121,19 +119,6 @@ def _back_at(delivery: Delivery) -> float | None:
             delay_ms: float = answer.call.asked.get("delay_ms", 0)
             return answer.call.ended + delay_ms / 1000 / RATE
     return None
-
-
-def _closed_at(timeline: Timeline, delivery: Delivery) -> float | None:
-    """When a tied lease must have ended because its connection closed; the first stall makes its task ready at once."""
-    if not delivery.call.asked.get("tied") or delivery.answers:
-        return None
-    names = (delivery.call.client, delivery.call.client.split("/", 1)[0])
-    ats = [
-        closed.at
-        for closed in timeline.history.closed
-        if closed.client in names and closed.at >= delivery.high
-    ]
-    return min(ats, default=None)
 
 
 def _untied_at(timeline: Timeline, delivery: Delivery) -> float | None:
