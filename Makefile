@@ -5,6 +5,8 @@ PORT   ?= 6379
 PYTHON ?= python3
 SERVER ?=
 ARGS   ?=
+SECONDS ?= 600
+HOURS  ?= 1
 
 MODULE := target/release/libtaskslot.so
 QUICK  := target/quick/libtaskslot.so
@@ -36,7 +38,7 @@ PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --
 .DEFAULT_GOAL := help
 .PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all test-rest \
 	test-frameworks lint audit \
-	fmt site pictures cluster demo bench bench-frameworks bench-instructions bench-engine older figures dist clean
+	fmt site pictures cluster demo chaos soak bench bench-frameworks bench-instructions bench-engine older figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
 
@@ -115,6 +117,7 @@ lint: $(LIBCLANG) $(LINT) ## Check format, lints and types, and that imports hav
 	.venv/bin/python tests/imports
 	.venv/bin/python docs/pictures/draw --check
 	.venv/bin/python bench/document.py --check
+	@PYTHONPATH=tests:clients/python .venv/bin/python -m chaos document --check
 
 # Built once, in some minutes. It fetches the advisories from the network, unless ARGS leaves them out.
 audit: target/tools/bin/cargo-deny ## Check advisories, licences and sources of the Rust crates (ARGS='licenses bans sources' needs no network)
@@ -143,6 +146,15 @@ cluster: build $(TEST) ## Start a cluster, 3 primaries and 3 replicas, in the fo
 
 demo: build $(PLOTS) ## Show a cluster under load: nodes and workers are killed, shards move, every task is accounted for (ARGS=--help)
 	@.venv/bin/python examples/demo $(ARGS)
+
+# Seeds are new each time, unless one is given.
+chaos: build $(TEST) ## Put servers under load and faults, and judge the history of all calls (SECONDS=600, SERVER=, PROFILE=, SEED=, ARGS=--help)
+	@PYTHONPATH=tests:clients/python .venv/bin/python -m chaos --seconds $(SECONDS) $(if $(SERVER),--server $(SERVER)) \
+		$(if $(PROFILE),--profile $(PROFILE)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: build $(TEST) ## The same for hours, with random faults on a server whose memory is watched (HOURS=1)
+	@PYTHONPATH=tests:clients/python .venv/bin/python -m chaos soak --hours $(HOURS) $(if $(SERVER),--server $(SERVER)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 web: build $(TEST) ## Show the page of taskslot web with a living shop behind it, until Ctrl-C (PORT=8080, ARGS=--cluster)
 	@.venv/bin/python examples/web $(if $(filter file,$(origin PORT)),,--port $(PORT)) $(if $(SERVER),--server $(SERVER)) $(ARGS)

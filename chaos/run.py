@@ -17,6 +17,8 @@ from chaos.stage import Stage
 from chaos.topology import Topology
 
 OUTPUT = ROOT / ".run/chaos"
+# How many of the gaps between faults are so long that the rules can ask whether all goes on, and how long they are.
+CALM, CALM_S = 0.1, 5.0
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ def run(order: Order) -> Outcome:
     return Outcome(order, read(order.folder), problems)
 
 
-def under_load(order: Order, topology: Topology) -> list[str]:
-    """The run once the servers serve. Returns what went wrong."""
+def under_load(order: Order, topology: Topology, compares: bool = True) -> list[str]:
+    """The run once the servers serve. Returns what went wrong. Servers may be others after comparing them."""
     load = Load(topology.addresses(), order.seed, order.folder, order.profile.load)
     stage = Stage(topology, order.seed, order.folder, load)
     wall_ms = time.time() * 1000 - time.monotonic() * 1000
@@ -86,22 +88,26 @@ def under_load(order: Order, topology: Topology) -> list[str]:
         load.groups,
         {"seconds": order.seconds, "lacks": [load.lacks_node] if load.lacks_node else []},
     )
-    write(order.folder / "run.jsonl", [ran, *topology.compared(), *topology.exits()])
+    write(order.folder / "run.jsonl", [ran, *(topology.compared() if compares else []), *topology.exits()])
     if topology.exits():
         keep_logs(topology, order.folder)
-    return load.problems()
+    return load.problems() + stage.problems
 
 
 def inject(order: Order, stage: Stage) -> None:
-    """Do faults until the time is over, with gaps between them."""
+    """Do faults until the time is over, with gaps between them. The first one is the profile's first."""
     faults, weights = list(order.profile.faults), list(order.profile.faults.values())
     end = time.monotonic() + order.seconds
+    fault = faults[0] if faults else None
     while True:
-        stage.wait(min(stage.random.uniform(*order.profile.gap_s), max(0.0, end - time.monotonic())))
+        is_calm = order.seconds >= 2 * CALM_S and stage.random.random() < CALM
+        gap_s = CALM_S if is_calm else stage.random.uniform(*order.profile.gap_s)
+        stage.wait(min(gap_s, max(0.0, end - time.monotonic())))
         if time.monotonic() >= end:
             return
-        if faults:
-            stage.random.choices(faults, weights)[0](stage)
+        if fault:
+            fault(stage)
+            fault = stage.random.choices(faults, weights)[0]
 
 
 def write(path: Path, records: Iterable[Record]) -> None:

@@ -39,6 +39,8 @@ class Stage:
         self.topology, self.folder, self.load = topology, folder, load
         self.random = random.Random(f"faults {seed}")
         self.faults: list[Fault] = []
+        # What a fault has seen that must not be, and that is not in the history.
+        self.problems: list[str] = []
         self._journal = Journal(folder / "faults.jsonl")
         self._over = threading.Event()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import redis
 from harness.server import wait_until
 
@@ -23,9 +25,11 @@ def kill(stage: Stage) -> None:
 def stop(stage: Stage) -> None:
     """SIGSTOP for a while, as when a virtual machine pauses."""
     node, server = stage.any_node()
-    with stage.fault("SIGSTOP", node):
+    with stage.fault("SIGSTOP", node) as fault:
         server.freeze()
+        stopped = time.monotonic()
         stage.wait(stage.random.uniform(*STOPPED_S))
+        fault.outage = (stopped, time.monotonic())
         server.thaw()
 
 

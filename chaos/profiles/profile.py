@@ -17,7 +17,8 @@ class Profile:
 
     - `what`: what happens, in the words of the table.
     - `topology`: makes the servers, which are not started yet.
-    - `faults`: how often each happens beside the others. The run draws from them until its time is over.
+    - `faults`: how often each happens beside the others. The run begins with the
+      first one, then draws until its time is over.
     - `window`: what may be lost, in the words of the table. The history says exactly which seconds.
     - `gap_s`: the seconds between two faults, at least and at most. In long gaps liveness can be judged.
     - `load`: options of the load; see chaos/load.

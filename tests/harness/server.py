@@ -349,6 +349,12 @@ class Server:
         """Kill the process at once, as the OOM killer would: nothing is saved or flushed."""
         self._end(signal.SIGKILL)
 
+    def ends_by_itself(self, timeout: float = PATIENCE_S) -> None:
+        """Wait until the process ends by itself, as this test expects."""
+        self._ended_by_us = True
+        wait_until(lambda: not self.alive(), f"{self.name} ends by itself", timeout)
+        self._close_clients()
+
     def stop(self, save: bool = False) -> None:
         """Shut down with SHUTDOWN NOSAVE, or SAVE. Fails if the server crashes meanwhile."""
         self._ended_by_us = True

@@ -1,0 +1,139 @@
+"""Puts real servers under load, does faults to them, and judges the history of all calls: what `make chaos` runs.
+
+    chaos                        all profiles in turn, with new seeds, on all installed servers, for ten minutes
+    chaos --profile torn --seed 7 --server redis-7.0    one run
+    chaos check FOLDER           judge a kept history again
+    chaos list                   the profiles
+    chaos soak --hours 1         one server for hours, with its memory watched
+    chaos document [--check]     write chaos/results into docs/guarantees.md, or compare
+    chaos prove                  show that the rules find seeded bugs of a simulated queue
+    chaos wrong                  show that they find builds of the module that are wrong on purpose
+
+It ends with 1 if anything was found. The history of such a run is kept in .run/chaos, and its story is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import random
+import sys
+from pathlib import Path
+
+from harness.server import SERVERS
+
+from chaos import results
+from chaos.campaign import Judged, Plan, controls, execute, judged, summary, write
+from chaos.history import read
+from chaos.profiles import PROFILES
+from chaos.report import line
+from chaos.run import OUTPUT
+
+# Commands that are modules of their own, with a function `main(words)`.
+MODULES = {
+    "document": "chaos.document",
+    "prove": "chaos.simulated.prove",
+    "wrong": "chaos.wrong",
+    "soak": "chaos.soak",
+}
+
+
+def main() -> int:
+    """Run what the command line says."""
+    words = sys.argv[1:]
+    command = words[0] if words and not words[0].startswith("-") else ""
+    if command in MODULES:
+        return int(importlib.import_module(MODULES[command]).main(words[1:]) or 0)
+    if command == "check":
+        return checked([Path(word) for word in words[1:]])
+    if command == "list":
+        return listed()
+    return campaign(parsed(words))
+
+
+def parsed(words: list[str]) -> argparse.Namespace:
+    """The options of the command line."""
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__, formatter_class=as_written)
+    parser.add_argument("--seconds", type=float, default=600, help="for all runs together (%(default)s)")
+    parser.add_argument("--server", default="all", help="names, separated by commas, or all")
+    parser.add_argument(
+        "--profile", default="all", help="names, separated by commas, or all, or short (no slow ones)"
+    )
+    parser.add_argument(
+        "--seed", type=int, help="the first seed; with a single profile the only one (random)"
+    )
+    parser.add_argument(
+        "--length", type=float, help="seconds of load of one run (4 to 20, by the time there is)"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time (%(default)s)")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep all histories, not only those with findings"
+    )
+    parser.add_argument("--results", action="store_true", help="write chaos/results for the documents")
+    options = parser.parse_args(words)
+    options.servers = list(SERVERS) if options.server == "all" else options.server.split(",")
+    names = {"all": list(PROFILES), "short": [name for name, one in PROFILES.items() if not one.is_slow]}
+    options.profiles = names.get(options.profile) or options.profile.split(",")
+    for name, given, known in (("server", options.servers, SERVERS), ("profile", options.profiles, PROFILES)):
+        if unknown := [one for one in given if one not in known]:
+            parser.error(f"--{name}: {unknown[0]} is not one of {', '.join(known)}")
+    return options
+
+
+def campaign(options: argparse.Namespace) -> int:
+    """Do the runs, tell what they found, and add them up. Returns 1 if anything was found."""
+    is_one = options.seed is not None and len(options.profiles) == 1
+    seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
+    plan = Plan(
+        options.profiles,
+        options.servers,
+        seed,
+        options.seconds,
+        options.length,
+        options.jobs,
+        options.keep,
+        1 if is_one else None,
+    )
+    print(
+        f"Seed {seed}, {plan.length:.0f} s of load in each run. What a seed can't fix is the servers' own timing."
+    )
+    rows = execute(plan, tell)
+    print("\n==> all runs", *summary(rows), sep="\n")
+    failed = controls(rows)
+    print(*failed, sep="\n")
+    write(OUTPUT, rows)
+    if options.results:
+        results.write(rows)
+    is_bad = bool(failed) or any(one.findings or one.problems or one.exits for one in rows)
+    print("Found something: see above" if is_bad else f"Nothing found in {len(rows)} runs")
+    return int(is_bad)
+
+
+def tell(one: Judged) -> None:
+    """Print what a run showed, and the stories of what was found."""
+    print(f"seed {one.row.seeds[0]:6} {line(one.row)}", flush=True)
+    for story in one.told:
+        print(f"\n{story}\n", flush=True)
+    if one.told:
+        again = f"--profile {one.row.profile} --server {one.row.server} --seed {one.row.seeds[0]}"
+        print(f"kept in {one.folder}; again: python -m chaos {again}\n", flush=True)
+
+
+def checked(folders: list[Path]) -> int:
+    """Judge kept histories again. Returns 1 if anything was found."""
+    found = [judged(read(folder)) for folder in folders]
+    for one in found:
+        tell(one)
+    return int(any(one.told for one in found))
+
+
+def listed() -> int:
+    """Print all profiles."""
+    for profile in PROFILES.values():
+        print(f"{profile.name:16} {profile.what}; may lose: {profile.window}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Many runs: profiles, servers and seeds in turn until the time is over, two at a time on a small machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+from harness.server import SERVERS
+
+from chaos.history import History
+from chaos.profiles import PROFILES
+from chaos.report import Row, added, line, row
+from chaos.rules import check
+from chaos.rules.finding import story
+from chaos.run import Order, run
+from chaos.timeline import Timeline
+
+# The seconds of load of one run, at least and at most, and what a run takes besides.
+LENGTH_S, BESIDES_S = (4.0, 20.0), 8.0
+# How many findings of a run are told.
+TOLD = 3
+
+
+@dataclass
+class Judged:
+    """The numbers of a run and, if something was found, what to tell of it."""
+
+    row: Row
+    told: list[str] = field(default_factory=list)
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which runs there are. `seconds` is the time for all of them; the first round is always finished."""
+
+    profiles: Sequence[str]
+    servers: Sequence[str]
+    seed: int
+    seconds: float
+    length_s: float | None = None
+    jobs: int = 2
+    keeps: bool = False
+    # How many rounds at most; one for a single seed.
+    rounds: int | None = None
+
+    def orders(self) -> Iterator[tuple[str, str, int]]:
+        """Profile, server and seed, round after round. In each round, each profile is on another server."""
+        rounds = self.rounds or 1_000_000
+        for turn in range(rounds):
+            for number, profile in enumerate(self.profiles):
+                servers = [one for one in self.servers if PROFILES[profile].runs_on(SERVERS[one])]
+                if servers:
+                    yield profile, servers[(number + turn) % len(servers)], self.seed + turn
+
+    @property
+    def length(self) -> float:
+        """The seconds of load of one run."""
+        if self.length_s:
+            return self.length_s
+        share = self.seconds * self.jobs / max(1, len(self.profiles)) - BESIDES_S
+        return min(max(share, LENGTH_S[0]), LENGTH_S[1])
+
+
+def execute(plan: Plan, tell: Callable[[Judged], None]) -> list[Row]:
+    """Do the runs of a plan, and return their rows. `tell` is called after each of them."""
+    end, rows = time.monotonic() + plan.seconds, []
+    waiting = plan.orders()
+    with ProcessPoolExecutor(plan.jobs, mp_context=get_context("spawn")) as pool:
+        going: set[Future[Judged]] = set()
+        started = 0
+        while True:
+            while len(going) < plan.jobs and (started < len(plan.profiles) or time.monotonic() < end):
+                order = next(waiting, None)
+                if order is None:
+                    break
+                going.add(pool.submit(judged_run, *order, plan.length, plan.keeps))
+                started += 1
+            if not going:
+                return rows
+            done, going = wait(going, return_when=FIRST_COMPLETED)
+            for one in done:
+                rows.append(one.result().row)
+                tell(one.result())
+
+
+def judged_run(profile: str, server: str, seed: int, seconds: float, keeps: bool) -> Judged:
+    """Do one run and judge it. Its folder is kept if something was found."""
+    order = Order(PROFILES[profile], SERVERS[server], seed, seconds)
+    shutil.rmtree(order.folder, ignore_errors=True)
+    try:
+        outcome = run(order)
+        found = judged(outcome.history, outcome.problems)
+    except Exception:
+        found = Judged(Row(profile, server, 1, [seed], problems=1), [traceback.format_exc()])
+    found.row.profile, found.row.server, found.row.seeds = profile, server, [seed]
+    if found.told or keeps:
+        found.folder = os.path.relpath(order.folder)
+        (order.folder / "row.json").write_text(json.dumps(found.row.plain(), indent=1))
+    else:
+        shutil.rmtree(order.folder, ignore_errors=True)
+    return found
+
+
+def judged(history: History, problems: Sequence[str] = ()) -> Judged:
+    """What the rules say of a history."""
+    timeline = Timeline(history)
+    findings = check(timeline)
+    told = list(problems)
+    for finding in findings[:TOLD]:
+        told.append("\n".join(story(timeline, finding)))
+    if len(findings) > TOLD:
+        told.append(f"… and {len(findings) - TOLD} more findings")
+    return Judged(row(timeline, findings, len(problems)), told)
+
+
+def controls(rows: Sequence[Row]) -> list[str]:
+    """The positive controls that failed: profiles that must lose something, and lost nothing in all their runs."""
+    failed = []
+    for name, profile in PROFILES.items():
+        of_it = [one for one in rows if one.profile == name]
+        if profile.must_lose and of_it and not any(one.in_window or one.problems for one in of_it):
+            failed.append(f"{name} lost nothing in {len(of_it)} runs: its faults have no effect")
+    return failed
+
+
+def summary(rows: Sequence[Row]) -> list[str]:
+    """A line for each profile and server."""
+    order = list(PROFILES)
+    return [line(one) for one in sorted(added(rows), key=lambda one: (order.index(one.profile), one.server))]
+
+
+def write(folder: Path, rows: Sequence[Row]) -> None:
+    """Write all rows of these runs into a folder, as JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rows.json").write_text(json.dumps([one.plain() for one in rows], indent=1))

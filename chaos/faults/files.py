@@ -1,0 +1,151 @@
+"""Files that lie: a byte of an append-only file or of a snapshot is changed, or a snapshot is cut.
+
+This is done to copies, on a server aside, while the load goes on: a damaged file permits nothing there. What a server
+makes of a damaged file must be one of these:
+
+- `refused`: it exits at start and says why
+- `broken`: it starts, and at least one queue is BROKEN
+- `equal`: it starts, and all queues are as in the undamaged file
+
+Anything else is `different`, which is a problem of the run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import redis
+from harness.server import Server, digest, wait_until
+
+from chaos.disk import data_files
+from chaos.stage import Stage
+from chaos.topologies.compare import queues
+
+# How many damaged copies are tried in one fault.
+TRIES = 4
+
+
+def flipped_aof(stage: Stage) -> None:
+    """The AOF of a server that was killed: a bit of it is changed."""
+    node, server = stage.any_primary()
+    with stage.fault("AOF flipped", node) as fault:
+        server.kill9()
+        aside = Aside(stage, server)
+        server.start()
+        fault.permits.closes = ["*"]
+        fault.details["became"] = tried(stage, aside, aof=True)
+
+
+def damaged_rdb(stage: Stage) -> None:
+    """A snapshot: a bit of it is changed, or it is cut."""
+    node, server = stage.any_primary()
+    with stage.fault("RDB flipped or torn", node) as fault:
+        with server.client() as client:
+            wait_until(
+                lambda: not client.info("persistence")["aof_rewrite_in_progress"], "no rewrite goes on"
+            )
+            client.execute_command("SAVE")
+        aside = Aside(stage, server)
+        fault.details["became"] = tried(stage, aside, aof=False)
+
+
+def tried(stage: Stage, aside: Aside, aof: bool) -> dict[str, int]:
+    """Damage copies, and count what became of them. A silent difference is a problem of the run."""
+    became: dict[str, int] = {}
+    try:
+        truth = aside.load(aof)
+        assert truth is not None, "the server starts with undamaged copies"
+        for _ in range(TRIES):
+            what = aside.damage(stage, aof)
+            found = aside.judge(aof, truth)
+            became[found] = became.get(found, 0) + 1
+            if found == "different":
+                stage.problems.append(f"{what}: the server started, and its queues differ silently")
+    finally:
+        aside.close()
+    return became
+
+
+class Aside:
+    """A server of the same kind that starts with copies of another one's files."""
+
+    def __init__(self, stage: Stage, origin: Server):
+        self.copies = stage.folder / "copies"
+        shutil.rmtree(self.copies, ignore_errors=True)
+        for path in data_files(origin):
+            target = self.copies / path.relative_to(origin.dir)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+        # A replica decides nothing, so that what it has loaded stays as it is. It never finds its primary.
+        self.server = Server(origin.installed, aof_load_truncated="no", replicaof="127.0.0.1 1")
+        self.server.kill9()
+
+    def put(self, aof: bool) -> list[Path]:
+        """Put the undamaged copies into the server's folder. Returns those that can be damaged."""
+        for path in data_files(self.server):
+            path.unlink()
+        shutil.copytree(self.copies, self.server.dir, dirs_exist_ok=True)
+        return [path for path in data_files(self.server) if (path.name != "dump.rdb") == aof]
+
+    def damage(self, stage: Stage, aof: bool) -> str:
+        """Change one bit of one file, or cut a snapshot. Returns what was done."""
+        paths = [path for path in self.put(aof) if path.stat().st_size]
+        path = stage.random.choice(paths)
+        at = stage.random.randrange(path.stat().st_size)
+        if not aof and stage.random.random() < 0.3:
+            os.truncate(path, at)
+            return f"{path.name} cut to {at} bytes"
+        data = bytearray(path.read_bytes())
+        data[at] ^= 1 << stage.random.randrange(8)
+        path.write_bytes(data)
+        return f"{path.name}: byte {at} is {data[at]:#x} now"
+
+    def load(self, aof: bool) -> dict[str, tuple[bytes, bool]] | None:
+        """Each queue's digest and whether it is BROKEN, from undamaged copies; None if the server doesn't start."""
+        self.put(aof)
+        return self.started(aof)
+
+    def started(self, aof: bool) -> dict[str, tuple[bytes, bool]] | None:
+        """The same from the files as they are."""
+        self.server.begin(appendonly="yes" if aof else "no")
+        wait_until(lambda: not self.server.alive() or self.answers(), "it has loaded or refused")
+        if not self.server.alive():
+            return None
+        with self.server.client() as client:
+            found = {name: (digest(client, name), is_broken(client, name)) for name in queues(self.server)}
+        self.server.kill9()
+        return found
+
+    def answers(self) -> bool:
+        """Whether it has loaded, and serves."""
+        if not self.server.alive():
+            return False
+        try:
+            with self.server.client() as client:
+                return bool(client.ping())
+        except (redis.RedisError, OSError):
+            return False
+
+    def judge(self, aof: bool, truth: dict[str, tuple[bytes, bool]]) -> str:
+        """What the server makes of its damaged files."""
+        found = self.started(aof)
+        if found is None:
+            self.server.ends_by_itself()
+            return "refused"
+        if any(broken for _, broken in found.values()):
+            return "broken"
+        return "equal" if found == truth else "different"
+
+    def close(self) -> None:
+        """End it, and remove the copies."""
+        self.server.discard()
+        shutil.rmtree(self.copies, ignore_errors=True)
+
+
+def is_broken(client: redis.Redis, name: str) -> bool:
+    """Whether a queue is BROKEN."""
+    reply = client.execute_command("TASK.INFO", name)
+    fields = dict(zip(reply[::2], reply[1::2], strict=True))
+    return bool(fields.get(b"broken"))
