@@ -6,7 +6,7 @@
     chaos list                   the profiles
     chaos soak --hours 1         one server for hours, with its memory watched
     chaos document [--check]     write chaos/results into docs/guarantees.md, or compare
-    chaos prove                  show that the rules find seeded bugs of a simulated queue
+    chaos prove [SEEDS]          show that the rules find seeded bugs of a simulated queue
     chaos wrong                  show that they find builds of the module that are wrong on purpose
 
 It ends with 1 if anything was found. The history of such a run is kept in .run/chaos, and its story is printed.
@@ -28,14 +28,18 @@ from chaos.history import read
 from chaos.profiles import PROFILES
 from chaos.report import line
 from chaos.run import OUTPUT
+from chaos.simulated.prove import prove
 
 # Commands that are modules of their own, with a function `main(words)`.
 MODULES = {
     "document": "chaos.document",
     "prove": "chaos.simulated.prove",
-    "wrong": "chaos.wrong",
+    "wrong": "chaos.wrong.hunt",
     "soak": "chaos.soak",
 }
+
+# How many seeds prove the rules if none are given.
+PROOF_SEEDS = 5
 
 
 def main() -> int:
@@ -44,6 +48,8 @@ def main() -> int:
     command = words[0] if words and not words[0].startswith("-") else ""
     if command in MODULES:
         return int(importlib.import_module(MODULES[command]).main(words[1:]) or 0)
+    if command == "prove":
+        return prove(int(words[1]) if len(words) > 1 else PROOF_SEEDS)
     if command == "check":
         return checked([Path(word) for word in words[1:]])
     if command == "list":
