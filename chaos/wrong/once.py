@@ -9,12 +9,19 @@ import json
 import shutil
 import sys
 from collections import Counter
+from pathlib import Path
 
-from harness.server import MODULE, SERVERS
+from harness.server import CRASH, MODULE, SERVERS
 
 from chaos.profiles import PROFILES
 from chaos.rules import check
 from chaos.run import OUTPUT, Order, run
+
+
+def crashes(folder: Path) -> Counter[str]:
+    """Servers that crashed, by their logs. A run that can't go on because of it writes no end to its history."""
+    logs = folder.glob("server-*.log")
+    return Counter("exit" for log in logs if CRASH.search(log.read_text("utf-8", "replace")))
 
 
 def main(server: str, profile: str, seed: str, seconds: str) -> None:
@@ -25,7 +32,7 @@ def main(server: str, profile: str, seed: str, seconds: str) -> None:
     shutil.rmtree(order.folder, ignore_errors=True)
     outcome = run(order)
     findings = check(outcome.history)
-    said = {"rules": Counter(finding.rule for finding in findings)}
+    said = {"rules": Counter(finding.rule for finding in findings) + crashes(order.folder)}
     first = findings[0].text if findings else ""
     problems = [problem.strip().splitlines()[-1] for problem in outcome.problems if problem.strip()]
     print(json.dumps({**said, "first": first[:200], "problems": problems, "folder": str(order.folder)}))
