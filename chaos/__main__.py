@@ -33,7 +33,6 @@ from chaos.simulated.prove import prove
 # Commands that are modules of their own, with a function `main(words)`.
 MODULES = {
     "document": "chaos.document",
-    "prove": "chaos.simulated.prove",
     "wrong": "chaos.wrong.hunt",
     "soak": "chaos.soak",
 }

@@ -6,8 +6,10 @@ makes of a damaged file must be one of these:
 - `refused`: it exits at start and says why
 - `broken`: it starts, and at least one queue is BROKEN
 - `equal`: it starts, and all queues are as in the undamaged file
+- `changed`, only of an AOF: it starts, and a task differs. An AOF has no checksums, neither the server's nor the
+  module's: a byte of a payload, a time or a priority can change unnoticed. It is counted in the history of the run.
 
-Anything else is `different`, which is a problem of the run.
+A snapshot has a checksum, so a difference that nobody notices is a problem of the run. So is a crash.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import shutil
 from pathlib import Path
 
 import redis
-from harness.server import Server, digest, wait_until
+from harness.server import CRASH, Server, digest, wait_until
 
 from chaos.disk import data_files
 from chaos.stage import Stage
@@ -52,7 +54,7 @@ def damaged_rdb(stage: Stage) -> None:
 
 
 def tried(stage: Stage, aside: Aside, aof: bool) -> dict[str, int]:
-    """Damage copies, and count what became of them. A silent difference is a problem of the run."""
+    """Damage copies, and count what became of them. What must not be is a problem of the run."""
     became: dict[str, int] = {}
     try:
         truth = aside.load(aof)
@@ -61,7 +63,9 @@ def tried(stage: Stage, aside: Aside, aof: bool) -> dict[str, int]:
             what = aside.damage(stage, aof)
             found = aside.judge(aof, truth)
             became[found] = became.get(found, 0) + 1
-            if found == "different":
+            if aside.crash():
+                stage.problems.append(f"{what}: {aside.crash()}")
+            if found == "changed" and not aof:
                 stage.problems.append(f"{what}: the server started, and its queues differ silently")
     finally:
         aside.close()
@@ -136,7 +140,12 @@ class Aside:
             return "refused"
         if any(broken for _, broken in found.values()):
             return "broken"
-        return "equal" if found == truth else "different"
+        return "equal" if found == truth else "changed"
+
+    def crash(self) -> str:
+        """What its log says of a crash or a panic; empty if there was none."""
+        found = CRASH.search(self.server.log())
+        return f"its log says {found[0]!r}" if found else ""
 
     def close(self) -> None:
         """End it, and remove the copies."""
