@@ -99,13 +99,20 @@ class Permitted:
             sum(f.permits.instants_ms for f in self.faults if f.began <= until and _covers(f, queue)) / 1000
         )
 
-    def graced(self, queue: str, held_at: float, deadline: float) -> float:
-        """The earliest end of a lease with this deadline, held at this instant, with its grace after outages."""
+    def graced(self, queue: str, held_at: float, deadline: float, latest: float) -> float:
+        """The earliest end of a lease with a deadline between these two, held at this instant, with its grace.
+
+        A deadline that may have come after an outage may have had no grace.
+        """
         for fault in self.faults:
             if fault.outage and _covers(fault, queue):
                 stopped, went_on = fault.outage
                 length = went_on - stopped
-                if length >= SHORTEST_OUTAGE_S and held_at < stopped < deadline <= went_on:
+                if (
+                    length >= SHORTEST_OUTAGE_S
+                    and held_at < stopped < deadline <= went_on
+                    and latest <= went_on
+                ):
                     deadline = went_on + min(length, GRACE_S) * 0.97 - 0.02
         return deadline
 

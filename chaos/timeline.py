@@ -290,8 +290,11 @@ class Timeline:
                     span = answer.call.asked.get("lease_ms", delivery.lease_ms) / 1000 * RATE
                     deadline = max(deadline, answer.call.began + span)
         deadline = min(deadline, delivery.low + self.limits.run_max_s(delivery.queue) * RATE)
-        deadline -= SLACK_S + self.permitted.spans_s(delivery.queue, until)
-        return self.permitted.graced(delivery.queue, delivery.high, deadline)
+        off = SLACK_S + self.permitted.spans_s(delivery.queue, until)
+        # At the latest, the claim took effect when it ended, and the clock ran slow instead of fast.
+        late = delivery.high - delivery.low + (deadline - delivery.low) * (1 / RATE**2 - 1)
+        latest = deadline + late + off
+        return self.permitted.graced(delivery.queue, delivery.high, deadline - off, latest)
 
     def gone_at(self, task: Task) -> float:
         """From when on a fault may have removed this task, or undone its push."""
