@@ -39,6 +39,7 @@ def each(number: int, then: str) -> str:
 
 
 KILLS = ("always",)
+RELOADS = ("reloads", *KILLS)
 REPLICAS = ("replicas", "promoted")
 SENTINEL = ("sentinel-killed", "sentinel-stopped")
 
@@ -125,7 +126,7 @@ MISTAKES = [
                 "let _ = request;",
             ),
         ),
-        KILLS + REPLICAS,
+        RELOADS + REPLICAS,
     ),
     Mistake(
         "clock-jumps-at-restart",
@@ -167,7 +168,7 @@ MISTAKES = [
                 "        if let Phase::Leased { worker, .. } = entry.phase {\n",
             ),
         ),
-        KILLS + REPLICAS,
+        RELOADS + REPLICAS,
     ),
     Mistake(
         "numbers-count-on",
@@ -211,8 +212,14 @@ MISTAKES = [
                 "            self.tokens.hold(unique.token, record.id, None);\n",
                 "",
             ),
+            Change(
+                "engine/check.rs",
+                'ensure(self.tokens.get(unique.token) == Some(&held), "a token for each task that holds one")?;',
+                "let _ = held;",
+            ),
+            Change("engine/check.rs", "self.tokens.validate(holders)?;", "let _ = holders;"),
         ),
-        KILLS + REPLICAS,
+        RELOADS + REPLICAS,
     ),
     Mistake(
         "tied-outlives",
@@ -229,8 +236,11 @@ MISTAKES = [
     Mistake(
         "batch-not-loaded",
         "a batch forgets its tasks when a file or a copy is loaded, so that its callback comes early",
-        (Change("engine/apply/load.rs", "            self.batches.add(number, 1);\n", ""),),
-        KILLS + REPLICAS,
+        (
+            Change("engine/apply/load.rs", "            self.batches.add(number, 1);\n", ""),
+            Change("engine/check.rs", "        self.batches.validate(&census.batches)?;\n", ""),
+        ),
+        RELOADS + REPLICAS,
     ),
     Mistake(
         "results-not-loaded",
@@ -242,7 +252,7 @@ MISTAKES = [
                 "load_side_table(&mut SideTable::default(), results, as_stored),",
             ),
         ),
-        KILLS + REPLICAS,
+        RELOADS + REPLICAS,
     ),
     Mistake(
         "moves-free-leases",

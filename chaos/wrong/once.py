@@ -13,9 +13,9 @@ from pathlib import Path
 
 from harness.server import CRASH, MODULE, SERVERS
 
-from chaos.profiles import PROFILES
 from chaos.rules import check
 from chaos.run import OUTPUT, Order, run
+from chaos.wrong.profiles import PROFILES
 
 
 def crashes(folder: Path) -> Counter[str]:
