@@ -32,6 +32,8 @@ BACKLOG = 3000
 LOOK_EACH = 40
 # The share of pushes with a REQUEST token, which are sent again until they are answered.
 CAREFUL = 0.7
+# Most delays are short. Some are longer than the window of a fault.
+DELAYS_MS = (1500, 1500, 6000)
 # A client asks for a result this often, in slices of this many ms.
 ASKS, ASK_MS = 6, 500
 
@@ -120,7 +122,7 @@ class Producer:
             words += ["PRIORITY", rng.choice((-1, 0, 1, 5))]
         when = rng.random()
         if when < 0.25:
-            words += ["DELAY", rng.randint(1, 1500)]
+            words += ["DELAY", rng.randint(1, rng.choice(DELAYS_MS))]
         elif when < 0.35:
             words += ["AT", int(time.time() * 1000) + rng.randint(1, 1500)]
         if rng.random() < 0.1:
