@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from chaos.history import Call
 from chaos.rules.finding import Finding
-from chaos.timeline import SLACK_S, Task, Timeline
+from chaos.timeline import SLACK_S, Delivery, Task, Timeline
 
 
 def batch_wrong(timeline: Timeline) -> Iterator[Finding]:
@@ -43,7 +43,11 @@ def _callback(timeline: Timeline, task: Task, members: list[Task], closes: list[
     if not task.deliveries:
         yield from _never(timeline, task, sure, closes)
         return
-    first = min(task.deliveries, key=lambda delivery: delivery.high)
+    # An old primary does not know the tasks that its successor got: what may be undone is not judged.
+    judged = [delivery for delivery in task.deliveries if not timeline.permitted.undone(delivery.call)]
+    if not judged:
+        return
+    first = min(judged, key=lambda delivery: delivery.high)
     if first.high < min((call.began for call in closes), default=math.inf):
         yield Finding(
             "batch too early", f"the callback of {name} came before the batch was closed", [task.uid]
@@ -52,7 +56,7 @@ def _callback(timeline: Timeline, task: Task, members: list[Task], closes: list[
         if first.high < timeline.may_have_ended_at(member) - SLACK_S:
             text = f"the callback of {name} came while {member.uid} had not ended"
             yield Finding("batch too early", text, [task.uid, member.uid], closes)
-    yield from _counts(timeline, task, members, sure)
+    yield from _counts(task, judged, members, sure)
 
 
 def _never(timeline: Timeline, task: Task, sure: list[Task], closes: list[Call]) -> Iterator[Finding]:
@@ -70,9 +74,9 @@ def _never(timeline: Timeline, task: Task, sure: list[Task], closes: list[Call])
         yield Finding("batch never complete", text, [task.uid, *(member.uid for member in sure)], closes)
 
 
-def _counts(timeline: Timeline, task: Task, members: list[Task], sure: list[Task]) -> Iterator[Finding]:
+def _counts(task: Task, judged: list[Delivery], members: list[Task], sure: list[Task]) -> Iterator[Finding]:
     """The counts that the callback's worker got fit the tasks that were pushed."""
-    for delivery in task.deliveries:
+    for delivery in judged:
         for claimed in delivery.call.answer["tasks"]:
             counts = claimed.get("batch") if claimed.get("handle") == delivery.handle else None
             if isinstance(counts, dict) and not len(sure) <= counts.get("tasks", len(sure)) <= len(members):

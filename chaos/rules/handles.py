@@ -35,7 +35,8 @@ def stale_accepted(timeline: Timeline) -> Iterator[Finding]:
             for answer in delivery.answers:
                 if later is None or not _accepted(answer) or answer.call.began <= first_high:
                     continue
-                if not _excused(timeline, task, answer.call.ended, later.call):
+                # What may be undone may be an old primary's, which does not know the later lease.
+                if not _excused(timeline, task, answer.call.ended, later.call, answer.call):
                     text = (
                         f"{answer.verb} of {delivery.handle} counted, after {later.call.client} had the task"
                     )

@@ -26,6 +26,8 @@ def two_holders(timeline: Timeline) -> Iterator[Finding]:
                 if done[at][1] > free_at:
                     free_at, longest = done[at][1], done[at][2]
                 at += 1
+            if timeline.permitted.undone(push.call):
+                continue  # an old primary may not know who holds the token now
             if longest is not None and longest[0] is not task and push.call.ended < free_at:
                 text = (
                     f"{task.uid} was added though {longest[0].uid} held its token {push.options['unique']!r}"
@@ -70,8 +72,8 @@ def found_too_late(timeline: Timeline) -> Iterator[Finding]:
             or not call.answer.get("ids")
         ):
             continue
-        if "request" in options:
-            continue  # the reply can be that of an earlier copy
+        if "request" in options or timeline.permitted.undone(call):
+            continue  # the reply can be that of an earlier copy, or of an old primary
         for uid in timeline.uids.get((call.queue, call.answer["ids"][0]), ()):
             task = timeline.tasks[uid]
             pushed = task.pushed
