@@ -293,8 +293,19 @@ class Timeline:
         off = SLACK_S + self.permitted.spans_s(delivery.queue, until)
         # At the latest, the claim took effect when it ended, and the clock ran slow instead of fast.
         late = delivery.high - delivery.low + (deadline - delivery.low) * (1 / RATE**2 - 1)
-        latest = deadline + late + off
+        latest = max(deadline + late + off, self._extended_high(delivery, until) + off)
         return self.permitted.graced(delivery.queue, delivery.high, deadline - off, latest)
+
+    def _extended_high(self, delivery: Delivery, until: float) -> float:
+        """The latest deadline that an `EXTEND` may have given, sent before `until`."""
+        return max(
+            (
+                answer.call.ended + answer.call.asked.get("lease_ms", delivery.lease_ms) / 1000 / RATE
+                for answer in delivery.answers
+                if answer.verb == "extend" and not answer.refused and answer.call.began < until
+            ),
+            default=-math.inf,
+        )
 
     def gone_at(self, task: Task) -> float:
         """From when on a fault may have removed this task, or undone its push."""
