@@ -6,6 +6,7 @@ import math
 import time
 from pathlib import Path
 
+from harness.files import wait_aof
 from harness.server import MODULE, Server, digest, wait_synced, wait_until
 
 from chaos.faults.replicas import hand_over, replicas_of
@@ -55,6 +56,8 @@ def upgraded_for_good(stage: Stage) -> None:
 
 def renew(topology: Replicas, replica: Server, module: Path) -> None:
     """Start a replica with another build, and wait until it has everything and its queues are whole."""
+    # A server does not shut down while it writes its first AOF after a copy.
+    wait_aof(replica)
     replica.load_module(module)
     topology.restart(replica, kill=False)
     assert broken(replica) == 0, f"node {replica.port} has broken queues after its restart"
