@@ -16,7 +16,10 @@ def moved_by_key(stage: Stage) -> None:
 
 
 def moved_at_once(stage: Stage) -> None:
-    """The slots of some queues move by CLUSTER MIGRATESLOTS, if the server has it; otherwise key by key."""
+    """The slots of some queues move by CLUSTER MIGRATESLOTS; key by key on a server without it.
+
+    Valkey has it since 9.0. Redis 8.2 has no such command; its CLUSTER MIGRATION came later.
+    """
     move(stage, atomically=slots_of(stage).cluster.migrates_by_itself)
 
 

@@ -97,7 +97,7 @@ PROFILES = (
     ),
     Profile(
         "cluster",
-        "`CLUSTER FAILOVER`, slots moved by key and atomically, replicas killed, links broken off",
+        "`CLUSTER FAILOVER`, slots moved by key (Valkey 9: also atomically), replicas killed, links broken off",
         Slots,
         {
             **ON_LINKS,
