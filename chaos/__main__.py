@@ -37,6 +37,9 @@ MODULES = {
     "soak": "chaos.soak",
 }
 
+# Words for sets of profiles.
+SETS = ("all", "short")
+
 # How many seeds prove the rules if none are given.
 PROOF_SEEDS = 5
 
@@ -89,6 +92,12 @@ def parsed(words: list[str]) -> argparse.Namespace:
 def campaign(options: argparse.Namespace) -> int:
     """Do the runs, tell what they found, and add them up. Returns 1 if anything was found."""
     is_one = options.seed is not None and len(options.profiles) == 1
+    left_out = lacking(options.profiles)
+    options.profiles = [name for name in options.profiles if name not in left_out]
+    # A profile that nobody asked for by its name may be missing.
+    is_missed = bool(left_out) and options.profile not in SETS
+    if not options.profiles:
+        return int(is_missed)
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     plan = Plan(
         options.profiles,
@@ -112,7 +121,17 @@ def campaign(options: argparse.Namespace) -> int:
         results.write(rows)
     is_bad = bool(failed) or any(one.findings or one.problems or one.exits for one in rows)
     print("Found something: see above" if is_bad else f"Nothing found in {len(rows)} runs")
-    return int(is_bad)
+    return int(is_bad or is_missed)
+
+
+def lacking(names: list[str]) -> list[str]:
+    """The profiles that cannot run on this machine. Says so, and why."""
+    found = []
+    for name in names:
+        if why := PROFILES[name].lacks():
+            print(f"{name}: skipped. {why}", flush=True)
+            found.append(name)
+    return found
 
 
 def tell(one: Judged) -> None:

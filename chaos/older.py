@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,17 +94,30 @@ def unpack(older: Older, copy: Path) -> None:
 
 
 def run(command: list[str], folder: Path, variables: dict[str, str] | None = None) -> None:
-    """Run a program, and raise `CannotBuild` with the end of what it said if it fails."""
+    """Run a program, and raise `CannotBuild` with the first error that it told if it fails."""
     environment = {**os.environ, **(variables or {})}
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     except FileNotFoundError as error:
         raise CannotBuild(f"{command[0]} is not installed") from error
     if done.returncode != 0:
-        said = "\n".join(done.stderr.splitlines()[-15:])
-        raise CannotBuild(f"{' '.join(command)} failed:\n{said}")
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        said = next((line for line in lines if line.startswith(("error", "fatal"))), lines[-1])
+        raise CannotBuild(f"{command[0]} {command[1]} failed: {said}")
+
+
+def lacks(older: Older) -> str | None:
+    """Why this build can't be had here; None if it is there now."""
+    try:
+        older.path()
+    except CannotBuild as error:
+        return f"the older build {older.name} ({older.commit[:7]}) can't be made here: {error}"
+    return None
 
 
 if __name__ == "__main__":
-    for one in BUILDS:
-        print(one.name, one.path())
+    lacking = [why for one in BUILDS if (why := lacks(one))]
+    for built in BUILDS:
+        if built.is_built():
+            print(built.name, built.path())
+    sys.exit("\n".join(lacking) or None)

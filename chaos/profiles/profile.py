@@ -24,6 +24,8 @@ class Profile:
     - `load`: options of the load; see chaos/load.
     - `must_lose`: the positive control. All runs of it together must lose something within the window.
     - `runs_on`: whether it can run on a server.
+    - `lacks`: gets what it needs besides servers, and says why that can't be had here, if so. It is asked once, before
+      the first run.
     - `is_slow`: left out of the short run in CI.
     """
 
@@ -37,3 +39,4 @@ class Profile:
     must_lose: bool = False
     runs_on: Callable[[Installed], bool] = lambda installed: True
     is_slow: bool = False
+    lacks: Callable[[], str | None] = lambda: None

@@ -7,7 +7,7 @@ from functools import partial
 from harness.server import Installed
 
 from chaos.faults import cluster, links, nodes, replicas, sentinel, slots, upgrade
-from chaos.older import RELEASE, SAME_FORMATS, Older
+from chaos.older import RELEASE, SAME_FORMATS, Older, lacks
 from chaos.profiles.profile import Profile
 from chaos.topologies.cluster import Slots
 from chaos.topologies.replicas import Replicas
@@ -135,6 +135,7 @@ PROFILES = (
         {upgrade.upgraded_or_back: 3.0, links.links_reset: 1.0, links.compared: 1.0},
         gap_s=(0.2, 1.0),
         is_slow=True,
+        lacks=partial(lacks, SAME_FORMATS),
     ),
     Profile(
         "upgrade-formats",
@@ -143,5 +144,6 @@ PROFILES = (
         {upgrade.upgraded_for_good: 1.0},
         load=OLD_LOAD,
         is_slow=True,
+        lacks=partial(lacks, RELEASE),
     ),
 )
