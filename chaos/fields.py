@@ -60,6 +60,7 @@ again with the same REQUEST token has the same uid and is a call of its own; any
 `config`    settings, as {"attempts": 3}
 `group`     group, and weight, concurrency, rate, per_ms, ordered; or del (true)
 `cron`      name, uids (of its payload: its tasks share it), every_ms, expression; del or run (true)
+`wait`      WAIT, on the connection of the pushes before it: block_ms; answer: replicas, which have them
 `other`     anything else that changes a queue; words: the command, for people
 """
 
@@ -97,6 +98,7 @@ ASKED: dict[str, set[str]] = {
     "config": {"settings"},
     "group": {"group", "weight", "concurrency", "rate", "per_ms", "ordered", "del"},
     "cron": {"name", "uids", "every_ms", "expression", "del", "run"},
+    "wait": {"block_ms"},
     "other": {"words"},
 }
 ANSWER: dict[str, set[str]] = {
@@ -119,6 +121,7 @@ ANSWER: dict[str, set[str]] = {
     "config": set(),
     "group": {"deleted"},
     "cron": {"new", "deleted", "ids"},
+    "wait": {"replicas"},
     "other": {"reply"},
 }
 TABLES = {"asked": ASKED, "answer": ANSWER}

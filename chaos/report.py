@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from chaos.history import Call, History
+from chaos.rules.confirmed import confirmed
 from chaos.rules.finding import Finding
 from chaos.rules.loss import losses
 from chaos.rules.redelivery import redeliveries
@@ -19,7 +20,7 @@ class Row:
     """The numbers of one run, or of several runs of a profile on a server.
 
     - `pushed`: tasks that a client tried to push; `acknowledged` those that were confirmed; `unknown` those for which
-      no reply told.
+      no reply told. `confirmed`: pushes of which WAIT said that a replica has them.
     - `delivered`: tasks given to workers; `redelivered` those given before, and `causes` says why.
     - `lost`: acknowledged pushes that are nowhere at the end and that no fault explains. `in_window`: the same with a
       fault that permits it, at most `window_s` before the fault. `flushed`: removed by a fault that empties queues.
@@ -39,6 +40,7 @@ class Row:
     pushed: int = 0
     acknowledged: int = 0
     unknown: int = 0
+    confirmed: int = 0
     delivered: int = 0
     acked: int = 0
     dead: int = 0
@@ -104,6 +106,7 @@ def count_pushes(made: Row, timeline: Timeline) -> None:
             made.acknowledged += 1
         elif any(push.call.outcome == "unknown" for push in task.pushes):
             made.unknown += 1
+    made.confirmed = len(confirmed(timeline.history))
     made.pushed = made.acknowledged + made.unknown
 
 

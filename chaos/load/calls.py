@@ -62,13 +62,14 @@ def begin(process: str, line: Line) -> Line | None:
     if verb in READS or not words:
         return None
     call, asked = read(verb, words)
+    queue = "" if call == "wait" else words[0]
     check_fields(call, "asked", asked)
     return {
         "line": "begin",
         "client": f"{process}/{line['k']}",
         "n": line["n"],
         "call": call,
-        "queue": words[0],
+        "queue": queue,
         "began": line["t"],
         "connection": line["o"],
         "asked": asked,
@@ -152,6 +153,8 @@ ASKS: dict[str, Callable[[Words, list[str]], tuple[str, Asked]]] = {
     "CANCEL": lambda rest, words: ("cancel", some(rest)),
     "BATCH": batch,
     "RESULT": result,
+    # WAIT names no queue: it is about all that its connection wrote.
+    "WAIT": lambda rest, words: ("wait", {"block_ms": int(rest.next())}),
     "CONFIG": config,
     "GROUP": group,
 }
@@ -178,6 +181,8 @@ def replied(call: str, words: list[str], reply: Any) -> Asked:
         return {"state": state, "value": value}
     if call == "batch":
         return batched(words[2].upper(), reply)
+    if call == "wait":
+        return {"replicas": reply}
     if call == "get":
         return {"task": reply}
     return {"reply": reply} if call == "other" else {}

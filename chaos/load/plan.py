@@ -29,7 +29,8 @@ class Options:
 
     `rate` is the number of pushes a second of all producers together. `tags` are the hash tags of the queues: one queue
     of each kind for each tag. `keeping` producers keep the connection to a server that doesn't answer, instead of
-    looking for its successor. `node` and `library` can leave out the clients of Node and of the libraries.
+    looking for its successor. `confirmed` is the share of pushes after which a producer asks by WAIT whether a replica
+    has them. `node` and `library` can leave out the clients of Node and of the libraries.
     """
 
     rate: float = 300.0
@@ -39,6 +40,7 @@ class Options:
     producers: int = 2
     workers: int = 2
     keeping: int = 0
+    confirmed: float = 0.0
     node: bool = True
     library: bool = True
     # A worker's process is killed, and another one started, about this often, in seconds; 0 for never.

@@ -34,6 +34,8 @@ LOOK_EACH = 40
 CAREFUL = 0.7
 # Most delays are short. Some are longer than the window of a fault.
 DELAYS_MS = (1500, 1500, 6000)
+# How long a push may take to reach a replica.
+CONFIRM_MS = 300
 # A client asks for a result this often, in slices of this many ms.
 ASKS, ASK_MS = 6, 500
 
@@ -107,8 +109,17 @@ class Producer:
             reply = self._ask(*command)
         else:
             reply = self._ask.again(*command, "REQUEST", f"{payload} {rng.randrange(1 << 30)}"[-256:])
+        if self._options.confirmed and rng.random() < self._options.confirmed:
+            self._confirm()
         task = reply[0] if isinstance(reply, list) else reply
         return task.decode() if isinstance(task, bytes) else None
+
+    def _confirm(self) -> None:
+        """Ask whether a replica has what this connection pushed. Without an answer it is not confirmed."""
+        try:
+            self._ask("WAIT", 1, CONFIRM_MS, wait_ms=CONFIRM_MS)
+        except (Refused, Unknown):
+            return
 
     def _several(self, name: str) -> int:
         payloads = [self._uid() for _ in range(self._rng.randint(2, 6))]

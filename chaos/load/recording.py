@@ -1,7 +1,7 @@
 """Records what this process sends over redis-py, whichever client or library sends it: at the connection itself.
 
 `record(wire)` changes redis-py's connections for the whole process, so it is called first thing in a process that has
-nothing else to do. Commands of the module are recorded, others pass.
+nothing else to do. Commands of the module and WAIT are recorded, others pass.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Outstanding:
             packed = packed.encode()
         data = packed if isinstance(packed, bytes) else b"".join(packed)
         for words in parse_commands(data)[0]:
-            is_ours = words[0].upper().startswith(b"TASK.")
+            name = words[0].upper()
+            is_ours = name.startswith(b"TASK.") or name == b"WAIT"
             self._calls.append(self._wire.begin(self._number, self._opened, words) if is_ours else None)
 
     def read(self) -> int | None:

@@ -17,6 +17,8 @@ LAG = "until the old primary is demoted: what its replica did not have"
 AT_LEAST_ONE = {"min_replicas_to_write": 1, "min_replicas_max_lag": 1}
 # Under Sentinel the replica itself is away for some seconds in a failover.
 UNDER_SENTINEL = {"min_replicas_to_write": 1, "min_replicas_max_lag": 10}
+# Where each primary has one replica of its own, which takes over: what WAIT confirmed must not be lost.
+CONFIRMED: dict[str, object] = {"confirmed": 0.5}
 # What the last release has, too.
 OLD_LOAD = {"kinds": ("plain", "groups", "noack", "tied"), "node": False, "library": False}
 
@@ -50,6 +52,7 @@ PROFILES = (
         Replicas,
         {replicas.promoted_behind_a_cut: 3.0, replicas.promoted_healthy: 1.0, links.compared: 0.5},
         window=LAG,
+        load=CONFIRMED,
     ),
     Profile(
         "promoted-min",
@@ -57,6 +60,7 @@ PROFILES = (
         partial(Replicas, **AT_LEAST_ONE),
         {replicas.promoted_behind_a_cut: 3.0, replicas.promoted_healthy: 1.0, links.compared: 0.5},
         window=LAG,
+        load=CONFIRMED,
     ),
     Profile(
         "replicas-clocks",
@@ -71,6 +75,7 @@ PROFILES = (
         Watched,
         {sentinel.killed_and_back: 1.0},
         window=LAG,
+        load=CONFIRMED,
     ),
     Profile(
         "sentinel-stopped",
@@ -78,7 +83,7 @@ PROFILES = (
         Watched,
         {sentinel.stopped_until_replaced: 1.0},
         window=LAG,
-        load={"keeping": 2},
+        load={"keeping": 2, **CONFIRMED},
     ),
     Profile(
         "sentinel-min",
@@ -86,7 +91,7 @@ PROFILES = (
         partial(Watched, **UNDER_SENTINEL),
         {sentinel.stopped_until_replaced: 1.0, sentinel.failed_over: 1.0},
         window=LAG,
-        load={"keeping": 2},
+        load={"keeping": 2, **CONFIRMED},
     ),
     Profile(
         "sentinel-failover",
@@ -94,6 +99,7 @@ PROFILES = (
         Watched,
         {sentinel.failed_over: 1.0, sentinel.failed_over_in_order: 1.0},
         window=LAG,
+        load=CONFIRMED,
     ),
     Profile(
         "cluster",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chaos.rules.confirmed import confirmed
 from chaos.rules.finding import Finding
 from chaos.timeline import Task, Timeline
 
@@ -24,17 +25,21 @@ class Loss:
     fault: str | None
     # How long before the end of the fault's window it was acknowledged.
     before_s: float
+    # Whether a replica had it, by the word of WAIT.
+    confirmed: bool = False
 
 
 def losses(timeline: Timeline) -> Iterator[Loss]:
     """All acknowledged pushes that are nowhere at the end, permitted or not."""
     judged = {final.queue for final in timeline.history.finals}
+    replicated = confirmed(timeline.history)
     for task in timeline.tasks.values():
         sure = [p for p in task.pushes if p.call.ok and p.new and p.id]
         if not sure or task.queue not in judged or _accounted(timeline, task):
             continue
+        has_replica = any((push.call.client, push.call.n) in replicated for push in sure)
         undoing = [timeline.permitted.undone(push.call) for push in sure]
-        if all(undoing):
+        if all(undoing) and not has_replica:
             fault = undoing[-1]
             window = (fault.permits.undoes or (0.0, 0.0))[1] if fault else 0.0
             yield Loss(task, fault.kind if fault else None, max(0.0, window - sure[-1].call.ended))
@@ -43,7 +48,7 @@ def losses(timeline: Timeline) -> Iterator[Loss]:
         elif not math.isinf(timeline.permitted.doubled_at(task.queues)):
             yield Loss(task, "moved", 0.0)
         else:
-            yield Loss(task, None, 0.0)
+            yield Loss(task, None, 0.0, has_replica)
 
 
 def _accounted(timeline: Timeline, task: Task) -> bool:
@@ -68,7 +73,10 @@ def _accounted(timeline: Timeline, task: Task) -> bool:
 def lost(timeline: Timeline) -> Iterator[Finding]:
     """An acknowledged push is nowhere at the end, and nothing permitted that."""
     for loss in losses(timeline):
-        if loss.fault is None:
+        if loss.confirmed:
+            text = f"{loss.task.uid} was pushed and is nowhere, though WAIT said that a replica had it"
+            yield Finding("confirmed", text, [loss.task.uid])
+        elif loss.fault is None:
             yield Finding("lost", f"{loss.task.uid} was pushed and is nowhere", [loss.task.uid])
 
 

@@ -68,3 +68,17 @@ def test_what_a_zombie_does_is_wrong_only_outside_its_window(calls: list[Call], 
     """The same calls are sound if those in the window may be an old primary's."""
     assert rule in rules(calls)
     assert rules(calls, WINDOW) == set()
+
+
+@pytest.mark.parametrize(
+    ("replicas", "connection", "found"), [(1, 1, {"confirmed"}), (0, 1, set()), (1, 2, set())]
+)
+def test_what_wait_confirmed_must_not_be_lost_in_a_window(
+    replicas: int, connection: int, found: set[str]
+) -> None:
+    """It is about the pushes of its own connection, and tells how many replicas have them."""
+    push = pushed(1, 4.0, "u", "7-0")
+    wait = ok(2, "wait", 4.2, {"block_ms": 300}, {"replicas": replicas}, client=push.client)
+    wait.connection = connection
+    assert rules([push], WINDOW) == set()
+    assert rules([push, wait], WINDOW) == found
