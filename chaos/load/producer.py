@@ -35,7 +35,7 @@ CAREFUL = 0.7
 # Most delays are short. Some are longer than the window of a fault.
 DELAYS_MS = (1500, 1500, 6000)
 # How long a push may take to reach a replica.
-CONFIRM_MS = 300
+CONFIRM_MS = 50
 # A client asks for a result this often, in slices of this many ms.
 ASKS, ASK_MS = 6, 500
 

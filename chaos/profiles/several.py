@@ -18,7 +18,7 @@ AT_LEAST_ONE = {"min_replicas_to_write": 1, "min_replicas_max_lag": 1}
 # Under Sentinel the replica itself is away for some seconds in a failover.
 UNDER_SENTINEL = {"min_replicas_to_write": 1, "min_replicas_max_lag": 10}
 # Where each primary has one replica of its own, which takes over: what WAIT confirmed must not be lost.
-CONFIRMED: dict[str, object] = {"confirmed": 0.5}
+CONFIRMED: dict[str, object] = {"confirmed": 0.25}
 # What the last release has, too.
 OLD_LOAD = {"kinds": ("plain", "groups", "noack", "tied"), "node": False, "library": False}
 
