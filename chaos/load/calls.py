@@ -84,8 +84,9 @@ def end(client: str, call: str, words: list[str], line: Line) -> Line:
         check_fields(call, "answer", found)
         return made | {"outcome": "ok", "answer": found}
     error = line.get("x") or line.get("u") or ""
-    # An UNBLOCKED ends a wait; what NEXT has acked before it counts.
-    is_refused = "x" in line and not error.startswith("UNBLOCKED")
+    # These can end a wait, a cluster's when its slot is elsewhere; what NEXT has acked before it counts.
+    ends_wait = ("UNBLOCKED", "MOVED", "CLUSTERDOWN") if call == "next" else ("UNBLOCKED",)
+    is_refused = "x" in line and not error.startswith(ends_wait)
     return made | {"outcome": "refused" if is_refused else "unknown", "error": error}
 
 
