@@ -20,6 +20,7 @@ SKIPPED = {
     "clients/python/README.md": 2,
     "clients/recipes/README.md": 5,
     "docs/benchmarks.md": 1,
+    "docs/chaos.md": 1,
     "docs/deploy.md": 2,
     "docs/kubernetes.md": 1,
     "docs/migrating.md": 1,
