@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from harness.server import SERVERS, Server, wait_until
 
-from chaos.history import History, Run, read
+from chaos.history import Fault, History, Run, read
 from chaos.load import Load
 from chaos.load.addresses import Addresses, point, pointed, single
 from chaos.load.plan import KINDS
@@ -23,14 +23,17 @@ PATIENCE_S = 60
 
 
 def sound_run(
-    addresses: Addresses, folder: Path, server: str, calls: int, meanwhile: Callable[[], None] = lambda: None
+    addresses: Addresses, folder: Path, server: str, calls: int, meanwhile: Callable[[], list[Fault]] = list
 ) -> History:
-    """Run all clients until each process has had so many answers. Fails if a client or a rule objects."""
+    """Run all clients until each process has had so many answers. Fails if a client or a rule objects.
+
+    `meanwhile` does something to the servers, and says what.
+    """
     load = Load(addresses, 7, folder, {"rate": 400})
     wall_ms, began = time.time() * 1000 - time.monotonic() * 1000, time.monotonic()
     load.start()
     try:
-        meanwhile()
+        faults = meanwhile()
         at_least(folder, calls)
     finally:
         load.stop()
@@ -40,6 +43,8 @@ def sound_run(
     assert [final.queue for final in finals if not final.drained] == [], "all queues are empty in the end"
     history = read(folder)
     history.add(Run(load.seed, server, "calm", began, ended, wall_ms, load.settings, load.groups))
+    for fault in faults:
+        history.add(fault)
     findings = check(history)
     assert not findings, "\n".join(f"{finding.rule}: {finding.text}" for finding in findings[:10])
     roles = {call.client.rpartition("-")[0] for call in history.calls if call.ok}
@@ -92,12 +97,14 @@ def test_clients_follow_a_primary_that_is_replaced(start, tmp_path):
     file = tmp_path / "primary"
     point(file, first.port)
 
-    def replaced() -> None:
+    def replaced() -> list[Fault]:
+        began = time.monotonic()
         with first.client() as client:
             client.execute_command("FAILOVER")
         wait_until(
             lambda: second.client().info("replication")["role"] == "master", "the failover is over", 30
         )
         point(file, second.port)
+        return [Fault("FAILOVER", first.name, began, time.monotonic())]
 
     sound_run(pointed(file), tmp_path / "run", first.name, 100, replaced)
