@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.cluster import Node
 
-from chaos.faults.takeover import Down, number, takeover
+from chaos.faults.takeover import number, takeover, until_replaced
 from chaos.stage import Stage
 from chaos.topologies.cluster import Slots
 from chaos.topologies.several import others
@@ -26,25 +26,12 @@ def any_pair(stage: Stage) -> tuple[Node, Node]:
 
 def killed_until_replaced(stage: Stage) -> None:
     """A primary is killed. It starts again when its replica has taken its place, and becomes its replica."""
-    topology = slots_of(stage)
-    primary, replica = any_pair(stage)
-    with takeover(stage, "primary killed until replaced", primary):
-        down = Down(stage, primary).kill()
-        topology.watch.promoted(replica)
-        down.restart()
-        topology.make_well()
+    until_replaced(stage, "primary killed until replaced", *any_pair(stage), True, 0.0)
 
 
 def stopped_until_replaced(stage: Stage) -> None:
     """A primary stands still until its replica has taken its place, and wakes up."""
-    topology = slots_of(stage)
-    primary, replica = any_pair(stage)
-    with takeover(stage, "primary stopped until replaced", primary):
-        down = Down(stage, primary).freeze()
-        topology.watch.promoted(replica)
-        stage.wait(stage.random.uniform(0.0, 1.0))
-        down.thaw()
-        topology.make_well()
+    until_replaced(stage, "primary stopped until replaced", *any_pair(stage), False, 1.0)
 
 
 def failover(stage: Stage) -> None:

@@ -6,7 +6,7 @@ import redis
 from harness.sentinel import NAME
 from harness.server import wait_until
 
-from chaos.faults.takeover import Down, number, takeover
+from chaos.faults.takeover import number, takeover, until_replaced
 from chaos.stage import Stage
 from chaos.topologies.sentinel import Watched
 
@@ -20,26 +20,14 @@ def watched(stage: Stage) -> Watched:
 
 def killed_and_back(stage: Stage) -> None:
     """The primary is killed, and starts again as one once its replica was promoted. It is demoted some 10 s later."""
-    topology = watched(stage)
-    primary, replica = topology.shards()[0]
-    with takeover(stage, "primary killed, back as a zombie", primary):
-        down = Down(stage, primary).kill()
-        topology.watch.promoted(replica)
-        stage.wait(stage.random.uniform(0.0, 1.5))
-        down.restart()
-        topology.make_well()
+    primary, replica = watched(stage).shards()[0]
+    until_replaced(stage, "primary killed, back as a zombie", primary, replica, True, 1.5)
 
 
 def stopped_until_replaced(stage: Stage) -> None:
     """The primary stands still until its replica was promoted, and wakes up as a primary."""
-    topology = watched(stage)
-    primary, replica = topology.shards()[0]
-    with takeover(stage, "primary stopped until replaced", primary):
-        down = Down(stage, primary).freeze()
-        topology.watch.promoted(replica)
-        stage.wait(stage.random.uniform(0.0, 1.5))
-        down.thaw()
-        topology.make_well()
+    primary, replica = watched(stage).shards()[0]
+    until_replaced(stage, "primary stopped until replaced", primary, replica, False, 1.5)
 
 
 def failed_over(stage: Stage) -> None:

@@ -41,6 +41,26 @@ def takeover(stage: Stage, kind: str, node: Server) -> Iterator[Fault]:
     permit_undone(stage, fault.began)
 
 
+def until_replaced(
+    stage: Stage, kind: str, primary: Server, replica: Server, is_killed: bool, longest_s: float
+) -> None:
+    """Kill a primary, or stop it, until its replica was promoted. At most so many seconds later it comes back."""
+    topology = several(stage)
+    with takeover(stage, kind, primary):
+        down = Down(stage, primary)
+        if is_killed:
+            down.kill()
+        else:
+            down.freeze()
+        topology.watch.promoted(replica)
+        stage.wait(stage.random.uniform(0.0, longest_s))
+        if is_killed:
+            down.restart()
+        else:
+            down.thaw()
+        topology.make_well()
+
+
 def permit_undone(stage: Stage, since: float) -> None:
     """Write what the takeovers since this instant may have undone."""
     watch = several(stage).watch

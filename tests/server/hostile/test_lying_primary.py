@@ -8,6 +8,7 @@ import resource
 
 import msgpack
 import pytest
+from harness.dumps import varint
 from harness.effects import pack_as_3, unpack
 from harness.forger import Forger, story
 from harness.lying_primary import LyingPrimary, rdb_of
@@ -40,15 +41,6 @@ def replica(start):
     most = pages * resource.getpagesize() + MORE_MEMORY
     resource.prlimit(server.pid, resource.RLIMIT_AS, (most, most))
     return server
-
-
-def varint(n: int) -> bytes:
-    """A number as a varint."""
-    out = bytearray()
-    while n > 0x7F:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    return bytes(out + bytes([n]))
 
 
 def forged_effects(real: list[list[bytes]], seed: int) -> list[list[bytes]]:
