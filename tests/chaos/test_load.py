@@ -66,6 +66,7 @@ def at_least(folder: Path, calls: int) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_run_of_every_client_without_faults_is_sound(tmp_path):
     """Each kind of client has worked on each kind of queue, and no rule has anything to say."""
     server = Server(SERVERS["valkey-9.1"], port=True)

@@ -57,6 +57,7 @@ def test_a_worker_outlives_a_primary(cluster):
     assert ended == [0]
 
 
+@pytest.mark.slow
 def test_a_batch_and_its_flow_outlive_a_primary(cluster):
     """Its node is killed while its tasks run. What waits for them has their results, and the callback their counts."""
     client = redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[1].port)

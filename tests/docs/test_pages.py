@@ -14,6 +14,16 @@ from docs.page import read_page
 from docs.reader import Reader
 
 README_LINES = 200
+# Pages that run for 5 s and more.
+LONG = {
+    "docs/fastapi.md",
+    "docs/migrating-jobs.md",
+    "docs/node.md",
+    "docs/observability.md",
+    "docs/server.md",
+    "docs/web.md",
+    "docs/worker-protocol.md",
+}
 # The most blocks with `skip` on each page. Before you raise a number, look for a way to run the block.
 SKIPPED = {
     "CONTRIBUTING.md": 1,
@@ -46,6 +56,11 @@ def page(request):
 
 # npm may have to fetch the clients of Node.
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in pages(ROOT)],
+    indirect=True,
+)
 def test_a_page_shows_what_happens(page, installed):
     """Its blocks run in order on a new server and print the output that the page shows."""
     with Reader(page, installed, ROOT) as reader:

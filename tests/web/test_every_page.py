@@ -29,6 +29,7 @@ def complaints(found):
     return {one.path: one.complaints for one in found if one.complaints}
 
 
+@pytest.mark.slow
 def test_every_page_with_its_forms(tab, writable, client):
     """Nothing of an attack runs, and landmarks, labels, names, contrast and width are right with all that changes."""
     window = tab(writable)

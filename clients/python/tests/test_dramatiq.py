@@ -286,6 +286,7 @@ def extended(broker, deadlines):
     return True
 
 
+@pytest.mark.slow
 def test_the_messages_of_a_killed_worker_come_back(server, client):
     """`dramatiq` is killed with all its processes in mid-task. The next one gets the message when the lease ends."""
     command = [sys.executable, "-m", "dramatiq", "dramatiq_program", "--processes", "1", "--threads", "1"]

@@ -50,7 +50,9 @@ def outlive(tasks, passes, client):
         wait_until(lambda: extends(client) > before, "the leases are extended")  # noqa: B023
 
 
-@pytest.mark.parametrize("lease_ms", [LEASE_MS, None], ids=["given", "asked for"])
+@pytest.mark.parametrize(
+    "lease_ms", [pytest.param(LEASE_MS, marks=pytest.mark.slow), None], ids=["given", "asked for"]
+)
 def test_a_kept_task_outlives_its_lease(queue, client, keeper, passes, lease_ms):
     """One command extends all leases of a key. After `remove`, the lease ends."""
     queue.push_many(["a", "b", "c"])

@@ -494,6 +494,7 @@ def test_programs_that_a_task_starts_are_no_children(run, project, critical):
 # ---- a reload
 
 
+@pytest.mark.slow
 def test_a_change_of_the_code_starts_the_processes_again(run, project, critical, client, default):
     """A task that runs on is given back and runs again with the new code. An error in the code waits for a change."""
     command = run("--watch", "--concurrency", "2")

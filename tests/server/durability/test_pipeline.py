@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 
+import pytest
 from harness.programs import OF_THIS_TREE
 from harness.server import MODULE, ROOT
 
 
+@pytest.mark.slow
 def test_the_pipeline_publishes_once_though_a_worker_a_picture_and_the_primary_die(server):
     """The counts are right after the failover, and the dead picture says why."""
     env = {**os.environ, **OF_THIS_TREE, "TASKSLOT_MODULE": str(MODULE)}

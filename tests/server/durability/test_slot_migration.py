@@ -125,7 +125,9 @@ def test_a_cancelled_move_leaves_the_queue_on_the_old_node(nodes):
     goes_on(r, rich)
 
 
-@pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR], ids=["ahead", "back"])
+@pytest.mark.parametrize(
+    "step", [2 * HOUR, pytest.param(-2 * HOUR, marks=pytest.mark.slow)], ids=["ahead", "back"]
+)
 def test_a_queue_keeps_its_time_spans_on_a_node_with_another_clock(start, installed, step):
     """The new node's clock is two hours off."""
     if not installed.is_valkey or installed.version < (9, 0):
