@@ -129,7 +129,6 @@ pub use rate::Rate;
 pub use request::{After, Answer, Beginning, Claim, Entropy, Push, Refusal, Retry, Set, Term};
 pub use rules::claim::ClaimTurns;
 pub use rules::gather::Claimable;
-pub use rules::term::PROMOTION_STEP;
 pub use schedule::{Catchup, EVERY_MIN_MS, SCHEDULED_MAX_BYTES, ScheduleError, ScheduleSpec, Trigger};
 pub use settings::{Backoff, Rule, SETTINGS, Setting, Settings};
 pub use state::State;

@@ -88,6 +88,9 @@ pub(crate) struct Local {
     pub stats: Stats,
     /// Where searches of administrators go on.
     pub searches: Searches,
+    /// What lease numbers had reached where the queue was written, even if its last claims are missing in it. 0 if that
+    /// isn't known.
+    pub reached: LeaseNumber,
 }
 
 /// A task as the rules see it: its position in the log, its record, and its entry if it was touched.

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use taskslot_engine::{Millis, Now, Stamp};
+use taskslot_engine::{Millis, Now, Stamp, Term};
 use taskslot_node::{Clock, Reading, arrived_ahead_ms};
 
 use crate::entropy;
@@ -72,9 +72,9 @@ pub fn on_cron(hz: i32) {
     change(|clock, _| clock.on_cron(hz));
 }
 
-/// The node has been promoted to primary; `term` is its new term.
-pub fn on_promoted(term: u64) {
-    change(|clock, _| clock.on_promoted(term));
+/// This node begins a term: it has loaded its data after a start, or was promoted to primary.
+pub fn on_term(term: Term) {
+    change(|clock, _| clock.on_term(term));
 }
 
 fn grace_ms() -> u64 {

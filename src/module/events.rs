@@ -32,12 +32,16 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
     match event {
         ServerEvent::RoleChanged { primary: true } => {
             term::begin(Beginning::Promotion);
-            clock::on_promoted(term::current().id);
+            clock::on_term(term::current());
             clock::on_takeover(ctx);
             clock_notice::send_soon();
             agenda::soon();
         }
         ServerEvent::Loading(LoadPhase::Ended) => {
+            // A replica that loads its file is not the primary whose claims may be missing there.
+            if term::is_first_load() && ctx.flags().is_primary() {
+                clock::on_term(term::current());
+            }
             clock::on_takeover(ctx);
             clock_notice::send_soon();
         }

@@ -1,6 +1,6 @@
 //! The clock for spans of time, and the grace after an outage.
 
-use taskslot_engine::{Grace, Millis, Now, PROMOTION_STEP, Stamp};
+use taskslot_engine::{Grace, Millis, Now, Stamp, Term};
 
 /// The clock is slewed by one part in this many.
 const SLEW: u64 = 100;
@@ -13,9 +13,6 @@ const STEP_US: u64 = 20_000;
 /// A replica's clock falls back towards its primary's by at most one part in this many. A stamp that arrives late looks
 /// like a clock that is behind, but a slewed clock can't fall behind faster than this.
 const FOLLOW_BACK: u64 = 50;
-
-/// The random part of the lead of a promotion is below this many microseconds, which are 71 minutes.
-const PROMOTION_SPREAD: u64 = 1 << 32;
 
 /// What the clocks of a machine show, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,11 +172,10 @@ impl Clock {
         self.served(primary.at());
     }
 
-    /// The node was promoted to primary. Its lease numbers run ahead of those of every primary whose stamps it has got.
-    /// A part of the lead is random, so that two replicas that are both promoted don't give the same numbers.
-    pub fn on_promoted(&mut self, random: u64) {
-        self.lead_us =
-            self.lead_us.saturating_add(PROMOTION_STEP + random % PROMOTION_SPREAD).min(Millis::MAX_US);
+    /// The node begins a term: it has loaded its data after a start, or was promoted to primary. Its lease numbers run
+    /// ahead of those of every primary whose stamps it has got.
+    pub fn on_term(&mut self, term: Term) {
+        self.lead_us = self.lead_us.saturating_add(term.step_us()).min(Millis::MAX_US);
     }
 
     /// Notes that clients were served at this time, according to the data.

@@ -1,6 +1,8 @@
 //! The rules for ids, leases and late answers.
 
-use taskslot_engine::{Beginning, Claim, Event, LeaseNumber, Millis, Now, Refusal, Retry, TaskId, Term};
+use taskslot_engine::{
+    Beginning, Claim, Event, LeaseNumber, Millis, Now, Queue, Refusal, Retry, Stamp, TaskId, Term,
+};
 
 use crate::story::{self, START, Story, story};
 
@@ -54,8 +56,11 @@ fn started(id: u64) -> Term {
     Term { id, beginning: Beginning::Start }
 }
 
-/// The lease number of the next claim in a term.
+/// The lease number of the next claim in a term. If the term is new, the node's lead has grown by its step.
 fn number_in(s: &mut Story, term: Term) -> u64 {
+    if s.queue.begin_term(s.now, term).is_some() {
+        s.now.lead_us += term.step_us();
+    }
     if let Some(event) = s.queue.begin_term(s.now, term) {
         s.apply(&event);
     }
@@ -74,7 +79,6 @@ fn a_promoted_primary_raises_the_number_by_2_to_36_at_least_whether_claimed_befo
             s.claims("a").requeues("a");
         }
         let clock = s.now.at.0 * 1000;
-        s.now.lead_us = 1 << 36;
         assert!(number_in(&mut s, promoted(7)) >= clock + (1 << 36));
         assert_eq!(s.queue.begin_term(s.now, promoted(7)), None, "the term is its own");
     }
@@ -92,17 +96,16 @@ fn a_primary_that_lives_on_or_restarts_stays_below_its_successor() {
     let event = first.queue.begin_term(first.now, started(1)).unwrap();
     first.apply(&event);
     second.push("a").apply(&event);
-    second.now.lead_us = 1 << 36;
     let successor = number_in(&mut second, promoted(2));
     for start in 3..1000 {
         assert!(number_in(&mut first, started(start)) < successor, "start {start}");
     }
-    // The old primary's clock is 18 hours ahead.
-    first.now = Now::plain(first.now.at.0 + 18 * 3_600_000);
+    // The old primary's clock is 14 hours ahead, too.
+    first.now.at = first.now.at.plus(14 * 3_600_000);
     assert!(number_in(&mut first, started(1000)) < successor);
     // A year later, both still number by their own clocks.
-    first.now = Now::plain(START + 365 * 86_400_000);
-    second.now = Now { lead_us: 1 << 36, ..first.now };
+    first.now.at = Millis(START + 365 * 86_400_000);
+    second.now.at = first.now.at;
     assert!(number_in(&mut first, started(1000)) < number_in(&mut second, promoted(2)));
 }
 
@@ -115,6 +118,61 @@ fn a_start_skips_the_numbers_of_claims_that_its_file_may_have_lost() {
 }
 
 #[test]
+fn of_two_starts_that_know_of_the_same_claims_the_later_one_gives_higher_numbers() {
+    let mut file = story();
+    file.push("a").claims("a").requeues("a");
+    // The second start doesn't know of the first one: a power cut took what it wrote.
+    let [first, second] = [(u64::MAX, 100), (1 << 40, 1200)].map(|(id, after_ms)| {
+        let mut s = story();
+        s.push("a").arrives(&file.queue);
+        s.now.at = s.now.at.plus(after_ms);
+        number_in(&mut s, started(id))
+    });
+    assert!(first < second, "{second} after {first}");
+}
+
+#[test]
+fn two_promoted_replicas_give_different_numbers_even_if_the_last_one_was_far_ahead_of_their_clocks() {
+    let number = |id| {
+        let mut s = story();
+        s.push("a").apply(&Event::Term { term: 1, floor: LeaseNumber(1 << 52), clocks: None });
+        number_in(&mut s, promoted(id))
+    };
+    assert_ne!(number(7), number(8));
+}
+
+/// The queue, as it is when it was moved to another node.
+fn moved(queue: &Queue, written: Stamp) -> Queue {
+    let mut chunks = Vec::new();
+    queue.save_at(written, queue.clock_offset_ms(), &mut |chunk| chunks.push(chunk.to_vec()));
+    let mut moved = Queue::load_head(&chunks[0]).unwrap();
+    chunks[1..].iter().for_each(|chunk| moved.load_chunk(chunk).unwrap());
+    moved.validate().unwrap();
+    moved
+}
+
+#[test]
+fn numbers_grow_in_a_queue_that_a_promoted_node_moves_before_it_has_written_to_it() {
+    let mut old = story();
+    old.push("a");
+    let (known, after) = (old.queue.clone(), old.now.at.plus(50));
+    // Claims that the promoted node does not know of.
+    let lost = number_in(&mut old, promoted(1 << 20));
+    let stamp = |lead_us| Stamp { at_us: after.0 * 1000, lead_us, ..Stamp::default() };
+    let promoted_lead = old.now.lead_us + promoted(2).step_us();
+    let mut other = story();
+    other.push("a");
+    // Its clock is behind, and it was never promoted. The queue moves on from there before a write, too.
+    other.now.at = Millis(START - 5000);
+    let third = Stamp { at_us: other.now.at.0 * 1000, ..Stamp::default() };
+    for queue in [moved(&known, stamp(promoted_lead)), moved(&moved(&known, stamp(promoted_lead)), third)] {
+        other.arrives(&queue);
+        let number = number_in(&mut other, started(3));
+        assert!(number > lost, "{number} after {lost}");
+    }
+}
+
+#[test]
 fn a_clock_that_is_set_far_ahead_uses_up_no_lease_numbers() {
     let mut s = story();
     s.push("a").claims("a").requeues("a");
@@ -123,7 +181,6 @@ fn a_clock_that_is_set_far_ahead_uses_up_no_lease_numbers() {
         s.claims("a").requeues("a");
     }
     s.now = Now::plain(START);
-    s.now.lead_us = 1 << 36;
     let far = number_in(&mut s, promoted(9));
     assert!(far < LeaseNumber::MAX.0 - (1 << 45), "{far}");
 }

@@ -79,6 +79,12 @@ impl Story {
         self
     }
 
+    /// Replaces the queue, here and on the replica.
+    pub fn arrives(&mut self, queue: &Queue) -> &mut Self {
+        (self.queue, self.replica) = (queue.clone(), queue.clone());
+        self
+    }
+
     // Pushing
 
     pub fn push(&mut self, name: &str) -> &mut Self {

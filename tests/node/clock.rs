@@ -1,7 +1,7 @@
 //! The node's clock: how it is slewed, continued after a restart and followed by replicas, and the grace after an
 //! outage.
 
-use taskslot_engine::{Grace, Millis, Stamp};
+use taskslot_engine::{Beginning, Grace, Millis, Stamp, Term};
 use taskslot_node::{Clock, Reading, arrived_ahead_ms, earliest};
 
 const START_US: u64 = 1_700_000_000_000_000;
@@ -250,7 +250,7 @@ fn impossible_readings_keep_the_clock_within_bounds() {
     assert!(machine.stamp(&clock).is_valid());
     clock.served(Millis(u64::MAX));
     clock.on_takeover(5000);
-    clock.on_promoted(u64::MAX);
+    clock.on_term(Term { id: u64::MAX, beginning: Beginning::Promotion });
     assert!(machine.stamp(&clock).is_valid());
     machine.passes(SECOND);
     let now = clock.now(machine.reading(), || machine.wall_us, false, 5000);

@@ -301,7 +301,7 @@ impl World {
     fn full_sync(&mut self, at: usize, from: usize) {
         let stamp = self.stamp(from);
         let mut chunks = Vec::new();
-        self.nodes[from].queue.save_at(Some(stamp), &mut |chunk| chunks.push(chunk.to_vec()));
+        self.nodes[from].queue.save_at(stamp, 0, &mut |chunk| chunks.push(chunk.to_vec()));
         // The replicas of this node must get its data again.
         self.nodes.iter_mut().filter(|other| other.source == Some(at)).for_each(|other| other.source = None);
         let (t, epoch) = (self.t, self.nodes[from].epoch);
@@ -330,7 +330,7 @@ impl World {
         node.epoch += 1;
         node.inbox.clear();
         node.clock.now(reading, || wall_us, false, GRACE_MS);
-        node.clock.on_promoted(dice);
+        node.clock.on_term(node.term);
         node.clock.on_takeover(GRACE_MS);
         self.send_clock(at);
         self.count("promotions");
@@ -617,6 +617,9 @@ impl Node {
             self.log.push(message);
         }
         self.clock.now(reading, || wall_us, false, GRACE_MS);
+        if self.term.beginning == Beginning::Start {
+            self.clock.on_term(self.term);
+        }
         self.clock.on_takeover(GRACE_MS);
     }
 

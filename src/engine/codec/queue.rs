@@ -18,6 +18,7 @@ use crate::numbers::{BatchNumber, GroupNumber, Order};
 use crate::pack::{decode, encode_named};
 use crate::pause::{Pause, Pauses};
 use crate::rate::Spent;
+use crate::rules::term::number_reached;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::state::State;
 use crate::store::batches::{Batches, StoredBatch};
@@ -133,15 +134,26 @@ struct StoredPauses {
 impl State {
     /// Writes the stored form through `put`, chunk by chunk, the head first.
     pub fn save(&self, put: &mut dyn FnMut(&[u8])) {
-        self.save_at(None, put);
+        self.save_chunks(&self.head(self.workers.stored()), None, put);
     }
 
-    /// Like [`State::save`], with what the node's clocks show, so that spans keep their length where the queue is
-    /// loaded.
-    pub fn save_at(&self, saved: Option<Stamp>, put: &mut dyn FnMut(&[u8])) {
-        put(&encode_named(&self.head(self.workers.stored())));
+    /// Like [`State::save`], with what the node's clocks show, so that spans keep their length and lease numbers keep
+    /// growing where the queue is loaded. `clock_offset_ms` is how far the queue's clock is ahead of the node's: the one
+    /// of the queue, or what it will be once the clock of a queue that arrived is kept.
+    pub fn save_at(&self, saved: Stamp, clock_offset_ms: i64, put: &mut dyn FnMut(&[u8])) {
+        let mut head = self.head(self.workers.stored());
+        head.clock_offset_ms = clock_offset_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS);
+        // The stamp says less than the stamp by which the queue arrived did.
+        if self.local.reached > number_reached(&saved, head.clock_offset_ms) {
+            head.last_lease = head.last_lease.max(self.local.reached);
+        }
+        self.save_chunks(&head, Some(&saved), put);
+    }
+
+    fn save_chunks(&self, head: &Head, saved: Option<&Stamp>, put: &mut dyn FnMut(&[u8])) {
+        put(&encode_named(head));
         if let Some(saved) = saved {
-            put(&chunk(CLOCKS, &encode_named(&saved)));
+            put(&chunk(CLOCKS, &encode_named(saved)));
         }
         put_batches(GROUPS, self.groups.stored(), |_| 64, put);
         put_batches(EDITS, self.edits.stored(), StoredEdit::stored_bytes, put);
@@ -335,7 +347,10 @@ impl State {
             }
             Some((&CLOCKS, clocks)) => {
                 let stamp: Stamp = decode(clocks).ok_or(Invalid("stored clocks"))?;
-                ensure(stamp.is_valid() && saved.replace(Some(stamp)).is_none(), "clocks in bounds, once")
+                ensure(stamp.is_valid() && saved.get().is_none(), "clocks in bounds, once")?;
+                saved.set(Some(stamp));
+                self.local.reached = number_reached(&stamp, self.clock_offset_ms);
+                Ok(())
             }
             _ => Err(Invalid("a known chunk")),
         }

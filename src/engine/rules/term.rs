@@ -4,15 +4,31 @@ use crate::event::Event;
 use crate::request::{Beginning, Term};
 use crate::state::State;
 use crate::task::LeaseNumber;
-use crate::time::Now;
+use crate::time::{Now, Stamp};
 
 /// By how much the lease numbers of a promoted primary exceed those of its predecessor: 19 hours in microseconds, more
 /// than any clock is wrong.
-pub const PROMOTION_STEP: u64 = 1 << 36;
-/// A primary that restarts may have lost its last claims. It skips the numbers of this many microseconds (16 s), plus a
-/// random part of the same span, because an earlier start may have lost claims too. Thousands of restarts add up to
-/// less than one promotion, so the numbers stay below a successor's.
-const RESTART_STEP: u64 = 1 << 24;
+const PROMOTION_STEP: u64 = 1 << 36;
+/// A primary that restarts may have lost its last claims. It skips the numbers of this many microseconds (16 s).
+/// Thousands of restarts add up to less than one promotion, so the numbers stay below a successor's.
+const START_STEP: u64 = 1 << 24;
+
+impl Term {
+    /// By how much the node's lease numbers are ahead of its clock from this term on, in addition to what they were, in
+    /// microseconds.
+    ///
+    /// A part of it is random, so that two terms that begin from the same data don't give the same numbers: two
+    /// replicas that are both promoted (below 2^32, which are 71 minutes), or two starts after clocks were set back
+    /// (below 2^20, a second). Of two starts that know of the same claims, and are more than a second apart, the later
+    /// one gives the higher numbers.
+    pub fn step_us(&self) -> u64 {
+        match self.beginning {
+            Beginning::Start => START_STEP + self.id % (1 << 20),
+            Beginning::Promotion => PROMOTION_STEP + self.id % (1 << 32),
+        }
+    }
+}
+
 /// Lease numbers follow the clock up to this one (the year 2253). Above it, each is the last plus 1, so that a clock
 /// that was set far ahead does not use them up.
 pub(crate) const CLOCK_NUMBER_MAX: u64 = LeaseNumber::MAX.0 - (1 << 46);
@@ -25,15 +41,24 @@ impl State {
         if self.term == term.id {
             return None;
         }
-        let (last, clock) = (self.last_lease.0, now.lease_number(CLOCK_NUMBER_MAX));
+        // The clock's number includes the step. The last one can be above it in a queue that comes from a node with
+        // more promotions. Then a start needs a random part, too: an earlier start may have counted from the same one.
+        let (last, clock) = (self.last_lease.max(self.local.reached).0, now.lease_number(CLOCK_NUMBER_MAX));
+        let next = last.saturating_add(term.step_us());
         let floor = match term.beginning {
             // A queue that no primary has changed yet has nothing to lose.
             Beginning::Start if self.term == 0 && last == 0 => 0,
-            Beginning::Start => last.max(clock).saturating_add(RESTART_STEP + term.id % RESTART_STEP),
-            // The clock's number is already ahead by this much.
-            Beginning::Promotion => last.saturating_add(PROMOTION_STEP).max(clock),
+            Beginning::Start if next > clock => next.saturating_add(term.id % START_STEP),
+            _ => next.max(clock),
         };
         let most = LeaseNumber::MAX.0;
         Some(Event::Term { term: term.id, floor: LeaseNumber(floor.min(most)), clocks: None })
     }
+}
+
+/// What the lease numbers of a queue had reached at most when its primary's clocks showed this. Its own clock was
+/// `clock_offset_ms` ahead of the node's.
+pub(crate) fn number_reached(at: &Stamp, clock_offset_ms: i64) -> LeaseNumber {
+    let plain = Now { lead_us: at.lead_us, ..Now::plain(at.at().0) };
+    LeaseNumber(plain.ahead_by(clock_offset_ms).lease_number(CLOCK_NUMBER_MAX))
 }

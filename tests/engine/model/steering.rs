@@ -93,8 +93,11 @@ impl Model {
         let (last, clock) = (self.last_number, now.at.0 * 1000 + now.lead_us);
         match term.beginning {
             Beginning::Start if self.term == 0 && last == 0 => {}
-            Beginning::Start => self.last_number = last.max(clock) + (1 << 24) + term.id % (1 << 24),
-            Beginning::Promotion => self.last_number = (last + (1 << 36)).max(clock),
+            Beginning::Start => {
+                let next = last + (1 << 24) + term.id % (1 << 20);
+                self.last_number = if next > clock { next + term.id % (1 << 24) } else { clock };
+            }
+            Beginning::Promotion => self.last_number = (last + (1 << 36) + term.id % (1 << 32)).max(clock),
         }
         self.term = term.id;
         true

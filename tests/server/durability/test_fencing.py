@@ -100,6 +100,19 @@ def test_every_successor_is_above_the_one_before(start, pair):
     assert numbers[2] < 2**53
 
 
+def test_a_queue_that_moves_right_after_a_promotion_stays_above(start, pair):
+    """The promoted replica has not written to it yet, and the server that it moves to was never promoted."""
+    primary, replica = pair
+    there = start(port=True)
+    old = Talk(primary)
+    old.push("q", "x")
+    wait_synced(primary, replica)
+    new = promoted(replica)
+    primary.clock.passes(12 * HOUR)
+    assert Talk(there)("RESTORE", "q", 0, new("DUMP", "q")) == "OK"
+    assert claimed(Talk(there))[1] > claimed(Talk(primary))[1]
+
+
 def test_a_promoted_primary_that_restarts_stays_above(pair):
     """It changed no queue before the restart, but its AOF has the promotion."""
     primary, replica = pair
