@@ -38,7 +38,7 @@ PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --
 .DEFAULT_GOAL := help
 .PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all test-rest \
 	test-frameworks lint audit \
-	fmt site pictures cluster demo chaos soak bench bench-frameworks bench-instructions bench-engine older figures dist clean
+	fmt site pictures cluster demo chaos soak fuzz bench bench-frameworks bench-instructions bench-engine older figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
 
@@ -155,6 +155,10 @@ chaos: build $(TEST) ## Put servers under load and faults, and judge the history
 soak: build $(TEST) ## The same for hours, with random faults on a server whose memory is watched (HOURS=1)
 	@PYTHONPATH=tests:clients/python .venv/bin/python -m chaos soak --hours $(HOURS) $(if $(SERVER),--server $(SERVER)) \
 		$(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# It needs no server, and a C++ compiler for libFuzzer.
+fuzz: ## Fuzz what is read from files, peers and clients, a minute for each target (SECONDS=60, TARGET=stored, ARGS=--help)
+	@$(PYTHON) fuzz/run.py --seconds $(if $(filter file,$(origin SECONDS)),60,$(SECONDS)) $(TARGET) $(ARGS)
 
 web: build $(TEST) ## Show the page of taskslot web with a living shop behind it, until Ctrl-C (PORT=8080, ARGS=--cluster)
 	@.venv/bin/python examples/web $(if $(filter file,$(origin PORT)),,--port $(PORT)) $(if $(SERVER),--server $(SERVER)) $(ARGS)

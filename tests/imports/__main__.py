@@ -32,6 +32,7 @@ PYTHON = (
     "bench",
     "chaos",
     "docs",
+    "fuzz",
 )
 PACKAGES = (".", "clients/python", "clients", "tests")
 

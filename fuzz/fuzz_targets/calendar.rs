@@ -1,0 +1,3 @@
+#![no_main]
+
+taskslot_fuzz::fuzz_by_parts!(taskslot_fuzz::calendar::run);
