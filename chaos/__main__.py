@@ -1,6 +1,7 @@
 """Puts real servers under load, does faults to them, and judges the history of all calls: what `make chaos` runs.
 
     chaos                        all profiles in turn, with new seeds, on all installed servers, for ten minutes
+    chaos --profile short        a fixed list of runs, which is a part of CI: about a minute
     chaos --profile torn --seed 7 --server redis-7.0    one run
     chaos check FOLDER           judge a kept history again
     chaos list                   the profiles
@@ -22,8 +23,8 @@ from pathlib import Path
 
 from harness.server import SERVERS
 
-from chaos import results
-from chaos.campaign import Judged, Plan, controls, execute, judged, summary, write
+from chaos import results, short
+from chaos.campaign import Judged, Plan, controls, execute, judged, rounds, share, summary, write
 from chaos.history import read
 from chaos.profiles import PROFILES
 from chaos.report import line
@@ -37,8 +38,8 @@ MODULES = {
     "soak": "chaos.soak",
 }
 
-# Words for sets of profiles.
-SETS = ("all", "short")
+# Words for all profiles, and for the list of CI.
+ALL, SHORT = "all", "short"
 
 # How many seeds prove the rules if none are given.
 PROOF_SEEDS = 5
@@ -65,11 +66,11 @@ def parsed(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__, formatter_class=as_written)
     parser.add_argument("--seconds", type=float, default=600, help="for all runs together (%(default)s)")
     parser.add_argument("--server", default="all", help="names, separated by commas, or all")
+    parser.add_argument("--profile", default=ALL, help="names, separated by commas, or all, or short")
     parser.add_argument(
-        "--profile", default="all", help="names, separated by commas, or all, or short (no slow ones)"
-    )
-    parser.add_argument(
-        "--seed", type=int, help="the first seed; with a single profile the only one (random)"
+        "--seed",
+        type=int,
+        help="the first seed; with a single profile the only one (random); short has its own",
     )
     parser.add_argument(
         "--length", type=float, help="seconds of load of one run (4 to 20, by the time there is)"
@@ -81,8 +82,7 @@ def parsed(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--results", action="store_true", help="write chaos/results for the documents")
     options = parser.parse_args(words)
     options.servers = list(SERVERS) if options.server == "all" else options.server.split(",")
-    names = {"all": list(PROFILES), "short": [name for name, one in PROFILES.items() if not one.is_slow]}
-    options.profiles = names.get(options.profile) or options.profile.split(",")
+    options.profiles = list(PROFILES) if options.profile in (ALL, SHORT) else options.profile.split(",")
     for name, given, known in (("server", options.servers, SERVERS), ("profile", options.profiles, PROFILES)):
         if unknown := [one for one in given if one not in known]:
             parser.error(f"--{name}: {unknown[0]} is not one of {', '.join(known)}")
@@ -91,29 +91,15 @@ def parsed(words: list[str]) -> argparse.Namespace:
 
 def campaign(options: argparse.Namespace) -> int:
     """Do the runs, tell what they found, and add them up. Returns 1 if anything was found."""
-    is_one = options.seed is not None and len(options.profiles) == 1
-    left_out = lacking(options.profiles)
+    left_out = [] if options.profile == SHORT else lacking(options.profiles)
     options.profiles = [name for name in options.profiles if name not in left_out]
     # A profile that nobody asked for by its name may be missing.
-    is_missed = bool(left_out) and options.profile not in SETS
+    is_missed = bool(left_out) and options.profile != ALL
     if not options.profiles:
         return int(is_missed)
-    seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
-    plan = Plan(
-        options.profiles,
-        options.servers,
-        seed,
-        options.seconds,
-        options.length,
-        options.jobs,
-        options.keep,
-        1 if is_one else None,
-    )
-    print(
-        f"Seed {seed}, {plan.length:.0f} s of load in each run. What a seed can't fix is the servers' own timing."
-    )
-    rows = execute(plan, tell)
-    print("\n==> all runs", *summary(rows), sep="\n")
+    rows = execute(planned(options), tell)
+    if len(sums := summary(rows)) < len(rows):
+        print("\n==> all runs", *sums, sep="\n")
     failed = controls(rows)
     print(*failed, sep="\n")
     write(OUTPUT, rows)
@@ -121,7 +107,24 @@ def campaign(options: argparse.Namespace) -> int:
         results.write(rows)
     is_bad = bool(failed) or any(one.findings or one.problems or one.exits for one in rows)
     print("Found something: see above" if is_bad else f"Nothing found in {len(rows)} runs")
-    return int(is_bad or is_missed)
+    return int(is_bad or is_missed or not rows)
+
+
+def planned(options: argparse.Namespace) -> Plan:
+    """The list of CI, or rounds of the profiles. Says how long each run has load."""
+    if options.profile == SHORT:
+        runs = short.chosen(options.servers)
+        length = options.length or short.LENGTH_S
+        print(f"A list of {len(runs)} runs, {length:.0f} s of load in each", flush=True)
+        return Plan(runs, len(runs), options.seconds, length, options.jobs, options.keep)
+    seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
+    is_one = options.seed is not None and len(options.profiles) == 1
+    length = options.length or share(options.seconds, options.jobs, len(options.profiles))
+    print(
+        f"Seed {seed}, {length:.0f} s of load in each run. What a seed can't fix is the servers' own timing."
+    )
+    runs = rounds(options.profiles, options.servers, seed, 1 if is_one else sys.maxsize)
+    return Plan(runs, len(options.profiles), options.seconds, length, options.jobs, options.keep)
 
 
 def lacking(names: list[str]) -> list[str]:

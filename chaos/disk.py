@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -93,6 +94,21 @@ def data_files(server: Server) -> list[Path]:
 def appended(server: Server) -> Path:
     """The file to which the server appends commands."""
     return server._aof()
+
+
+def appends(server: Server) -> bool:
+    """Whether each write of a running server goes to the end of its append-only file, wherever that is.
+
+    From 7.0 on, that is so until a rewrite begins another file, which is not open for appending. A write that is then
+    cut short is removed from the file, but the next one goes to where it ended: there are zeros between, and the server
+    can't load the file. That is so without any module.
+    """
+    path, process = appended(server), Path(f"/proc/{server.pid}")
+    for link in (process / "fd").iterdir():
+        if link.exists() and link.samefile(path):
+            flags = re.search(r"flags:\s*(\d+)", (process / "fdinfo" / link.name).read_text())
+            return flags is not None and bool(int(flags[1], 8) & os.O_APPEND)
+    return False
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,7 @@ class Run:
     seed: int
     server: str
     profile: str
+    # When all clients were at work.
     began: float
     # When load and faults had stopped; the drain comes after it.
     ended: float

@@ -24,6 +24,7 @@ class Row:
     - `delivered`: tasks given to workers; `redelivered` those given before, and `causes` says why.
     - `lost`: acknowledged pushes that are nowhere at the end and that no fault explains. `in_window`: the same with a
       fault that permits it, at most `window_s` before the fault. `flushed`: removed by a fault that empties queues.
+    - `unpermitted`: of a positive control, the losses that the rules find if no fault permits anything.
     - `stale_refused`: answers with an old handle that were refused.
     - `refused`: refused calls by the first word of the error.
     - `pause_s`: the longest time in which no client had a successful answer.
@@ -50,6 +51,7 @@ class Row:
     in_window: int = 0
     flushed: int = 0
     window_s: float = 0.0
+    unpermitted: int = 0
     stale_refused: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     pause_s: float = 0.0
@@ -169,11 +171,12 @@ def line(one: Row) -> str:
     """A row in one line, for the screen."""
     in_window = f", {one.in_window:,} in window ({one.window_s:.2f} s)" if one.in_window else ""
     flushed = f", {one.flushed:,} flushed" if one.flushed else ""
+    control = f", control found {one.unpermitted:,}" if one.unpermitted else ""
     bad = [f"{count} × {name}" for name, count in one.findings.items()]
     bad += [f"{one.problems} problems"] if one.problems else []
     return (
         f"{one.profile:15} {one.server:11} {sum(one.faults.values()):3} faults, {one.acknowledged:6,} pushed, "
-        f"{one.lost} lost{in_window}{flushed}, {one.redelivered:,} again, pause {one.pause_s:.2f} s, "
+        f"{one.lost} lost{in_window}{flushed}{control}, {one.redelivered:,} again, pause {one.pause_s:.2f} s, "
         f"digests {one.digests - one.unequal}/{one.digests}, {one.exits} exits"
         + (f"  FOUND: {', '.join(bad)}" if bad else "")
     )

@@ -67,9 +67,9 @@ def under_load(order: Order, topology: Topology, compares: bool = True) -> list[
     load = Load(topology.addresses(), order.seed, order.folder, order.profile.load)
     stage = Stage(topology, order.seed, order.folder, load)
     wall_ms = time.time() * 1000 - time.monotonic() * 1000
-    began = time.monotonic()
     try:
         load.start()
+        began = time.monotonic()
         inject(order, stage)
         topology.settle()
     finally:

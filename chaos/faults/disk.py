@@ -8,7 +8,7 @@ from collections.abc import Callable
 import redis
 from harness.server import Server, wait_until
 
-from chaos.disk import Cut, Disk, lose_unsynced, tear, unwritten
+from chaos.disk import Cut, Disk, appends, lose_unsynced, tear, unwritten
 from chaos.history import Fault
 from chaos.stage import Inject, Stage
 from chaos.topologies.single import Single
@@ -88,11 +88,16 @@ def slow(least_s: float, most_s: float, is_killed: bool) -> Inject:
 
 
 def full(stage: Stage) -> None:
-    """No space is left for a while. With `appendfsync everysec` the server refuses writes; with `always` it exits."""
+    """No space is left for a while. With `appendfsync everysec` the server refuses writes; with `always` it exits.
+
+    Half of the last write may still fit, unless the server would damage its own file then.
+    """
     topology, server, disk = single(stage)
     is_always = topology.settings["appendfsync"] == "always"
+    is_torn = stage.random.random() < 0.5
     with stage.fault("disk full") as fault:
-        disk.fill(is_torn=stage.random.random() < 0.5)
+        fault.details["torn"] = is_torn and (is_always or appends(server))
+        disk.fill(fault.details["torn"])
         if is_always:
             server.ends_by_itself()
             fault.permits.closes = ["*"]

@@ -22,11 +22,10 @@ class Profile:
     - `window`: what may be lost, in the words of the table. The history says exactly which seconds.
     - `gap_s`: the seconds between two faults, at least and at most. In long gaps liveness can be judged.
     - `load`: options of the load; see chaos/load.
-    - `must_lose`: the positive control. All runs of it together must lose something within the window.
+    - `must_lose`: the positive control. If its faults permitted nothing, the rules must find losses in its runs.
     - `runs_on`: whether it can run on a server.
     - `lacks`: gets what it needs besides servers, and says why that can't be had here, if so. It is asked once, before
       the first run.
-    - `is_slow`: left out of the short run in CI.
     """
 
     name: str
@@ -38,5 +37,4 @@ class Profile:
     load: Mapping[str, object] = field(default_factory=dict)
     must_lose: bool = False
     runs_on: Callable[[Installed], bool] = lambda installed: True
-    is_slow: bool = False
     lacks: Callable[[], str | None] = lambda: None

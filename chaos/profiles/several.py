@@ -140,7 +140,6 @@ PROFILES = (
         partial(older, SAME_FORMATS),
         {upgrade.upgraded_or_back: 3.0, links.links_reset: 1.0, links.compared: 1.0},
         gap_s=(0.2, 1.0),
-        is_slow=True,
         lacks=partial(lacks, SAME_FORMATS),
     ),
     Profile(
@@ -149,7 +148,6 @@ PROFILES = (
         partial(older, RELEASE),
         {upgrade.upgraded_for_good: 1.0},
         load=OLD_LOAD,
-        is_slow=True,
         lacks=partial(lacks, RELEASE),
     ),
 )

@@ -1,16 +1,11 @@
-"""The disk that loses what wasn't synced, and the sums of the report."""
+"""The disk that loses what wasn't synced, and that can be full."""
 
 from __future__ import annotations
 
-from collections import Counter
+import redis
+from harness.server import ServerDied, wait_until
 
-import pytest
-from harness.server import SERVERS, wait_until
-
-from chaos.campaign import Plan, controls, judged_run
-from chaos.disk import Event, kept_since, lose_unsynced, synced_size
-from chaos.profiles import PROFILES
-from chaos.report import Row, added
+from chaos.disk import Event, appends, kept_since, lose_unsynced, synced_size
 from chaos.topologies.single import Single
 
 NOT_IN_TIME = 3_600.0
@@ -70,6 +65,43 @@ def test_a_full_disk_refuses_writes_until_there_is_space(installed):
         topology.stop()
 
 
+def test_a_write_that_is_cut_short_damages_a_file_that_is_not_open_for_appending(installed):
+    """It is the file of a rewrite, from 7.0 on: the server can't load it. All others are as before."""
+    topology = Single(installed, disk=True, appendfsync="everysec")
+    topology.start()
+    try:
+        server = topology.server
+        assert appends(server)
+        with server.client() as client:
+            client.execute_command("BGREWRITEAOF")
+            wait_until(lambda: is_rewritten(client), "the file is rewritten")
+            safe = appends(server)
+            topology.disk.fill(is_torn=True)
+            client.execute_command("TASK.PUSH", "q", "x" * 1000)
+            wait_until(lambda: status(client) != "ok", "a write fails")
+            topology.settle()
+            client.execute_command("TASK.PUSH", "q", "y")
+        try:
+            server.restart()
+        except ServerDied:
+            assert not safe
+        else:
+            assert safe
+    finally:
+        topology.stop()
+
+
+def is_rewritten(client: redis.Redis) -> bool:
+    """Whether no rewrite is going on or waits."""
+    now = client.info("persistence")
+    return not now["aof_rewrite_in_progress"] and not now["aof_rewrite_scheduled"]
+
+
+def status(client: redis.Redis) -> str:
+    """How the last write to the file went."""
+    return str(client.info("persistence")["aof_last_write_status"])
+
+
 def test_a_file_keeps_what_its_last_sync_covered():
     """Writes after a sync are not on the disk, and a file with a used inode begins anew."""
     events = [write(1, 0, 10), sync(2, 10), write(3, 10, 20)]
@@ -84,36 +116,3 @@ def test_the_window_begins_with_the_last_write_before_the_first_missing_one():
     assert kept_since(events, {1: 20}) == 2
     assert kept_since(events, {1: 30}) == 3
     assert kept_since(events, {1: 5}) == 0
-
-
-def test_rows_of_a_profile_and_server_are_added():
-    """Counts are summed, and spans are the longest."""
-    one = Row("p", "s", 1, [1], Counter(kill=2), acknowledged=5, pause_s=1.5, causes=Counter(a=1))
-    two = Row("p", "s", 1, [2], Counter(kill=1), acknowledged=7, pause_s=0.5, causes=Counter(b=1))
-    other = Row("p", "t", 1, [1])
-    both, alone = added([one, two, other])
-    assert (both.runs, both.seeds, both.faults["kill"], both.acknowledged) == (2, [1, 2], 3, 12)
-    assert (both.pause_s, both.causes, alone.runs) == (1.5, Counter(a=1, b=1), 1)
-    assert Row.read(both.plain()) == both
-
-
-def test_a_control_that_loses_nothing_is_told():
-    """A power cut under everysec that loses nothing has no effect."""
-    sound = Row("power-everysec", "s", 1, [1])
-    assert controls([sound]) and not controls([sound, Row("power-everysec", "t", 1, [1], in_window=3)])
-
-
-def test_each_round_has_each_profile_on_another_server():
-    """After as many rounds as servers, each profile was on each server."""
-    names, servers = list(PROFILES)[:3], list(SERVERS)[:2]
-    orders = list(Plan(names, servers, 7, 60, rounds=2).orders())
-    assert {(profile, server) for profile, server, _ in orders} == {(p, s) for p in names for s in servers}
-    assert {seed for _, _, seed in orders} == {7, 8}
-
-
-@pytest.mark.slow
-def test_a_run_of_a_sound_build_has_no_finding(installed):
-    """Ten seconds of kills and restarts under load."""
-    found = judged_run("always", installed.name, 1, 10.0, False)
-    assert not found.told, "\n".join(found.told)
-    assert found.row.acknowledged > 100

@@ -1,0 +1,86 @@
+"""Which runs a campaign has, how they are added up, and what makes it fail."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+
+import pytest
+from harness.server import SERVERS
+
+from chaos import short
+from chaos.campaign import controls, judged, judged_run, rounds, unpermitted
+from chaos.history import History
+from chaos.profiles import PROFILES
+from chaos.report import Row, added
+from chaos.simulated.play import simulate
+from chaos.simulated.world import Scene
+
+# The servers that the product supports. One of them may not be installed here.
+SUPPORTED = {"redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"}
+
+
+def test_rows_of_a_profile_and_server_are_added():
+    """Counts are summed, and spans are the longest."""
+    one = Row("p", "s", 1, [1], Counter(kill=2), acknowledged=5, pause_s=1.5, causes=Counter(a=1))
+    two = Row("p", "s", 1, [2], Counter(kill=1), acknowledged=7, pause_s=0.5, causes=Counter(b=1))
+    other = Row("p", "t", 1, [1])
+    both, alone = added([one, two, other])
+    assert (both.runs, both.seeds, both.faults["kill"], both.acknowledged) == (2, [1, 2], 3, 12)
+    assert (both.pause_s, both.causes, alone.runs) == (1.5, Counter(a=1, b=1), 1)
+    assert Row.read(both.plain()) == both
+
+
+def test_a_control_is_told_if_no_rule_found_a_loss():
+    """It is fine if a rule found one in any of its runs."""
+    blind = Row("power-everysec", "s", 1, [1])
+    assert controls([blind]) and not controls([blind, Row("power-everysec", "t", 1, [1], unpermitted=3)])
+
+
+def test_what_a_fault_undid_is_found_as_lost_if_no_fault_permits_it():
+    """So a control shows that the rules see a real loss. Without one they find nothing."""
+    undone = simulate(Scene(1, load_s=12, crashes=2, undone_s=0.5))
+    assert not judged(undone).told
+    assert unpermitted(undone) > 0
+    assert unpermitted(simulate(Scene(1, load_s=12, crashes=0))) == 0
+
+
+def test_a_run_that_was_broken_off_is_not_judged():
+    """Nobody knows what would have been left at its end: it has a problem, and no findings."""
+    whole = simulate(Scene(1, "lost push", crashes=0))
+    assert judged(whole).row.findings
+    broken_off = judged(History(whole.calls, whole.faults), ["it can't start"])
+    assert not broken_off.row.findings and broken_off.row.problems == 1
+    assert broken_off.told == ["it can't start"]
+
+
+def test_each_round_has_each_profile_on_another_server():
+    """After as many rounds as servers, each profile was on each server."""
+    names, servers = list(PROFILES)[:3], list(SERVERS)[:2]
+    wanted = list(rounds(names, servers, 7, 2))
+    assert {(profile, server) for profile, server, _ in wanted} == {(p, s) for p in names for s in servers}
+    assert {seed for _, _, seed in wanted} == {7, 8}
+    assert len(list(islice(rounds(names, servers, 7, 1_000), 30))) == 30
+
+
+def test_the_list_of_ci_has_profiles_and_servers_that_exist_and_a_control():
+    """Each server has at least two runs, no run is there twice, and one must find something."""
+    assert {profile for profile, _, _ in short.RUNS} <= set(PROFILES)
+    assert set(Counter(server for _, server, _ in short.RUNS)) == SUPPORTED
+    assert min(Counter(server for _, server, _ in short.RUNS).values()) >= 2
+    assert len(set(short.RUNS)) == len(short.RUNS)
+    assert any(PROFILES[profile].must_lose for profile, _, _ in short.RUNS)
+
+
+def test_the_list_of_ci_leaves_out_servers_that_nobody_asked_for():
+    """One server's runs are a part of it."""
+    some = short.chosen(["redis-8.2"])
+    assert some and {server for _, server, _ in some} == {"redis-8.2"}
+
+
+@pytest.mark.slow
+def test_a_run_of_a_sound_build_has_no_finding(installed):
+    """Ten seconds of kills and restarts under load."""
+    found = judged_run("always", installed.name, 1, 10.0, False)
+    assert not found.told, "\n".join(found.told)
+    assert found.row.acknowledged > 100
