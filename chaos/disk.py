@@ -111,6 +111,16 @@ def appends(server: Server) -> bool:
     return False
 
 
+def ends_in_transaction(server: Server) -> bool:
+    """Whether the append-only file of a server ends between MULTI and EXEC, once it has started with a cut file.
+
+    Valkey 9.1 removes such an end. Redis leaves the MULTI in the file and appends to it: it loses everything since then
+    at its next start, until a rewrite. That is so without any module.
+    """
+    data = appended(server).read_bytes()
+    return data.rfind(b"\r\nMULTI\r\n") > data.rfind(b"\r\nEXEC\r\n")
+
+
 @dataclass(frozen=True)
 class Cut:
     """What a file lost at its end: bytes by the names of files, and the time whose commands may be gone."""

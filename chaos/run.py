@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.server import ROOT, Installed
 
+from chaos.faults.takeover import permit_unasked
 from chaos.history import History, Journal, Record, Run, read
 from chaos.load import Load
 from chaos.profiles.profile import Profile
@@ -51,12 +52,15 @@ def run(order: Order) -> Outcome:
     order.folder.mkdir(parents=True, exist_ok=True)
     topology = order.profile.topology(order.installed)
     problems: list[str] = []
+    is_up = False
     try:
         topology.start()
+        is_up = True
         problems += under_load(order, topology)
     except Exception:
         problems.append(traceback.format_exc())
-        keep_logs(topology, order.folder)
+        if is_up:
+            keep_logs(topology, order.folder)
     finally:
         topology.stop()
     return Outcome(order, read(order.folder), problems)
@@ -67,11 +71,13 @@ def under_load(order: Order, topology: Topology, compares: bool = True) -> list[
     load = Load(topology.addresses(), order.seed, order.folder, order.profile.load)
     stage = Stage(topology, order.seed, order.folder, load)
     wall_ms = time.time() * 1000 - time.monotonic() * 1000
+    since = time.monotonic()
     try:
         load.start()
         began = time.monotonic()
         inject(order, stage)
         topology.settle()
+        permit_unasked(stage, since)
     finally:
         ended = time.monotonic()
         load.stop()

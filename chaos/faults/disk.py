@@ -8,7 +8,7 @@ from collections.abc import Callable
 import redis
 from harness.server import Server, wait_until
 
-from chaos.disk import Cut, Disk, appends, lose_unsynced, tear, unwritten
+from chaos.disk import Cut, Disk, appends, ends_in_transaction, lose_unsynced, tear, unwritten
 from chaos.history import Fault
 from chaos.stage import Inject, Stage
 from chaos.topologies.single import Single
@@ -31,7 +31,7 @@ def ends(stage: Stage, kind: str, leaves: Callable[[Disk, Server, float], Cut], 
     _, server, disk = single(stage)
     with stage.fault(kind) as fault:
         kill(fault, server, disk, leaves, is_allowed)
-        server.start()
+        fault.details["rewritten"] = start(server)
 
 
 def kill(
@@ -45,6 +45,24 @@ def kill(
     fault.details["cut_bytes"] = cut.bytes
     if is_allowed:
         fault.permits.undoes = cut.undoes
+
+
+def start(server: Server) -> bool:
+    """Start a server whose file was cut, and rewrite the file if it would be no good. Returns whether it was so."""
+    server.start()
+    if not ends_in_transaction(server):
+        return False
+    with server.client() as client:
+        client.execute_command("BGREWRITEAOF")
+        wait_until(lambda: is_rewritten(client), "BGREWRITEAOF has ended")
+    return True
+
+
+def is_rewritten(client: redis.Redis) -> bool:
+    """Whether no rewrite goes on or waits, and the last one went well."""
+    now = client.info("persistence")
+    is_going_on = now["aof_rewrite_in_progress"] or now["aof_rewrite_scheduled"]
+    return not is_going_on and bool(now["aof_last_bgrewrite_status"] == "ok")
 
 
 def power_cut(stage: Stage) -> None:
@@ -107,7 +125,7 @@ def full(stage: Stage) -> None:
         stage.wait(stage.random.uniform(*LASTS_S))
         disk.free()
         if is_always:
-            server.start()
+            fault.details["rewritten"] = start(server)
         else:
             wait_until(lambda: not is_refusing(server), "the server writes again")
 

@@ -14,7 +14,7 @@ from chaos.stage import Stage
 from chaos.topologies.cluster import Slots
 from chaos.topologies.compare import queues
 from chaos.topologies.several import Several
-from chaos.topologies.windows import Span
+from chaos.topologies.windows import Span, Takeover
 
 
 def several(stage: Stage) -> Several:
@@ -70,10 +70,30 @@ def permit_undone(stage: Stage, since: float) -> None:
     )
     for found in watch.takeovers(since):
         for span in watch.undone(found):
-            with stage.fault("replaced", found.old) as fault:
-                fault.permits.undoes = span
-                fault.permits.queues = affected(stage, stage.topology.nodes()[found.new])
-                fault.details = {"by": found.new, "promoted": found.promoted, "demoted": found.demoted}
+            permit(stage, found, span)
+
+
+def permit_unasked(stage: Stage, since: float) -> None:
+    """Write what those takeovers since this instant may have undone that no fault brought about.
+
+    On a machine that is too busy, nodes answer so late that Sentinel or a cluster replaces them.
+    """
+    if not isinstance(stage.topology, Several):
+        return
+    watch, during = stage.topology.watch, [(fault.began, fault.ended) for fault in stage.faults]
+    for found in watch.takeovers(since):
+        if not any(began <= found.promoted <= ended for began, ended in during):
+            for span in watch.undone(found):
+                permit(stage, found, span, max(since, span[0]))
+
+
+def permit(stage: Stage, found: Takeover, span: Span, began: float | None = None) -> None:
+    """Write that a takeover may have undone what happened in a span. It disturbs clients since `began`, or now."""
+    with stage.fault("replaced", found.old) as fault:
+        fault.began = began or fault.began
+        fault.permits.undoes = span
+        fault.permits.queues = affected(stage, stage.topology.nodes()[found.new])
+        fault.details = {"by": found.new, "promoted": found.promoted, "demoted": found.demoted}
 
 
 def affected(stage: Stage, primary: Server) -> list[str] | None:

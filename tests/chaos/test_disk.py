@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 import redis
 from harness.server import ServerDied, wait_until
 
-from chaos.disk import Event, appends, kept_since, lose_unsynced, synced_size
+from chaos.disk import (
+    Event,
+    appended,
+    appends,
+    ends_in_transaction,
+    kept_since,
+    lose_unsynced,
+    synced_size,
+)
+from chaos.faults.disk import is_rewritten, start
 from chaos.topologies.single import Single
 
 NOT_IN_TIME = 3_600.0
@@ -91,10 +102,28 @@ def test_a_write_that_is_cut_short_damages_a_file_that_is_not_open_for_appending
         topology.stop()
 
 
-def is_rewritten(client: redis.Redis) -> bool:
-    """Whether no rewrite is going on or waits."""
-    now = client.info("persistence")
-    return not now["aof_rewrite_in_progress"] and not now["aof_rewrite_scheduled"]
+def test_a_file_that_ends_within_a_transaction_loses_what_comes_after_it(installed):
+    """At the start after the next one, on Redis. Valkey removes that end, and the fault's start rewrites the file."""
+    for heals in (False, True):
+        topology = Single(installed)
+        topology.start()
+        try:
+            server = topology.server
+            client = server.client()
+            with client.pipeline(transaction=True) as both:
+                both.set("cut off", 1)
+                both.set("this too", 1)
+                both.execute()
+            server.kill9()
+            path = appended(server)
+            os.truncate(path, path.stat().st_size - 1)
+            was_open = start(server) if heals else ends_in_transaction(server.start())
+            assert was_open != installed.is_valkey
+            server.client().set("after it", 1)
+            server.restart(kill=True)
+            assert server.client().exists("after it") == (heals or installed.is_valkey)
+        finally:
+            topology.stop()
 
 
 def status(client: redis.Redis) -> str:

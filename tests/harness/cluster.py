@@ -162,7 +162,7 @@ class Cluster:
         for at, node in enumerate(self.nodes):
             for other in self.nodes[:at]:
                 node.say("CLUSTER", "MEET", "127.0.0.1", other.port)
-        wait_until(self._acquainted, "all nodes know each other", 20)
+        wait_until(self._acquainted, "all nodes know each other", 60)
         for at, node in enumerate(self.nodes[primaries:]):
             node.say("CLUSTER", "REPLICATE", self.nodes[at % primaries].id)
         self.wait_ok(20)
