@@ -113,6 +113,7 @@ lint: $(LIBCLANG) $(LINT) ## Check format, lints and types, and that imports hav
 	.venv/bin/ruff format --check .
 	.venv/bin/python clients/python/make_sync.py --check
 	cd clients/python && ../../.venv/bin/mypy --cache-dir ../../target/mypy
+	.venv/bin/mypy --cache-dir target/mypy-chaos
 	.venv/bin/python -m harness.node_client check
 	.venv/bin/python tests/imports
 	.venv/bin/python docs/pictures/draw --check

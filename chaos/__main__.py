@@ -113,10 +113,10 @@ def campaign(options: argparse.Namespace) -> int:
 def planned(options: argparse.Namespace) -> Plan:
     """The list of CI, or rounds of the profiles. Says how long each run has load."""
     if options.profile == SHORT:
-        runs = short.chosen(options.servers)
+        listed = short.chosen(options.servers)
         length = options.length or short.LENGTH_S
-        print(f"A list of {len(runs)} runs, {length:.0f} s of load in each", flush=True)
-        return Plan(runs, len(runs), options.seconds, length, options.jobs, options.keep)
+        print(f"A list of {len(listed)} runs, {length:.0f} s of load in each", flush=True)
+        return Plan(listed, len(listed), options.seconds, length, options.jobs, options.keep)
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     is_one = options.seed is not None and len(options.profiles) == 1
     length = options.length or share(options.seconds, options.jobs, len(options.profiles))

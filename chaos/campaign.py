@@ -74,7 +74,8 @@ def share(seconds: float, jobs: int, profiles: int) -> float:
 
 def execute(plan: Plan, tell: Callable[[Judged], None]) -> list[Row]:
     """Do the runs of a plan, and return their rows. `tell` is called after each of them."""
-    end, rows = time.monotonic() + plan.seconds, []
+    end = time.monotonic() + plan.seconds
+    rows: list[Row] = []
     waiting = iter(plan.wanted)
     with ProcessPoolExecutor(plan.jobs, mp_context=get_context("spawn")) as pool:
         going: set[Future[Judged]] = set()

@@ -80,9 +80,10 @@ class Row:
     @classmethod
     def read(cls, values: dict[str, Any]) -> Self:
         """A row from JSON."""
-        return cls(
-            **{name: Counter(value) if isinstance(value, dict) else value for name, value in values.items()}
-        )
+        fields: dict[str, Any] = {
+            name: Counter(value) if isinstance(value, dict) else value for name, value in values.items()
+        }
+        return cls(**fields)
 
 
 def row(timeline: Timeline, findings: Iterable[Finding], problems: int) -> Row:

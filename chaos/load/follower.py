@@ -104,7 +104,8 @@ class Follower:
         if self._asks:
             connection.send_command("ASKING")
             connection.read_response()
-        connection._sock.settimeout(self._timeout_s + wait_ms / 1000)
+        socket: Any = connection._sock
+        socket.settimeout(self._timeout_s + wait_ms / 1000)
         connection.send_packed_command(connection.pack_commands(list(commands)), check_health=False)
         replies = [self._read(connection) for _ in commands]
         if self._asks:

@@ -35,7 +35,7 @@ SOCKET: dict[str, Any] = {"protocol": 2, "socket_timeout": 2, "socket_connect_ti
 
 def sync_client(addresses: Addresses, name: str) -> Any:
     """A client as an application would make it for these servers."""
-    retry = {"retry": Retry(NoBackoff(), 0)}
+    retry: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}
     if addresses["kind"] == "sentinel":
         watched = Sentinel([tuple(place) for place in addresses["sentinels"]], socket_timeout=1, protocol=2)
         return watched.master_for(addresses["name"], **SOCKET, **retry)
@@ -49,7 +49,7 @@ def sync_client(addresses: Addresses, name: str) -> Any:
 
 def async_client(addresses: Addresses, name: str) -> Any:
     """The same for asyncio."""
-    retry = {"retry": AsyncRetry(NoBackoff(), 0)}
+    retry: dict[str, Any] = {"retry": AsyncRetry(NoBackoff(), 0)}
     if addresses["kind"] == "sentinel":
         watched = AsyncSentinel(
             [tuple(place) for place in addresses["sentinels"]], socket_timeout=1, protocol=2

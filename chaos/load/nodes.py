@@ -11,6 +11,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import pytest
 from harness import node_client, recipes
 
 PROGRAMS = Path(__file__).with_name("node")
@@ -21,7 +22,7 @@ def lacks() -> str | None:
     """Why no client in Node can run here; None if it can."""
     try:
         place()
-    except recipes.pytest.skip.Exception as skipped:
+    except pytest.skip.Exception as skipped:
         return str(skipped)
     return None
 

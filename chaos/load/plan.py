@@ -68,7 +68,17 @@ def at_turn(tags: Sequence[str], turn: int) -> str:
 
 
 # How many of the pushes go to a queue of each kind.
-WEIGHTS = {PLAIN: 5, RICH: 5, GROUPS: 3, FLOW: 3, RESULTS: 2, NOACK: 1, TIED: 2, LIBRARY: 4, IDLE: 0.04}
+WEIGHTS: dict[str, float] = {
+    PLAIN: 5,
+    RICH: 5,
+    GROUPS: 3,
+    FLOW: 3,
+    RESULTS: 2,
+    NOACK: 1,
+    TIED: 2,
+    LIBRARY: 4,
+    IDLE: 0.04,
+}
 
 
 def key(tag: str, kind: str) -> str:

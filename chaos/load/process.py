@@ -48,7 +48,7 @@ def threads(spec: Spec, stop: Stop) -> list[Run]:
             for number in range(THREADS)
         ]
         askers = [Asker(producer, addresses, stop) for producer in producers]
-        return [thread.run for thread in (*producers, *askers)]
+        return [*(one.run for one in producers), *(one.run for one in askers)]
     if spec.role == "worker":
         workers = [
             Worker(f"{spec.name}.{number}", addresses, options, spec.seed, stop, tag(number)).run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from harness.server import Installed
 
@@ -14,9 +15,9 @@ from chaos.topologies.replicas import Replicas
 from chaos.topologies.sentinel import Watched
 
 LAG = "until the old primary is demoted: what its replica did not have"
-AT_LEAST_ONE = {"min_replicas_to_write": 1, "min_replicas_max_lag": 1}
+AT_LEAST_ONE: dict[str, Any] = {"min_replicas_to_write": 1, "min_replicas_max_lag": 1}
 # Under Sentinel the replica itself is away for some seconds in a failover.
-UNDER_SENTINEL = {"min_replicas_to_write": 1, "min_replicas_max_lag": 10}
+UNDER_SENTINEL: dict[str, Any] = {"min_replicas_to_write": 1, "min_replicas_max_lag": 10}
 # Where each primary has one replica of its own, which takes over: what WAIT confirmed must not be lost.
 CONFIRMED: dict[str, object] = {"confirmed": 0.25}
 # What the last release has, too.

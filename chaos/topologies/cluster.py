@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.cluster import Cluster, Node
 from harness.server import Server
 
@@ -18,7 +20,7 @@ class Slots(Several):
     def begin(self) -> None:
         """Start the cluster."""
         # The clocks are true: the load says when tasks are due.
-        options = {"clock": "shared", "hurries": False, "env": self.network.environment}
+        options: dict[str, Any] = {"clock": "shared", "hurries": False, "env": self.network.environment}
         self.cluster = Cluster(self.installed, **options, **self.settings)
 
     def addresses(self) -> Addresses:

@@ -27,8 +27,15 @@ class Replicas(Several):
         """Start the nodes, and build the chain."""
         for _ in range(self.SIZE):
             environment = self.network.environment
-            options = {"module": self.module, "port": True, "clock": True, "env": environment}
-            self._nodes.append(Server(self.installed, **options, **self.settings))
+            server = Server(
+                self.installed,
+                module=self.module,
+                port=True,
+                clock=True,
+                env=environment,
+                **self.settings,
+            )
+            self._nodes.append(server)
         self.follow(self._nodes)
 
     def addresses(self) -> Addresses:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from harness.network import Network
 from harness.server import Installed, Server, wait_synced
@@ -15,7 +16,7 @@ from chaos.topologies.watch import Watch
 from chaos.topology import Addresses
 
 # A killed node has everything in its file that it has acknowledged, so only a takeover loses something.
-SETTINGS: dict[str, object] = {"appendonly": "yes", "appendfsync": "no"}
+SETTINGS: dict[str, Any] = {"appendonly": "yes", "appendfsync": "no"}
 # How long writes pause at most while nodes are compared, in ms.
 PAUSE_MS = 5000
 
@@ -28,7 +29,7 @@ class Several(ABC):
 
     def __init__(self, installed: Installed, **settings: object):
         self.installed = installed
-        self.settings = {**SETTINGS, **settings}
+        self.settings: dict[str, Any] = {**SETTINGS, **settings}
 
     # ---- what each kind does in its own way
 

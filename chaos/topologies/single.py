@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from harness.server import Installed, Server, wait_until
 
@@ -25,7 +26,7 @@ class Single:
 
     def __init__(self, installed: Installed, *, clock: bool = False, disk: bool = False, **settings: object):
         self.installed, self._clock = installed, clock
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "appendonly": "yes",
             "appendfsync": "always",
             "auto_aof_rewrite_percentage": 0,
@@ -63,7 +64,7 @@ class Single:
 
         def writes() -> bool:
             with self.server.client() as client:
-                return client.info("persistence")["aof_last_write_status"] == "ok"
+                return bool(client.info("persistence")["aof_last_write_status"] == "ok")
 
         wait_until(writes, "the server writes again")
 
