@@ -35,15 +35,18 @@ class Stage:
         self.r, self.c = self.server.client(), Talk(self.server)
 
     def push(self) -> None:
-        """Push one more task. If the server refuses that, for a sync that failed, a rewrite of its AOF mends it."""
+        """Push one more task. If the server refuses that, for a sync that failed, do what operations.md says."""
         before = self.digest()
-        reply = self.c("TASK.PUSH", "queue", "more")
-        if isinstance(reply, Error):
-            assert reply.startswith("MISCONF") and self.digest() == before
-            assert rewrite(self)
-            self.server.wait_until(
-                lambda: self.c("TASK.PUSH", "queue", "more") != reply, "the sync has ended"
-            )
+        if isinstance(refused := self.c("TASK.PUSH", "queue", "more"), Error):
+            assert refused.startswith("MISCONF") and self.digest() == before
+            self.mend()
+            self.c.push("queue", "more")
+
+    def mend(self) -> None:
+        """Let the server forget that a sync failed. BGREWRITEAOF is enough, but not on Redis 7.0."""
+        for is_on in ("no", "yes"):
+            assert self.c("CONFIG", "SET", "appendonly", is_on) == "OK"
+        assert self.ended()["aof_last_bgrewrite_status"] == "ok"
 
     def digest(self) -> str:
         """The digest of the queue."""
@@ -223,7 +226,7 @@ def test_a_failed_write_under_always_ends_the_server_and_loses_nothing_acknowled
 
 @pytest.mark.parametrize("kind, torn", [("write", False), ("write", True), ("sync", False)])
 def test_under_everysec_changes_are_refused_until_the_aof_can_be_written_again(start, kind, torn):
-    """MISCONF names the reason, and a refused command changes nothing. A failed sync is mended by a rewrite only."""
+    """MISCONF names the reason, and a refused command changes nothing. A failed sync must be mended by hand."""
     stage = Stage(start, **AOF)
     c = stage.c
 
