@@ -29,8 +29,9 @@ impl Command for Next {
         name: "TASK.NEXT",
         summary: "Finishes tasks as TASK.ACK does, and claims the next ones as TASK.CLAIM does",
         details: "It does the work of both commands, one after the other, in one round trip. The answers count at \
-            once, also while the command waits with BLOCK. An error that ends the wait does not undo them. If no reply \
-            comes, send the same command again: tasks that the first copy finished are answered with 0, and with \
+            once, also while the command waits with BLOCK. An error that ends the wait does not undo them: \
+            UNBLOCKED, NOPERM, and in a cluster MOVED and CLUSTERDOWN. After one of these, or if no reply comes, send \
+            the same command again: tasks that the first copy finished are answered with 0, and with \
             REQUEST the same tasks are claimed.",
         complexity: "O(n log m + k) for n handles in a queue of m tasks, and k tasks that are claimed",
         since: "0.3.0",
