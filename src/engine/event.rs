@@ -533,3 +533,13 @@ pub enum Then {
     #[serde(rename = "x")]
     Dead(Millis),
 }
+
+impl Then {
+    /// Whether its instant is in bounds.
+    pub(crate) fn is_valid(&self) -> bool {
+        match *self {
+            Then::Ready(at) | Then::Dead(at) => at <= Millis::MAX,
+            Then::Delayed(due) => due.instant() <= Millis::MAX,
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use crate::bounds::CLOCK_OFFSET_MAX_MS;
 use crate::changes::Changes;
 use crate::codec::effect::Received;
+use crate::codec::queue::{follows_tasks, is_page};
 use crate::event::Event;
 use crate::invalid::Invalid;
 use crate::request::Entropy;
@@ -30,6 +31,8 @@ pub struct Queue {
     state: State,
     /// The clocks of the node that saved this queue, until the loading node has taken them.
     saved: Cell<Option<Stamp>>,
+    /// Whether a stored table was loaded that comes after the tasks.
+    has_all_pages: bool,
 }
 
 impl Deref for Queue {
@@ -65,12 +68,19 @@ impl Queue {
     /// Starts a queue from its stored head. Add the other chunks with [`Queue::load_chunk`], then call
     /// [`State::validate`].
     pub fn load_head(bytes: &[u8]) -> Result<Queue, Invalid> {
-        Ok(Queue { state: State::load_head(bytes)?, saved: Cell::default() })
+        Ok(Queue { state: State::load_head(bytes)?, ..Queue::default() })
     }
 
     /// Adds one chunk after the head. A chunk that is refused adds nothing: a queue that was given up is kept as far as
     /// it can be read, and must be the same when it is stored and loaded again.
     pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
+        if follows_tasks(bytes) {
+            self.has_all_pages = true;
+        } else if self.has_all_pages && is_page(bytes) {
+            // It would come first when the queue is stored again. If it is damaged, what came before it would then be
+            // lost.
+            return Err(Invalid("tasks before the tables about them"));
+        }
         self.state.load_chunk(bytes, &self.saved)
     }
 
@@ -78,7 +88,7 @@ impl Queue {
     /// copy, at its old position in the order, or removed if it was to be cancelled. The copy depends on the queue
     /// alone, so a replica makes the same one.
     pub fn copied(&self) -> Result<Queue, Invalid> {
-        Ok(Queue { state: self.state.copied()?, saved: Cell::default() })
+        Ok(Queue { state: self.state.copied()?, ..Queue::default() })
     }
 
     /// Counts an effect on the primary, after its changes were made, and returns its number.

@@ -234,6 +234,34 @@ fn missing_and_repeated_chunks_are_refused() {
     assert!(load(&swapped).is_err(), "pages out of order");
 }
 
+#[test]
+fn tasks_behind_a_table_about_them_are_refused() {
+    let mut kinds = Vec::new();
+    for stored in [save(&live(&mut |_, _| {})), with_tokens(), with_waits()] {
+        let first = stored.iter().position(|chunk| chunk[0] == b'p').unwrap();
+        let last = stored.iter().rposition(|chunk| chunk[0] == b'p').unwrap();
+        for at in last + 1..stored.len() {
+            for page in [first, last] {
+                let mut moved = stored.clone();
+                let table = moved.remove(at);
+                kinds.push(table[0]);
+                moved.insert(page, table);
+                assert!(load(&moved).is_err(), "a table {:?} before page {page}", stored[at][0] as char);
+                assert_stays_as_it_is(&moved, "a table before a page");
+                // A page behind it that is damaged is read as far the second time.
+                for byte in (0..moved[page + 1].len()).step_by(37) {
+                    let mut flipped = moved[page + 1].clone();
+                    flipped[byte] ^= 1 << (byte % 8);
+                    assert_stays_as_it_is(&with(&moved, page + 1, &flipped), "a damaged page behind a table");
+                }
+            }
+        }
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds, b"adfhrstuwx", "every table that follows the tasks was tried");
+}
+
 /// The head as a later version or an attacker could write it.
 #[derive(Serialize, Deserialize, Clone)]
 struct Head {

@@ -179,6 +179,52 @@ fn an_effect_with_a_flipped_bit_is_refused_or_leaves_a_queue_that_lives_on() {
     assert!(refused > 1000 && accepted > 1000, "{refused} refused, {accepted} accepted");
 }
 
+/// Events about several tasks, which change one after the other. Those before the one that is refused are changed.
+const SEVERAL: [&str; 13] = [
+    "Claimed",
+    "Taken",
+    "Stalled",
+    "BecameReady",
+    "Retried",
+    "Dropped",
+    "Forgotten",
+    "Purged",
+    "Expired",
+    "Edited",
+    "Freed",
+    "Told",
+    "Rested",
+];
+
+#[test]
+fn a_refused_event_leaves_the_queue_as_it_was() {
+    let mut refused = std::collections::BTreeMap::new();
+    let mut wrong = std::collections::BTreeMap::new();
+    for (before, bytes, payloads) in steps() {
+        let stored = save(&before);
+        for (byte, bit) in (0..bytes.len()).flat_map(bits_of) {
+            let mut flipped = bytes.clone();
+            flipped[byte] ^= 1 << bit;
+            let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+            let Ok(received) = Effect::decode(&flipped, &payloads) else { continue };
+            let mut queue = before.clone();
+            for event in &received.events {
+                let Err(why) = queue.apply(event).map(drop) else { continue };
+                let kind = kind(event);
+                *refused.entry(kind).or_insert(0) += 1;
+                let is_whole = SEVERAL.contains(&kind) || received.events.len() > 1 || save(&queue) == stored;
+                if let (Ok(()), true) = (queue.validate(), is_whole) {
+                    break;
+                }
+                *wrong.entry((kind, why.0, queue.validate().err().map(|w| w.0))).or_insert(0) += 1;
+                break;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "changed or invalid: {wrong:#?}");
+    assert!(refused.len() > 20, "kinds that were refused: {refused:?}");
+}
+
 #[test]
 fn effects_out_of_order_twice_or_missing_are_refused_or_leave_a_valid_queue() {
     let steps = steps();

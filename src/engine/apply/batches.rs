@@ -20,6 +20,7 @@ impl State {
         payloads: &[&[u8]],
     ) -> Applied {
         ensure(payloads.len() == 1, "one callback")?;
+        self.batches.can_open(name)?;
         let order = self.next_order;
         self.add_tasks(id, Start::Held(held), options, payloads)?;
         self.batches.open(name, order, held.at)
@@ -30,15 +31,14 @@ impl State {
         self.batches.close(name, at)
     }
 
-    /// Counts new tasks in the batch of this name, and returns its number. Errors: there is none, or it accepts none.
-    pub(crate) fn enter_batch(&mut self, name: &[u8], count: u64) -> Result<BatchNumber, Invalid> {
+    /// The number of the batch of this name, for new tasks. Errors: there is none, or it accepts none.
+    pub(crate) fn can_enter_batch(&self, name: &[u8]) -> Result<BatchNumber, Invalid> {
         if name.is_empty() {
             return Ok(BatchNumber::NONE);
         }
         let number = self.batches.find(name).ok_or(Invalid("a batch"))?;
         // An ACK that pushes into its own task's batch comes first, so the batch may be complete for a moment.
         ensure(self.batches.get(number).is_some_and(|batch| !batch.is_over), "a batch that is not over")?;
-        self.batches.add(number, count);
         Ok(number)
     }
 

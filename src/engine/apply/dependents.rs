@@ -2,6 +2,7 @@
 
 use crate::apply::push::{Held, Start};
 use crate::apply::transition::Detached;
+use crate::bounds::BATCH_MAX;
 use crate::event::Release;
 use crate::invalid::{Applied, Invalid, ensure};
 use crate::numbers::Order;
@@ -29,6 +30,8 @@ impl State {
             true => Start::Held(held),
             false => held.when.due_from(held.at).map_or(Start::Ready, Start::Delayed),
         };
+        ensure((1..=BATCH_MAX).contains(&parents.len()), "1 to 1000 tasks to wait for")?;
+        ensure(parents.is_sorted_by(|a, b| a.id < b.id), "tasks to wait for in order")?;
         let order = self.next_order;
         self.add_tasks(first, start, options, payloads)?;
         for order in (order.0..self.next_order.0).map(Order) {
@@ -51,30 +54,42 @@ impl State {
         tasks: &[(TaskId, Release)],
     ) -> Applied {
         ensure(at <= Millis::MAX, "an instant")?;
+        let due = |release: &Release| match release {
+            Release::Delayed(due) => due.instant(),
+            Release::Held | Release::Ready | Release::Cancelled => at,
+        };
+        ensure(tasks.iter().all(|(_, release)| due(release) <= Millis::MAX), "an instant")?;
+        if tasks.iter().any(|(_, release)| matches!(release, Release::Ready)) {
+            self.can_draw()?;
+        }
         tasks.iter().try_for_each(|(id, release)| {
-            let order = self.find(*id).ok_or(Invalid("a held task"))?.order;
+            let found = self.find(*id).ok_or(Invalid("a held task"))?;
+            let (order, phase) = (found.order, found.entry().phase);
             let open = match parent {
-                Some(parent) => self.dependents.tell(parent, order)?,
+                Some(parent) => self.dependents.told(parent, order)?,
                 None => {
                     let batch = self.batches.of_callback(order).ok_or(Invalid("the callback of a batch"))?;
                     ensure(batch.is_complete(), "a batch that is complete")?;
-                    self.batches.end_wait(order);
                     Some(0)
                 }
             };
-            self.apply_release(*id, at, *release, open)
+            let fits = match release {
+                Release::Held => open > Some(0),
+                Release::Ready | Release::Delayed(_) => open == Some(0),
+                Release::Cancelled => open.is_none(),
+            };
+            ensure(fits && matches!(phase, Phase::Held { .. }), "its release")?;
+            match parent {
+                Some(parent) => _ = self.dependents.tell(parent, order)?,
+                None => self.batches.end_wait(order),
+            }
+            self.apply_release(*id, at, *release)
         })
     }
 
-    /// Lets a held task go, or not: it waits for `open` others, or is to be cancelled if `open` is `None`.
-    fn apply_release(&mut self, id: TaskId, at: Millis, release: Release, open: Option<usize>) -> Applied {
+    /// Lets a held task go, or not.
+    fn apply_release(&mut self, id: TaskId, at: Millis, release: Release) -> Applied {
         let is_held = |phase: &Phase| matches!(phase, Phase::Held { .. });
-        let fits = match release {
-            Release::Held => open > Some(0),
-            Release::Ready | Release::Delayed(_) => open == Some(0),
-            Release::Cancelled => open.is_none(),
-        };
-        ensure(fits, "its release")?;
         let mut task = match release {
             Release::Held => return Ok(()),
             _ => self.detach(id, is_held)?,

@@ -27,7 +27,12 @@ impl State {
         let (headers, payload) = (edit.headers.unwrap_or_default(), edit.payload.unwrap_or_default());
         ensure(is_valid_body(headers, payload), "a body's size")?;
         ensure(edit.group.is_none_or(|name| name.len() <= NAME_MAX_BYTES), "a group's name")?;
+        ensure(edit.then.as_ref().is_none_or(Then::is_valid), "an instant")?;
+        ensure(edit.when.is_none_or(|when| when.is_valid()), "an instant")?;
         ensure(!matches!(edit.then, Some(Then::Dead(_))), "a task that still waits")?;
+        if edit.priority.is_some() || edit.group.is_some() || matches!(edit.then, Some(Then::Ready(_))) {
+            self.can_draw()?;
+        }
         self.edits.put_body(order, edit.payload, edit.headers);
         self.move_edited(id, edit)
     }

@@ -151,7 +151,10 @@ impl State {
     /// step by the tick, so that the server is not blocked.
     pub(crate) fn apply_settings(&mut self, set: impl FnOnce(&mut State) -> Applied) -> Applied {
         let before = self.settings.clone();
-        set(self)?;
+        if let Err(why) = set(self) {
+            self.settings = before;
+            return Err(why);
+        }
         if self.settings.rate() != before.rate() {
             self.spent = Default::default();
         }

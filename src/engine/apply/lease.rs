@@ -8,7 +8,7 @@ use crate::invalid::{Applied, Invalid, ensure};
 use crate::settings::Setting;
 use crate::state::State;
 use crate::store::batches::Ended;
-use crate::store::entry::Phase;
+use crate::store::entry::{Entry, Phase};
 use crate::store::log::Position;
 use crate::task::{LeaseNumber, TaskId};
 use crate::time::Millis;
@@ -72,11 +72,14 @@ impl State {
     pub(crate) fn apply_acked(&mut self, id: TaskId, late: bool, end: Option<&End>) -> Applied {
         ensure(end.is_none_or(End::is_valid), "a valid result and retention")?;
         let kept = end.filter(|end| end.retain_ms > 0);
+        let entry = self.find(id).and_then(|found| found.entry);
+        let is_open = |entry: &Entry| !matches!(entry.phase, Phase::Done { .. });
+        let is_given = |entry: &Entry| is_open(entry) && (is_leased(&entry.phase) || entry.stalled);
+        ensure(entry.as_ref().is_some_and(is_given), "a lease, or one that stalled")?;
         if let Some(end) = kept {
             self.note_ack(id, end.at)?;
         }
-        let mut task = self.detach(id, |phase| !matches!(phase, Phase::Done { .. }))?;
-        ensure(is_leased(&task.entry.phase) || task.entry.stalled, "a lease, or one that stalled")?;
+        let mut task = self.detach(id, |_| true)?;
         self.totals.acked += 1;
         self.totals.late += u64::from(late);
         self.local.stats.acked(claimed_at(&task.entry.phase));
@@ -93,6 +96,7 @@ impl State {
     }
 
     pub(crate) fn apply_unclaimed(&mut self, id: TaskId, at: Millis) -> Applied {
+        ensure(at <= Millis::MAX, "an instant")?;
         let mut task = self.detach(id, is_leased)?;
         task.entry.deliveries = task.entry.deliveries.saturating_sub(1);
         task.entry.phase = Phase::Ready { since: at };
@@ -110,7 +114,7 @@ impl State {
         progress: Option<&[u8]>,
     ) -> Applied {
         ensure(at <= Millis::MAX, "an instant")?;
-        ensure(!matches!(then, Then::Ready(_)), "a task that waits or is dead")?;
+        ensure(then.is_valid() && !matches!(then, Then::Ready(_)), "a task that waits or is dead")?;
         check_progress(progress)?;
         let attempt = self.attempt(id)?;
         if let Then::Dead(at) = then {
@@ -132,7 +136,10 @@ impl State {
         progress: Option<&[u8]>,
     ) -> Applied {
         check_progress(progress)?;
-        ensure(!matches!(then, Then::Dead(_)), "a task that still waits")?;
+        ensure(then.is_valid() && !matches!(then, Then::Dead(_)), "a task that still waits")?;
+        if back {
+            self.can_draw()?;
+        }
         let mut task = self.detach(id, is_leased)?;
         self.note_progress(task.order, progress);
         self.totals.requeued += 1;
@@ -159,6 +166,7 @@ impl State {
     pub(crate) fn apply_stalled(&mut self, tasks: &[(TaskId, Option<Then>)]) -> Applied {
         let mut first = None;
         for (id, then) in tasks {
+            ensure(then.as_ref().is_none_or(Then::is_valid), "an instant")?;
             if let Some(Then::Dead(at)) = then {
                 self.note_death(*id, *at)?;
             }
@@ -219,11 +227,11 @@ impl State {
     pub(crate) fn apply_passed_over(&mut self, at: Millis, worker: &[u8]) -> Applied {
         ensure(at <= Millis::MAX && worker.len() <= NAME_MAX_BYTES, "an instant and a worker's name")?;
         ensure(self.lanes.suspects() > 0, "a suspect that is passed over")?;
-        self.passed_over.get_or_insert(at);
         if !worker.is_empty() {
             let (number, _) = self.workers.find(worker).ok_or(Invalid("a worker that holds tasks"))?;
             self.awaited = Some(number);
         }
+        self.passed_over.get_or_insert(at);
         Ok(())
     }
 }

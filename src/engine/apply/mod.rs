@@ -1,8 +1,9 @@
 //! The only code that changes a queue: it applies events.
 //!
 //! An event that was decided on a queue changes that queue and every copy of it alike, and always applies. An event
-//! from a file or a peer is checked as it is applied. One that does not fit is refused with a reason. It may have
-//! changed some of its tasks by then, so the caller must give the queue up (BROKEN).
+//! from a file or a peer is checked before it changes anything, task by task. One that does not fit is refused with a
+//! reason. Tasks before the one that is refused are changed by then, each as a whole, so the caller must give the queue
+//! up (BROKEN).
 //!
 //! Each event has a method `apply_…` in the file of its noun. `transition` moves a task from one state to another, and
 //! is the only file that knows all structures a task can be in. `load` and `copy` fill a queue from its stored form and

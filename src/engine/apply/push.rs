@@ -60,15 +60,19 @@ impl State {
         ensure(payloads.iter().all(|payload| payload.len() <= PAYLOAD_MAX_BYTES), "a payload's size")?;
         ensure(first > self.last_id && first.ms <= Millis::MAX.0 && last.seq < u64::MAX, "a new id")?;
         ensure(start.is_valid() && options.are_valid(), "a push's options")?;
-        self.local.stats.pushed(payloads.len());
+        ensure(self.next_order.0.saturating_add(count) <= Order::MAX.0, "order numbers")?;
+        ensure(options.unique.is_none() || count == 1, "one task for a token")?;
+        let batch = self.can_enter_batch(options.batch)?;
         if let Some(unique) = &options.unique {
-            ensure(count == 1, "one task for a token")?;
             self.take_token(Millis(first.ms), first, unique)?;
         }
+        self.local.stats.pushed(payloads.len());
         let mut id = first;
         let group = self.groups.known(options.group, &self.settings);
         let key = LaneKey { priority: options.priority, group };
-        let batch = self.enter_batch(options.batch, count)?;
+        if !batch.is_none() {
+            self.batches.add(batch, count);
+        }
         let mut record = NewRecord::new(first, options, group, batch);
         for payload in payloads {
             let order = self.draw()?;

@@ -10,8 +10,8 @@ use crate::time::Millis;
 
 impl State {
     pub(crate) fn apply_taken(&mut self, id: TaskId, at: Millis) -> Applied {
-        let task = self.detach(id, |phase| matches!(phase, Phase::Ready { .. }))?;
         ensure(at <= Millis::MAX, "an instant")?;
+        let task = self.detach(id, |phase| matches!(phase, Phase::Ready { .. }))?;
         self.spend(task.key, at);
         self.totals.claimed += 1;
         self.totals.acked += 1;

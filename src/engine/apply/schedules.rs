@@ -44,6 +44,7 @@ impl State {
         let packed = packed.ok_or(Invalid("a schedule"))?;
         let plan: ScheduleSpec =
             rmp_serde::from_slice(&packed).map_err(|_| Invalid("a spec that can be read"))?;
+        self.schedules.can_update(name, next, at)?;
         self.apply_pushed(id, None, &plan.options_at(Millis(id.ms)), &[plan.payload])?;
         self.schedules.update(name, next, at, |runs| {
             runs.made = count(runs.made);

@@ -26,10 +26,15 @@ pub(crate) struct Detached {
 }
 
 impl State {
+    /// Checks that an order number is left, before anything is changed. Errors: they are used up.
+    pub(crate) fn can_draw(&self) -> Applied {
+        ensure(self.next_order < Order::MAX, "an order number")
+    }
+
     /// Draws the next order number. Errors: they are used up.
     pub(crate) fn draw(&mut self) -> Result<Order, Invalid> {
+        self.can_draw()?;
         let drawn = self.next_order;
-        ensure(drawn < Order::MAX, "an order number")?;
         self.next_order = drawn.next();
         Ok(drawn)
     }

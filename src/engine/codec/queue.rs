@@ -357,6 +357,17 @@ impl State {
     }
 }
 
+/// Whether a chunk contains tasks.
+pub(crate) fn is_page(chunk: &[u8]) -> bool {
+    chunk.first() == Some(&PAGE)
+}
+
+/// Whether a chunk contains a table that is stored after all tasks.
+pub(crate) fn follows_tasks(chunk: &[u8]) -> bool {
+    let before = [PAGE, GROUPS, EDITS, BATCHES, CLOCKS];
+    chunk.first().is_some_and(|kind| !before.contains(kind))
+}
+
 /// Loads a chunk of errors, attempts, results or progress. [`State::validate`] checks which tasks they belong to, and
 /// what they contain.
 fn load_side_table(

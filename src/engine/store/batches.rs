@@ -177,9 +177,17 @@ impl Batches {
         !self.complete.is_empty()
     }
 
+    /// Whether a batch of this name can be opened. Errors: as [`Batches::open`].
+    pub fn can_open(&self, name: &[u8]) -> Result<(), Invalid> {
+        ensure(self.last < BatchNumber::MAX, "a number for a batch")?;
+        ensure((1..=NAME_MAX_BYTES).contains(&name.len()), "the name of a batch")?;
+        ensure(self.len() < BATCHES_MAX, "at most 1,000,000 batches")?;
+        ensure(!self.numbers.contains_key(name), "a name for one batch only")
+    }
+
     /// Opens a batch, with the next number. Errors: the name is taken, or there are too many.
     pub fn open(&mut self, name: &[u8], callback: Order, at: Millis) -> Result<(), Invalid> {
-        ensure(self.last < BatchNumber::MAX, "a number for a batch")?;
+        self.can_open(name)?;
         self.last = BatchNumber(self.last.0 + 1);
         let (opened_at, closed_at, counts) = (at, None, BatchCounts::default());
         self.insert(

@@ -32,6 +32,9 @@ pub(crate) struct StoredDependent {
 /// dependents if it ends otherwise than done.
 type Edge = (TaskId, OnDead, Order);
 
+/// Why a dependent can't be told.
+const TOLD: Invalid = Invalid("a task that waits for one that has ended");
+
 /// Which task waits for which, and which has ended.
 ///
 /// A parent that ends stays in `ended` until all of its dependents were told, a bounded number at a time. Those that
@@ -146,18 +149,24 @@ impl Dependents {
     /// Tells a dependent that a parent has ended. Returns how many others it still waits for; `None` if it is to be
     /// cancelled. Errors: it isn't to be told.
     pub fn tell(&mut self, parent: TaskId, order: Order) -> Result<Option<usize>, Invalid> {
-        const TOLD: Invalid = Invalid("a task that waits for one that has ended");
-        let is_done = *self.ended.get(&parent).ok_or(TOLD)?;
+        let open = self.told(parent, order)?;
         let dependent = self.by_order.get_mut(&order).ok_or(TOLD)?;
-        ensure(is_done || dependent.on_dead != OnDead::Wait, TOLD.0)?;
-        ensure(self.edges.remove(&(parent, dependent.on_dead, order)), TOLD.0)?;
         let at = dependent.parents.binary_search_by_key(&parent, |parent| parent.id).map_err(|_| TOLD)?;
         dependent.parents.get_mut(at).ok_or(TOLD)?.is_open = false;
         dependent.open -= 1;
-        let is_dropped = !is_done && dependent.on_dead == OnDead::Drop;
-        let open = (!is_dropped).then_some(dependent.open);
+        self.edges.remove(&(parent, dependent.on_dead, order));
         self.forget_told(parent);
         Ok(open)
+    }
+
+    /// What [`Dependents::tell`] will return.
+    pub fn told(&self, parent: TaskId, order: Order) -> Result<Option<usize>, Invalid> {
+        let is_done = *self.ended.get(&parent).ok_or(TOLD)?;
+        let dependent = self.by_order.get(&order).ok_or(TOLD)?;
+        ensure(is_done || dependent.on_dead != OnDead::Wait, TOLD.0)?;
+        ensure(self.edges.contains(&(parent, dependent.on_dead, order)), TOLD.0)?;
+        let is_dropped = !is_done && dependent.on_dead == OnDead::Drop;
+        Ok((!is_dropped).then_some(dependent.open.saturating_sub(1)))
     }
 
     /// Forgets a parent that ended, if there is nobody left to tell.

@@ -259,6 +259,13 @@ impl Schedules {
         self.bounds = Bounds::of(&self.by_name);
     }
 
+    /// Whether the next run of a schedule can be set. Errors: as [`Schedules::update`].
+    pub fn can_update(&self, name: &[u8], next: Due, seen: Millis) -> Result<(), Invalid> {
+        ensure(next.instant() <= Millis::MAX && seen <= Millis::MAX, "an instant")?;
+        let old = self.by_name.get(name).ok_or(Invalid("a schedule"))?;
+        ensure(discriminant(&old.next) == discriminant(&next), "an instant on the schedule's clock")
+    }
+
     /// Sets the next run of a schedule. Errors: there is no such schedule, or `next` is out of bounds or on another
     /// clock.
     pub fn update(
@@ -268,9 +275,7 @@ impl Schedules {
         seen: Millis,
         count: impl FnOnce(&mut ScheduleTotals),
     ) -> Result<(), Invalid> {
-        ensure(next.instant() <= Millis::MAX && seen <= Millis::MAX, "an instant")?;
-        let old = self.by_name.get(name).ok_or(Invalid("a schedule"))?;
-        ensure(discriminant(&old.next) == discriminant(&next), "an instant on the schedule's clock")?;
+        self.can_update(name, next, seen)?;
         self.change(|by_name| {
             if let Some(schedule) = by_name.get_mut(name) {
                 (schedule.next, schedule.seen) = (next, seen);
