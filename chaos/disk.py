@@ -111,14 +111,15 @@ def appends(server: Server) -> bool:
     return False
 
 
-def ends_in_transaction(server: Server) -> bool:
-    """Whether the append-only file of a server ends between MULTI and EXEC, once it has started with a cut file.
+def has_open_transaction(server: Server) -> bool:
+    """Whether a MULTI without EXEC is in the append-only file of a server, once it has started with a cut file.
 
-    Valkey 9.1 removes such an end. Redis leaves the MULTI in the file and appends to it: it loses everything since then
-    at its next start, until a rewrite. That is so without any module.
+    Valkey 9.1 removes such an end. Redis leaves the MULTI in the file and appends to it: until a rewrite, it loses what
+    comes then at its next start. That is so without any module.
     """
     data = appended(server).read_bytes()
-    return data.rfind(b"\r\nMULTI\r\n") > data.rfind(b"\r\nEXEC\r\n")
+    # Others may have been added since then.
+    return data.count(b"\r\nMULTI\r\n") > data.count(b"\r\nEXEC\r\n")
 
 
 @dataclass(frozen=True)

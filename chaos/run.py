@@ -73,16 +73,18 @@ def under_load(order: Order, topology: Topology, compares: bool = True) -> list[
     wall_ms = time.time() * 1000 - time.monotonic() * 1000
     since = time.monotonic()
     try:
-        load.start()
-        began = time.monotonic()
-        inject(order, stage)
-        topology.settle()
+        try:
+            load.start()
+            began = time.monotonic()
+            inject(order, stage)
+            topology.settle()
+        finally:
+            ended = time.monotonic()
+            load.stop()
+        load.drain()
         permit_unasked(stage, since)
     finally:
-        ended = time.monotonic()
-        load.stop()
         stage.close()
-    load.drain()
     ran = Run(
         order.seed,
         order.installed.name,

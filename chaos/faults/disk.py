@@ -8,7 +8,7 @@ from collections.abc import Callable
 import redis
 from harness.server import Server, wait_until
 
-from chaos.disk import Cut, Disk, appends, ends_in_transaction, lose_unsynced, tear, unwritten
+from chaos.disk import Cut, Disk, appends, has_open_transaction, lose_unsynced, tear, unwritten
 from chaos.history import Fault
 from chaos.stage import Inject, Stage
 from chaos.topologies.single import Single
@@ -50,7 +50,7 @@ def kill(
 def start(server: Server) -> bool:
     """Start a server whose file was cut, and rewrite the file if it would be no good. Returns whether it was so."""
     server.start()
-    if not ends_in_transaction(server):
+    if not has_open_transaction(server):
         return False
     with server.client() as client:
         client.execute_command("BGREWRITEAOF")

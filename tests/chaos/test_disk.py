@@ -11,7 +11,7 @@ from chaos.disk import (
     Event,
     appended,
     appends,
-    ends_in_transaction,
+    has_open_transaction,
     kept_since,
     lose_unsynced,
     synced_size,
@@ -117,7 +117,7 @@ def test_a_file_that_ends_within_a_transaction_loses_what_comes_after_it(install
             server.kill9()
             path = appended(server)
             os.truncate(path, path.stat().st_size - 1)
-            was_open = start(server) if heals else ends_in_transaction(server.start())
+            was_open = start(server) if heals else has_open_transaction(server.start())
             assert was_open != installed.is_valkey
             server.client().set("after it", 1)
             server.restart(kill=True)
