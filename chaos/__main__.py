@@ -6,6 +6,7 @@
     chaos check FOLDER           judge a kept history again
     chaos list                   the profiles
     chaos soak --hours 1         one server for hours, with its memory watched
+    chaos results FILE...        write chaos/results from the rows of several campaigns (.run/chaos/rows.json of each)
     chaos document [--check]     write chaos/results into docs/guarantees.md, or compare
     chaos prove [SEEDS]          show that the rules find seeded bugs of a simulated queue
     chaos wrong                  show that they find builds of the module that are wrong on purpose
@@ -33,6 +34,7 @@ from chaos.simulated.prove import prove
 
 # Commands that are modules of their own, with a function `main(words)`.
 MODULES = {
+    "results": "chaos.results",
     "document": "chaos.document",
     "wrong": "chaos.wrong.hunt",
     "soak": "chaos.soak",

@@ -28,6 +28,11 @@ class Result:
     rows: list[Row]
 
 
+def main(words: list[str]) -> None:
+    """Write the rows of these files, which are those of campaigns, together."""
+    write([Row.read(row) for word in words for row in json.loads(Path(word).read_text())])
+
+
 def write(rows: Sequence[Row], folder: Path = FOLDER) -> None:
     """Write a file for each server in these rows, in the place of an earlier one."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -201,7 +201,7 @@ MISTAKES = [
                 + "\n        if false {\n            return;\n",
             ),
         ),
-        ("calm",),
+        ("waiting",),
     ),
     Mistake(
         "unique-not-loaded",

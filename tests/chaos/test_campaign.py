@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from harness.server import SERVERS
 
 from chaos import short
 from chaos.campaign import controls, judged, judged_run, rounds, unpermitted
+from chaos.document import table
 from chaos.history import History
 from chaos.profiles import PROFILES
 from chaos.report import Row, added
+from chaos.results import Result, read, write
 from chaos.simulated.play import simulate
 from chaos.simulated.world import Scene
 
@@ -52,6 +55,42 @@ def test_a_run_that_was_broken_off_is_not_judged():
     broken_off = judged(History(whole.calls, whole.faults), ["it can't start"])
     assert not broken_off.row.findings and broken_off.row.problems == 1
     assert broken_off.told == ["it can't start"]
+
+
+def test_the_table_says_what_was_lost_and_which_rules_spoke():
+    """Faults are named with how often they happened, and a window with its length. Marks of takeovers are no faults."""
+    bad = Row(
+        "torn",
+        "redis-6.2",
+        2,
+        [1, 2],
+        Counter({"AOF torn": 4, "replaced": 9}),
+        acknowledged=1500,
+        lost=7,
+        in_window=3,
+        window_s=1.25,
+        redelivered=5,
+        causes=Counter(failed=5),
+        findings=Counter(lost=7),
+    )
+    text = table([Result("redis-6.2", "Redis 6.2.5", "2026-11-28", "abc", [bad])])
+    assert "In 2 runs with 4 faults, 1,500 pushes were acknowledged. Lost: 7. Lost in a window: 3." in text
+    assert "Rules that spoke: lost 7." in text
+    assert (
+        "| AOF torn at its end (`torn`) | Redis 6.2.5 | 2 | AOF torn 4 | 1,500 | 7 | 3 (1.2 s) | 5: failed 5 |"
+        in text
+    )
+
+
+def test_results_of_several_campaigns_are_added(tmp_path: Path):
+    """There is a file for each server, with the sums of all runs of a profile."""
+    server = next(iter(SERVERS))
+    write(
+        [Row("torn", server, 1, [1], acknowledged=2), Row("torn", server, 1, [2], acknowledged=3)], tmp_path
+    )
+    (result,) = read(tmp_path)
+    assert result.server == server
+    assert [(row.runs, row.seeds, row.acknowledged) for row in result.rows] == [(2, [1, 2], 5)]
 
 
 def test_each_round_has_each_profile_on_another_server():
