@@ -72,14 +72,14 @@ impl State {
     pub(crate) fn apply_acked(&mut self, id: TaskId, late: bool, end: Option<&End>) -> Applied {
         ensure(end.is_none_or(End::is_valid), "a valid result and retention")?;
         let kept = end.filter(|end| end.retain_ms > 0);
-        let entry = self.find(id).and_then(|found| found.entry);
         let is_open = |entry: &Entry| !matches!(entry.phase, Phase::Done { .. });
         let is_given = |entry: &Entry| is_open(entry) && (is_leased(&entry.phase) || entry.stalled);
-        ensure(entry.as_ref().is_some_and(is_given), "a lease, or one that stalled")?;
         if let Some(end) = kept {
+            let entry = self.find(id).and_then(|found| found.entry);
+            ensure(entry.as_ref().is_some_and(is_given), "a lease, or one that stalled")?;
             self.note_ack(id, end.at)?;
         }
-        let mut task = self.detach(id, |_| true)?;
+        let mut task = self.detach_if(id, is_given)?;
         self.totals.acked += 1;
         self.totals.late += u64::from(late);
         self.local.stats.acked(claimed_at(&task.entry.phase));

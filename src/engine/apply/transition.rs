@@ -46,10 +46,19 @@ impl State {
         id: TaskId,
         is_expected: impl Fn(&Phase) -> bool,
     ) -> Result<Detached, Invalid> {
+        self.detach_if(id, |entry| is_expected(&entry.phase))
+    }
+
+    /// The same, if its entry is as expected.
+    pub(crate) fn detach_if(
+        &mut self,
+        id: TaskId,
+        is_expected: impl Fn(&Entry) -> bool,
+    ) -> Result<Detached, Invalid> {
         let found = self.find(id).ok_or(Invalid("a living task"))?;
         let (position, order, key) = (found.position, found.order, found.key());
         let (entry, touched) = (found.entry(), found.entry);
-        ensure(is_expected(&entry.phase), "a task in another state")?;
+        ensure(is_expected(&entry), "a task in another state")?;
         match entry.phase {
             Phase::Ready { .. } => {
                 self.forget_expiry(position, order, touched.as_ref());
