@@ -6,7 +6,6 @@ use std::ops::Deref;
 use crate::bounds::CLOCK_OFFSET_MAX_MS;
 use crate::changes::Changes;
 use crate::codec::effect::Received;
-use crate::codec::queue::{follows_tasks, is_page};
 use crate::event::Event;
 use crate::invalid::Invalid;
 use crate::request::Entropy;
@@ -31,8 +30,8 @@ pub struct Queue {
     state: State,
     /// The clocks of the node that saved this queue, until the loading node has taken them.
     saved: Cell<Option<Stamp>>,
-    /// Whether a stored table was loaded that comes after the tasks.
-    has_all_pages: bool,
+    /// Whether a chunk was loaded that comes behind all tasks.
+    has_all_tasks: bool,
 }
 
 impl Deref for Queue {
@@ -71,17 +70,10 @@ impl Queue {
         Ok(Queue { state: State::load_head(bytes)?, ..Queue::default() })
     }
 
-    /// Adds one chunk after the head. A chunk that is refused adds nothing: a queue that was given up is kept as far as
-    /// it can be read, and must be the same when it is stored and loaded again.
+    /// Adds one chunk after the head. A queue that was given up is kept as far as it can be read: up to the first chunk
+    /// that is refused. It is the same when it is stored and loaded again.
     pub fn load_chunk(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
-        if follows_tasks(bytes) {
-            self.has_all_pages = true;
-        } else if self.has_all_pages && is_page(bytes) {
-            // It would come first when the queue is stored again. If it is damaged, what came before it would then be
-            // lost.
-            return Err(Invalid("tasks before the tables about them"));
-        }
-        self.state.load_chunk(bytes, &self.saved)
+        self.state.load_chunk(bytes, &self.saved, &mut self.has_all_tasks)
     }
 
     /// A copy of the queue in which no task is leased and no schedule is set (COPY). A leased task is ready in the

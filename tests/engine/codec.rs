@@ -833,6 +833,21 @@ fn a_damaged_queue_that_was_given_up_stays_as_it_is() {
 }
 
 #[test]
+fn a_page_behind_what_comes_after_all_tasks_is_refused() {
+    let stored = save(&live(&mut |_, _| {}));
+    let last = stored.iter().rposition(|chunk| chunk[0] == b'p').unwrap();
+    for behind in last + 1..stored.len() {
+        let mut moved = stored.clone();
+        moved[last..=behind].rotate_left(1);
+        let kind = char::from(stored[behind][0]);
+        assert!(load(&moved).is_err(), "{kind} before the last page");
+        // A page that is refused, because it needs a group, would be stored before the other chunk.
+        let kept = [0, behind, last].map(|at| stored[at].clone());
+        assert_stays_as_it_is(&kept, &format!("{kind} and a page"));
+    }
+}
+
+#[test]
 fn hostile_lengths_are_refused_without_a_large_allocation() {
     let head = save(&Queue::new()).remove(0);
     let mut varints = Vec::new();

@@ -277,11 +277,22 @@ impl State {
         self.next_order.0 <= Order::MAX.0 - ROOM && self.totals.values().iter().all(|&total| total <= most)
     }
 
-    /// Adds one chunk after the head. A chunk that is refused adds nothing: a queue that was given up is kept as far as
-    /// it can be read, and must be the same when it is stored and loaded again.
-    pub(crate) fn load_chunk(&mut self, bytes: &[u8], saved: &Cell<Option<Stamp>>) -> Result<(), Invalid> {
+    /// Adds one chunk after the head. A queue that was given up is kept as far as it can be read, and must be the same
+    /// when it is stored and loaded again. So a chunk that is refused adds nothing, except for a page, of which a part
+    /// may be indexed. It is stored behind everything that was loaded before it, because nothing behind the tasks can
+    /// come before a page.
+    pub(crate) fn load_chunk(
+        &mut self,
+        bytes: &[u8],
+        saved: &Cell<Option<Stamp>>,
+        has_all_tasks: &mut bool,
+    ) -> Result<(), Invalid> {
+        *has_all_tasks |= !matches!(bytes.first(), Some(&(CLOCKS | GROUPS | EDITS | BATCHES | PAGE)) | None);
         match bytes.split_first() {
-            Some((&PAGE, page)) => self.load_page(page),
+            Some((&PAGE, page)) => {
+                ensure(!*has_all_tasks, "all tasks before what is stored behind them")?;
+                self.load_page(page)
+            }
             Some((&GROUPS, groups)) => {
                 // A free number takes one byte in the file and many in memory.
                 ensure(groups.len() <= GROUPS_CHUNK_MAX, "groups in small chunks")?;
@@ -355,17 +366,6 @@ impl State {
             _ => Err(Invalid("a known chunk")),
         }
     }
-}
-
-/// Whether a chunk contains tasks.
-pub(crate) fn is_page(chunk: &[u8]) -> bool {
-    chunk.first() == Some(&PAGE)
-}
-
-/// Whether a chunk contains a table that is stored after all tasks.
-pub(crate) fn follows_tasks(chunk: &[u8]) -> bool {
-    let before = [PAGE, GROUPS, EDITS, BATCHES, CLOCKS];
-    chunk.first().is_some_and(|kind| !before.contains(kind))
 }
 
 /// Loads a chunk of errors, attempts, results or progress. [`State::validate`] checks which tasks they belong to, and
