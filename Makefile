@@ -36,7 +36,7 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-python test-node test-docs conformance test-all test-rest \
+.PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-asan test-python test-node test-docs conformance test-all test-rest \
 	test-frameworks lint audit \
 	fmt site pictures cluster demo chaos soak fuzz bench bench-frameworks bench-instructions bench-engine older figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
@@ -81,6 +81,15 @@ test-engine: ## Run only the tests of engine and node, which need no server (ARG
 
 test-server: quick $(TEST) ## Run only the tests of the server, with a module that builds in seconds (ARGS='tests/server/commands -k claim')
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" $(PYTEST) --server=$(or $(SERVER),valkey-9.1) \
+		$(if $(filter tests/%,$(ARGS)),,tests/server) $(ARGS)
+
+# Checks each access of the module to memory, and each block of the server. -Zsanitizer needs a nightly Rust, or this
+# variable. The runtime is gcc's, of which rustc makes the same calls.
+test-asan: $(LIBCLANG) $(TEST) ## Run the tests of the server with AddressSanitizer, on Valkey 9.1 (ARGS='tests/server/hostile')
+	@host=$$(rustc -vV | sed -n 's/^host: //p') && runtime=$$(realpath -e "$$(gcc -print-file-name=libasan.so)") && \
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_QUICK_STRIP=none cargo build --profile quick --locked -p taskslot --target $$host \
+		--target-dir target/asan && \
+	TASKSLOT_ASAN=$$runtime TASKSLOT_MODULE="$(CURDIR)/target/asan/$$host/quick/libtaskslot.so" $(PYTEST) --server=valkey-9.1 \
 		$(if $(filter tests/%,$(ARGS)),,tests/server) $(ARGS)
 
 test-python: quick $(TEST) ## Run only the tests of the Python library, with that module (ARGS='-k worker')

@@ -4,6 +4,7 @@ import os
 import random
 import runpy
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ import redis
 from harness import shares
 from harness.fixtures import chosen
 from harness.server import (
+    MODULE,
     ROOT,
     NotInTime,
     Server,
@@ -45,6 +47,14 @@ def test_stepping_the_clock_moves_the_time_of_the_server(start, hours):
     wait_until(lambda: moved_by(step), f"the clock has moved by {step} ms")
     server.clock.step(-step)
     wait_until(lambda: moved_by(0), "the clock is back")
+
+
+def test_a_server_is_checked_by_a_sanitizer_exactly_if_it_is_asked_for(start):
+    """`make test-asan` would find nothing if the runtime were not there, or the module did not call it."""
+    libraries = Path(f"/proc/{start().pid}/maps").read_text()
+    asked = "TASKSLOT_ASAN" in os.environ
+    assert ("libasan" in libraries) == asked
+    assert (b"__asan_report_load8" in MODULE.read_bytes()) == asked
 
 
 def test_a_killed_server_loads_its_aof_again(start):
