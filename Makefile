@@ -90,7 +90,7 @@ test-asan: $(LIBCLANG) $(TEST) ## Run the tests of the server with AddressSaniti
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_PROFILE_QUICK_STRIP=none cargo build --profile quick --locked -p taskslot --target $$host \
 		--target-dir target/asan && \
 	TASKSLOT_ASAN=$$runtime TASKSLOT_MODULE="$(CURDIR)/target/asan/$$host/quick/libtaskslot.so" $(PYTEST) --server=valkey-9.1 \
-		$(if $(filter tests/%,$(ARGS)),,tests/server) $(ARGS)
+		--timeout=900 $(if $(filter tests/%,$(ARGS)),,tests/server) $(ARGS)
 
 test-python: quick $(TEST) ## Run only the tests of the Python library, with that module (ARGS='-k worker')
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" $(PYTEST) --server=$(or $(SERVER),valkey-9.1) \
