@@ -224,6 +224,8 @@ impl Clock {
         self.stepped |= at_us != self.at_us;
         let at_us = at_us.min(Millis::MAX_US);
         (self.anchor, self.anchor_at_us, self.anchor_wall_us, self.at_us) = (reading, at_us, wall_us, at_us);
+        // What an earlier clock said, which this node followed or wrote by, must not set the new one forward.
+        self.served_at = self.served_at.map(|served_at| served_at.min(self.at()));
     }
 
     fn at(&self) -> Millis {

@@ -159,6 +159,23 @@ fn the_first_stamp_of_another_primary_is_taken_as_it_is() {
 }
 
 #[test]
+fn what_an_earlier_primary_showed_does_not_set_the_clock_forward_at_a_promotion() {
+    let (mut machine, mut ahead, mut behind) = (Machine::new(), Machine::new(), Machine::new());
+    (ahead.boot, behind.boot) = (2 << 32, 3 << 32);
+    ahead.wall_us += HOUR;
+    let mut clock = machine.clock();
+    clock.follow(machine.reading(), machine.wall_us, &ahead.stamp(&ahead.clock()));
+    assert_eq!(machine.at(&mut clock), 3_600_000);
+    // It gets all data of another primary, and follows that one.
+    clock.resume(machine.reading(), machine.wall_us, &behind.stamp(&behind.clock()));
+    clock.on_takeover(5000);
+    clock.follow(machine.reading(), machine.wall_us, &behind.stamp(&behind.clock()));
+    clock.on_promoted(1);
+    clock.on_takeover(5000);
+    assert_eq!(machine.passes(SECOND).at(&mut clock), 1000);
+}
+
+#[test]
 fn a_grace_is_as_long_as_the_outage_that_the_data_shows() {
     let mut machine = Machine::new();
     let mut clock = machine.clock();
