@@ -1,6 +1,6 @@
 //! `TASK._APPLY key effect [payload ...]`: applies the effect of a primary's write. Ordinary clients are refused.
 
-use taskslot_engine::{Effect, Event, Invalid, Millis, Now, Queue, Received};
+use taskslot_engine::{Effect, Event, Invalid, Millis, Now, Queue, Received, Stamp};
 use taskslot_node::Health;
 
 use super::docs::{FIRST, errors};
@@ -124,7 +124,10 @@ impl Arrival<'_, '_> {
         let applied = self.apply_events(&effect.events);
         // Only for an effect that was applied, because a refused one was not checked.
         if applied.is_ok() && !self.is_live {
-            resume_clock(&effect.events);
+            clocks(&effect.events).for_each(clock::resume);
+        } else if applied.is_ok() && self.from_peer && !self.ctx.flags().is_primary() {
+            // The first effect of a primary can come before its first stamp.
+            clocks(&effect.events).for_each(clock::follow);
         }
         if let Some((_, at)) = effect.stamp.filter(|_| self.from_peer) {
             self.take_time(at, offset_ms);
@@ -167,11 +170,10 @@ impl Arrival<'_, '_> {
     }
 }
 
-/// Continues the clocks of the process that wrote a file. The events of terms contain what the clocks showed.
-fn resume_clock(events: &[Event<'_>]) {
-    let clocks = events.iter().filter_map(|event| match event {
+/// What the clocks of the primary showed, as the events of terms say it.
+fn clocks<'e>(events: &'e [Event<'_>]) -> impl Iterator<Item = &'e Stamp> {
+    events.iter().filter_map(|event| match event {
         Event::Term { clocks, .. } => clocks.as_ref(),
         _ => None,
-    });
-    clocks.for_each(clock::resume);
+    })
 }
