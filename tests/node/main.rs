@@ -3,6 +3,7 @@
 mod agenda;
 mod args;
 mod clock;
+mod cluster;
 mod connections;
 mod dice;
 mod health;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_bytes::ByteBuf;
 use taskslot_engine::Millis;
 
 use super::oracle::Oracle;
@@ -38,10 +37,10 @@ impl Groups {
     }
 
     /// Time has changed groups.
-    pub fn rested(&mut self, at: Millis, groups: &[ByteBuf]) {
-        for group in groups {
+    pub fn rested(&mut self, at: Millis, groups: &[impl AsRef<[u8]>]) {
+        for group in groups.iter().map(AsRef::as_ref) {
             if !self.is_paused(at, group) {
-                self.pauses.remove(&group[..]);
+                self.pauses.remove(group);
             }
         }
     }

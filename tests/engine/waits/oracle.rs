@@ -43,6 +43,17 @@ pub struct Body {
     pub payload: Vec<u8>,
 }
 
+impl Body {
+    fn of(options: &Options, payload: &[u8]) -> Body {
+        Body {
+            priority: options.priority,
+            group: options.group.to_vec(),
+            headers: options.headers.to_vec(),
+            payload: payload.to_vec(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     pub place: Place,
@@ -120,6 +131,8 @@ pub struct Oracle {
     pub batches: Vec<Batch>,
     pub tokens: Tokens,
     pub groups: Groups,
+    /// What each schedule pushes.
+    schedules: BTreeMap<Vec<u8>, Body>,
 }
 
 /// When a task is due that becomes ready as `when` says, counted from now; `None` for at once.
@@ -345,6 +358,13 @@ impl Oracle {
             Event::GroupPaused { name, until } => self.groups.paused(name, *until),
             Event::GroupResumed { name } => self.groups.resumed(name),
             Event::Rested { names, .. } => self.groups.rested(now.at, names),
+            Event::Scheduled { name, plan, .. } => {
+                let body = Body::of(&plan.options, plan.payload);
+                self.schedules.insert(name.to_vec(), body);
+            }
+            Event::Unscheduled { name } => _ = self.schedules.remove(*name).expect("a schedule to remove"),
+            Event::Fired { name, id, .. } => self.ran(name, *id),
+            Event::Ran { name, id, .. } => self.ran(name, *id),
             // Whoever asked for the change says what it must do: see `set`.
             Event::Edited { .. } | Event::Replaced { .. } => {}
             Event::Extended { .. }
@@ -354,8 +374,9 @@ impl Oracle {
             | Event::Answered { .. }
             | Event::Configured { .. }
             | Event::Paused { .. }
-            | Event::Resumed { .. } => {}
-            other => panic!("not part of these histories: {other:?}"),
+            | Event::Resumed { .. }
+            | Event::Skipped { .. }
+            | Event::Replanned { .. } => {}
         }
     }
 
@@ -384,12 +405,7 @@ impl Oracle {
             b"" => None,
             name => Some(self.batch(name).expect("a batch to push into")),
         };
-        let body = Body {
-            priority: options.priority,
-            group: options.group.to_vec(),
-            headers: options.headers.to_vec(),
-            payload: payload.to_vec(),
-        };
+        let body = Body::of(options, payload);
         let unique = options.unique.map(|unique| (unique.token.to_vec(), unique.hold));
         let task = Task { batch, body, unique, ..task };
         for n in 0..u64::from(count) {
@@ -401,6 +417,13 @@ impl Oracle {
             assert!(!self.is_over(batch), "a push into a batch that is over");
             self.batches[batch].pushed += u64::from(count);
         }
+    }
+
+    /// A schedule pushed a task. No schedule of these histories gives a token.
+    fn ran(&mut self, name: &[u8], id: TaskId) {
+        let body = self.schedules.get(name).expect("a schedule that runs").clone();
+        let task = Task { body, ..Task::due(None) };
+        assert!(self.tasks.insert(id, task).is_none(), "{id} is new");
     }
 
     fn moves(&mut self, id: TaskId, from: &[Place], to: Place) {
