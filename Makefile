@@ -7,6 +7,7 @@ SERVER ?=
 ARGS   ?=
 SECONDS ?= 600
 HOURS  ?= 1
+STEPS  ?= 10000000
 
 MODULE := target/release/libtaskslot.so
 QUICK  := target/quick/libtaskslot.so
@@ -38,7 +39,7 @@ PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --
 .DEFAULT_GOAL := help
 .PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-asan test-python test-node test-docs conformance test-all test-rest \
 	test-frameworks lint audit \
-	fmt site pictures cluster demo chaos soak fuzz bench bench-frameworks bench-instructions bench-engine older figures dist clean
+	fmt site pictures cluster demo chaos soak simulate fuzz bench bench-frameworks bench-instructions bench-engine older figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
 .NOTPARALLEL:
 
@@ -169,6 +170,10 @@ soak: build $(TEST) ## The same for hours, with random faults on a server whose 
 # It needs no server, and a C++ compiler for libFuzzer.
 fuzz: ## Fuzz what is read from files, peers and clients, a minute for each target (SECONDS=60, TARGET=stored, ARGS=--help)
 	@$(PYTHON) fuzz/run.py --seconds $(if $(filter file,$(origin SECONDS)),60,$(SECONDS)) $(TARGET) $(ARGS)
+
+simulate: ## Simulate a cluster under faults in one process, and judge it (STEPS=10000000, SEED=42 for one seed)
+	$(if $(SEED),TASKSLOT_SEED=$(SEED),TASKSLOT_STEPS=$(STEPS)) cargo test --locked -p taskslot-node --test node \
+		cluster:: -- --nocapture
 
 web: build $(TEST) ## Show the page of taskslot web with a living shop behind it, until Ctrl-C (PORT=8080, ARGS=--cluster)
 	@.venv/bin/python examples/web $(if $(filter file,$(origin PORT)),,--port $(PORT)) $(if $(SERVER),--server $(SERVER)) $(ARGS)
