@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
 use taskslot_engine::{
-    Answer, Due, Event, Gate, GroupLimits, Handle, Lease, Now, Queue, REQUEST_KEPT_MS, Release, Set, TaskId,
-    TaskState, Then, When,
+    Answer, Due, Event, Gate, GroupLimits, Handle, Lease, Millis, Now, Queue, REQUEST_KEPT_MS, Release, Set,
+    TaskId, TaskState, Then, When,
 };
 
 use super::message::Commit;
@@ -35,6 +35,8 @@ struct Span {
 struct Leased {
     handle: Handle,
     span: Span,
+    /// When it ends, on the queue's clock.
+    deadline: Millis,
     is_tied: bool,
     /// It ended as a stall, and the task was not claimed since.
     has_stalled: bool,
@@ -48,6 +50,16 @@ pub enum Verdict {
     /// The lease is about to end, or has just ended.
     Either,
 }
+
+/// A time in which no client was served, according to the data of a node, and the end of which it noticed.
+#[derive(Clone, Copy)]
+pub struct Outage {
+    pub from: Millis,
+    pub to: Millis,
+}
+
+/// How exactly the beginning and the end of an outage are known.
+const OUTAGE_MS: u64 = 50;
 
 /// Who sees an event.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -210,7 +222,8 @@ impl Ledger {
             }
             Event::Extended { id, deadline, progress } => {
                 let span = self.span(t, deadline.since(now.at));
-                self.leases.get_mut(id).expect("a lease to extend").span = span;
+                let leased = self.leases.get_mut(id).expect("a lease to extend");
+                (leased.span, leased.deadline) = (span, *deadline);
                 self.says(*id, *progress);
             }
             Event::Acked { id, end, .. } => {
@@ -363,7 +376,8 @@ impl Ledger {
 
     fn is_leased(&mut self, t: u64, now: &Now, lease: &Lease, is_tied: bool) {
         let span = self.span(t, lease.deadline.since(now.at));
-        let leased = Leased { handle: lease.handle(), span, is_tied, has_stalled: false };
+        let leased =
+            Leased { handle: lease.handle(), span, deadline: lease.deadline, is_tied, has_stalled: false };
         self.leases.insert(lease.id, leased);
         self.delays.remove(&lease.id);
     }
@@ -413,6 +427,15 @@ impl Ledger {
                 "more leases than the group's limit"
             );
         }
+    }
+
+    /// Checks that a lease which ends was spared for a grace, if its deadline passed in an outage. All on the queue's
+    /// clock.
+    pub fn was_spared(&self, id: TaskId, outage: Outage, at: Millis) {
+        let deadline = self.leases[&id].deadline;
+        let is_in_it = outage.from.plus(OUTAGE_MS) < deadline && deadline.plus(OUTAGE_MS) < outage.to;
+        let until = outage.to.plus(outage.to.since(outage.from).min(GRACE_MS));
+        assert!(!is_in_it || at.plus(OUTAGE_MS) >= until, "the lease of {id} has no grace after an outage");
     }
 
     /// The tasks that become ready at an instant of the wall clock.

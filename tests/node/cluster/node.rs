@@ -6,7 +6,7 @@ use taskslot_engine::{Beginning, Effect, Event, Millis, Now, Queue, Stamp, Term}
 use taskslot_node::{Clock, Reading, arrived_ahead_ms};
 
 use super::disk::{Disk, Snapshot};
-use super::ledger::{GRACE_MS, Ledger, Watch};
+use super::ledger::{GRACE_MS, Ledger, Outage, Watch};
 use super::link::{Link, Stream};
 use super::message::{Commit, Dump, Message, Name};
 
@@ -65,6 +65,9 @@ pub struct Node {
     pub asleep_until: u64,
     pub are_writes_paused: bool,
     pub clock: Clock,
+    /// The last time at which clients were served, according to its data.
+    served: Millis,
+    pub outage: Option<Outage>,
     pub term: Term,
     pub stream: Stream,
     pub copies: [Option<Copy>; QUEUES],
@@ -87,6 +90,8 @@ impl Node {
             asleep_until: 0,
             are_writes_paused: false,
             clock: Clock::new(now.reading, now.wall_us),
+            served: Millis(0),
+            outage: None,
             term: Term { id: 1, beginning: Beginning::Start },
             stream: Stream::default(),
             copies: Default::default(),
@@ -158,6 +163,7 @@ impl Node {
     /// late.
     pub fn loads(&mut self, snapshot: &Snapshot, now: Instant) -> u64 {
         self.copies = Default::default();
+        self.served = Millis(0);
         let mut hurry_us = 0;
         for (name, dump) in &snapshot.0 {
             let copy = Copy::load(dump);
@@ -172,6 +178,7 @@ impl Node {
     /// Continues a clock, of which `written` was taken at the true time `t`. Returns by how much that is too far.
     fn resumes(&mut self, written: &Stamp, t: u64, now: Instant) -> u64 {
         self.clock.resume(now.reading, now.wall_us, written);
+        self.served = self.served.max(written.at());
         let is_same = written.boot >> 32 == now.reading.boot >> 32;
         let has_booted = is_same && written.boot != now.reading.boot;
         let off_us = now.wall_us.saturating_sub(written.wall_us);
@@ -181,6 +188,8 @@ impl Node {
     pub fn takes_over(&mut self, now: Instant) {
         self.now(now);
         self.clock.on_takeover(GRACE_MS);
+        let to = self.stamp(now).at();
+        self.outage = (self.served > Millis(0)).then_some(Outage { from: self.served.min(to), to });
         self.sent.is_due = true;
     }
 
@@ -208,7 +217,10 @@ impl Node {
                     self.copies[*queue] = Some(copy);
                 }
                 Message::Deleted { queue } => self.copies[*queue] = None,
-                Message::Clock { stamp, .. } => self.clock.follow(now.reading, now.wall_us, stamp),
+                Message::Clock { stamp, .. } => {
+                    self.clock.follow(now.reading, now.wall_us, stamp);
+                    self.served = self.served.max(stamp.at());
+                }
             }
             self.disk.append(match &*message {
                 // Its own file gets its own clock.
@@ -241,7 +253,9 @@ impl Node {
         copy.queue.take_saved();
         copy.must_replicate_clock = false;
         if at > Millis(0) {
-            self.clock.served(Millis(at.0.saturating_add_signed(-copy.queue.clock_offset_ms())));
+            let served = Millis(at.0.saturating_add_signed(-copy.queue.clock_offset_ms()));
+            self.clock.served(served);
+            self.served = self.served.max(served);
         }
         stamps
     }

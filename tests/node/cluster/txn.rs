@@ -3,10 +3,10 @@
 
 use std::rc::Rc;
 
-use taskslot_engine::{Claim, ClaimTurns, Effect, Event, Lease, Now, Stamp, Term};
+use taskslot_engine::{Claim, ClaimTurns, Effect, Event, Lease, Millis, Now, Stamp, Term};
 
 use super::judge::Judge;
-use super::ledger::{Ledger, Watch};
+use super::ledger::{Ledger, Outage, Watch};
 use super::message::{Commit, Message, Name};
 use super::node::Copy;
 use crate::dice::Dice;
@@ -22,6 +22,7 @@ pub struct Txn<'w> {
     stamp: Stamp,
     /// The numbers of this promotion need not be above those before: see [`super::known`].
     is_loose: bool,
+    outage: Option<Outage>,
     effect: Effect,
     payloads: Vec<Vec<u8>>,
     events: u64,
@@ -33,17 +34,32 @@ pub struct Writer {
     pub term: Term,
     pub stamp: Stamp,
     pub is_loose: bool,
+    /// The last outage, on the node's clock.
+    pub outage: Option<Outage>,
 }
 
 impl<'w> Txn<'w> {
     pub fn new(copy: &'w mut Copy, judge: &'w mut Judge, dice: &'w mut Dice, writer: Writer) -> Txn<'w> {
-        let Writer { commit, term, stamp, is_loose } = writer;
+        let Writer { commit, term, stamp, is_loose, outage } = writer;
         copy.keeps_clock(&stamp);
         let now = commit.now.ahead_by(copy.queue.clock_offset_ms());
         let commit = Commit { now, reign: copy.ledger.reign, ..commit };
         let (t, effect, payloads) = (commit.t, Effect::default(), Vec::new());
-        let mut txn =
-            Txn { copy, judge, dice, now, t, commit, term, stamp, is_loose, effect, payloads, events: 0 };
+        let mut txn = Txn {
+            copy,
+            judge,
+            dice,
+            now,
+            t,
+            commit,
+            term,
+            stamp,
+            is_loose,
+            outage,
+            effect,
+            payloads,
+            events: 0,
+        };
         if std::mem::take(&mut txn.copy.must_replicate_clock) {
             let event = txn.copy.queue.clock_event();
             txn.record(&event, Watch::Decided);
@@ -118,6 +134,12 @@ impl<'w> Txn<'w> {
     fn applies(&mut self, event: &Event, watch: Watch) {
         let ledger = Rc::make_mut(&mut self.copy.ledger);
         ledger.sees(&self.commit, self.events, event, watch);
+        if let (Event::Stalled { tasks }, Watch::Decided, Some(outage)) = (event, watch, self.outage) {
+            let offset_ms = self.copy.queue.clock_offset_ms();
+            let here = |at: Millis| Millis(at.0.saturating_add_signed(offset_ms));
+            let outage = Outage { from: here(outage.from), to: here(outage.to) };
+            tasks.iter().for_each(|(id, _)| ledger.was_spared(*id, outage, self.now.at));
+        }
         if let Event::Claimed { leases, .. } = event {
             for lease in leases {
                 self.judge.gives(ledger.reign, ledger.uid(lease.id), lease.number.0);

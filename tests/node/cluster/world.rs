@@ -103,7 +103,8 @@ impl World {
         let mut copy = node.copies[queue].take().unwrap_or_else(Copy::new);
         let commit = Commit { id, t: self.t, now, tenure: node.tenure, reign: 0 };
         let is_loose = super::known::is_loose(node, &copy);
-        let writer = Writer { commit, term: node.term, stamp: node.stamp(instant), is_loose };
+        let writer =
+            Writer { commit, term: node.term, stamp: node.stamp(instant), is_loose, outage: node.outage };
         let mut txn = Txn::new(&mut copy, &mut self.judge, &mut self.dice, writer);
         txn.moves_due(8);
         let result = body(&mut txn);
