@@ -86,7 +86,8 @@ impl Bench {
         self.queue.apply(&event).unwrap();
         let mut effect = Effect::reusing(std::mem::take(&mut self.buffer));
         effect.add(&event);
-        black_box(effect.seal(self.queue.count_effect(), Millis(self.now.at.0)));
+        let beside = event.changes().payloads.iter().copied();
+        black_box(effect.seal(self.queue.count_effect(), Millis(self.now.at.0), b"bench", beside));
         self.buffer = effect.into_buffer();
         read(&event)
     }

@@ -6,7 +6,7 @@ use taskslot_engine::{
     Then,
 };
 
-use crate::copies::{digest, load, save};
+use crate::copies::{NAME, digest, load, save, without_checksum};
 use crate::story::{Story, story};
 
 /// The length of a lease by default.
@@ -256,11 +256,12 @@ fn an_older_claim_forgets_the_progress_of_the_attempt_before() {
     let claim = Event::Claimed { at: s.now.at, worker: b"w", tied: false, leases: vec![lease] };
     let mut effect = Effect::default();
     effect.add(&claim);
-    let mut bytes = effect.seal(1, s.now.at).to_vec();
-    assert_eq!(Effect::decode(&bytes, &[]).unwrap().events, std::slice::from_ref(&claim));
+    let whole = effect.seal(1, s.now.at, NAME, []);
+    assert_eq!(Effect::decode(NAME, whole, &[]).unwrap().events, std::slice::from_ref(&claim));
+    let mut bytes = without_checksum(whole);
     bytes[0] = 4;
     let forgets = Event::Extended { id: lease.id, deadline: lease.deadline, progress: Some(b"") };
-    assert_eq!(Effect::decode(&bytes, &[]).unwrap().events, [claim, forgets]);
+    assert_eq!(Effect::decode(NAME, &bytes, &[]).unwrap().events, [claim, forgets]);
 }
 
 #[test]
@@ -270,8 +271,8 @@ fn older_failures_and_requeues_are_read() {
     // A version, an event, its end, a number and an instant. Instants are twice their distance from the first one.
     let requeued = [5, 8, 10, 1, 0, 4, 1, 0, 1, 8];
     let event = Event::Requeued { id, then, back: true, progress: None };
-    assert_eq!(Effect::decode(&requeued, &[]).unwrap().events, [event]);
+    assert_eq!(Effect::decode(NAME, &requeued, &[]).unwrap().events, [event]);
     let failed = [4, 7, 10, 1, 0, 4, 1, b'e', 0, 1, 8];
     let event = Event::Failed { id, then, error: b"e", at, progress: None };
-    assert_eq!(Effect::decode(&failed, &[]).unwrap().events, [event]);
+    assert_eq!(Effect::decode(NAME, &failed, &[]).unwrap().events, [event]);
 }

@@ -13,7 +13,7 @@ use taskslot_engine::{
     TaskId, Unique, When,
 };
 
-use crate::copies::{Dice, digest, load, load_given_up, save};
+use crate::copies::{Dice, NAME, digest, load, load_given_up, save};
 use crate::properties::{bits_of, times};
 use crate::sample::{effect, live, lives_on};
 use crate::story::story;
@@ -85,12 +85,12 @@ fn effects_of_every_version_apply() {
         let parts = parts(sample_file("effect", version.into()));
         let payloads: Vec<&[u8]> = parts[1..].iter().map(Vec::as_slice).collect();
         let mut queue = Queue::new();
-        let received = Effect::decode(&parts[0], &payloads).unwrap();
+        let received = Effect::decode(NAME, &parts[0], &payloads).unwrap();
         queue.expect_effect(&received).unwrap();
         received.events.iter().for_each(|event| _ = queue.apply(event).unwrap());
         queue.validate().unwrap();
-        // Version 4 of effects came without another stored form.
-        let sample = usize::from(if version < 4 { version } else { version - 1 }) - 1;
+        // Versions 4 and 6 of effects came without another stored form.
+        let sample = usize::from(version - u8::from(version >= 4) - u8::from(version >= 6)) - 1;
         let queue = if version < 5 { without_attempts(&queue) } else { queue };
         assert_eq!(digest(&queue), SAMPLES[sample].1, "effect-v{version}.bin");
     }
@@ -136,11 +136,14 @@ fn effects_of_every_version_that_end_too_early_or_too_late_are_refused() {
         let whole = &parts[0];
         for length in 0..whole.len() {
             assert!(
-                Effect::decode(&whole[..length], &payloads).is_err(),
+                Effect::decode(NAME, &whole[..length], &payloads).is_err(),
                 "version {version} cut to {length}"
             );
         }
-        assert!(Effect::decode(&[whole, &b"\0"[..]].concat(), &payloads).is_err(), "with more behind it");
+        assert!(
+            Effect::decode(NAME, &[whole, &b"\0"[..]].concat(), &payloads).is_err(),
+            "with more behind it"
+        );
     }
 }
 
@@ -907,9 +910,11 @@ fn hostile_lengths_are_refused_without_a_large_allocation() {
             b"\x81\xa4told\x93\xc0\x01",
         ] {
             let bytes = [&EFFECT_HEAD[..], &[0x91], event, &[huge, 0xff, 0xff, 0xff, 0xff]].concat();
-            assert!(Effect::decode(&bytes, &[]).is_err());
+            assert!(Effect::decode(NAME, &bytes, &[]).is_err());
         }
-        assert!(Effect::decode(&[&EFFECT_HEAD[..], &[huge, 0xff, 0xff, 0xff, 0xff]].concat(), &[]).is_err());
+        assert!(
+            Effect::decode(NAME, &[&EFFECT_HEAD[..], &[huge, 0xff, 0xff, 0xff, 0xff]].concat(), &[]).is_err()
+        );
     }
     for varint in &varints {
         for event in [
@@ -926,8 +931,8 @@ fn hostile_lengths_are_refused_without_a_large_allocation() {
             b"\x15\x00\x00",
         ] {
             for behind in [&[1; 60][..], &[]] {
-                let bytes = [&[EFFECT_VERSION], event, varint, behind].concat();
-                assert!(Effect::decode(&bytes, &[]).is_err(), "{bytes:x?}");
+                let bytes = [&[5], event, varint, behind].concat();
+                assert!(Effect::decode(NAME, &bytes, &[]).is_err(), "{bytes:x?}");
             }
         }
     }

@@ -7,7 +7,7 @@ use taskslot_engine::{
     Release, TaskId, Then, Unique, When,
 };
 
-use crate::copies::Dice;
+use crate::copies::{Dice, NAME, without_checksum};
 use crate::sample::{START, live};
 
 /// Values of events: near each other as in a real life, or anything.
@@ -191,7 +191,7 @@ impl Maker<'_> {
 fn sealed(events: &[Event], number: u64, at: Millis) -> Vec<u8> {
     let mut effect = Effect::default();
     events.iter().for_each(|event| effect.add(event));
-    effect.seal(number, at).to_vec()
+    effect.seal(number, at, NAME, payloads(events)).to_vec()
 }
 
 fn payloads<'a>(events: &'a [Event<'a>]) -> Vec<&'a [u8]> {
@@ -208,7 +208,7 @@ fn events_with_any_values_read_back() {
         let (number, at) = (make.number() >> 16, Millis(make.number() >> 16));
         let bytes = sealed(&events, number, at);
         let beside = payloads(&events);
-        let received = Effect::decode(&bytes, &beside).unwrap();
+        let received = Effect::decode(NAME, &bytes, &beside).unwrap();
         assert_eq!(received.stamp, Some((number, at)));
         assert_eq!(received.events, events);
     }
@@ -222,7 +222,7 @@ fn events_of_every_kind_read_back_together() {
         let events = [around.clone(), event.clone(), around];
         let beside = payloads(&events);
         let bytes = sealed(&events, 1, Millis(START));
-        assert_eq!(Effect::decode(&bytes, &beside).unwrap().events, events);
+        assert_eq!(Effect::decode(NAME, &bytes, &beside).unwrap().events, events);
     });
 }
 
@@ -234,7 +234,7 @@ fn what_is_read_of_damaged_effects_reads_back() {
         let mut events = Maker(&mut dice).some(Maker::event);
         events.push(Maker(&mut dice).event());
         let beside = payloads(&events);
-        let mut bytes = sealed(&events, 5, Millis(START));
+        let mut bytes = without_checksum(&sealed(&events, 5, Millis(START)));
         for _ in 0..=dice.below(3) {
             let at = dice.below(bytes.len() as u64) as usize;
             match dice.below(4) {
@@ -244,7 +244,7 @@ fn what_is_read_of_damaged_effects_reads_back() {
                 _ => _ = bytes.remove(at),
             }
         }
-        match Effect::decode(&bytes, &beside) {
+        match Effect::decode(NAME, &bytes, &beside) {
             Err(_) => refused += 1,
             Ok(received) => {
                 accepted += 1;
@@ -252,7 +252,7 @@ fn what_is_read_of_damaged_effects_reads_back() {
                 // None of older versions, and no effect without events.
                 if let Some((number, at)) = received.stamp.filter(|_| !events.is_empty()) {
                     let again = sealed(&events, number, at);
-                    assert_eq!(Effect::decode(&again, &beside).map(|read| read.events), Ok(events));
+                    assert_eq!(Effect::decode(NAME, &again, &beside).map(|read| read.events), Ok(events));
                 }
             }
         }
@@ -272,5 +272,5 @@ fn the_effects_of_a_life_are_short() {
     let ack = Event::Acked { id, late: false, end: None };
     let lengths = [push, claim, ack].map(|event| sealed(&[event], 1_000_000, at).len());
     // Up to 44 bytes, the server keeps a string in one piece.
-    assert_eq!(lengths, [17, 33, 16]);
+    assert_eq!(lengths, [21, 37, 20]);
 }

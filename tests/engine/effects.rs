@@ -8,7 +8,7 @@ use taskslot_engine::{
     SPAN_MAX_MS, ScheduleSpec, Stamp, TaskId, Then, Trigger, Unique, When,
 };
 
-use crate::copies::{Dice, first_effect, load, replicate, save};
+use crate::copies::{Dice, NAME, first_effect, load, replicate, save, without_checksum};
 use crate::properties::bits_of;
 use crate::sample::{START, effect, live, lives_on};
 use crate::story::{Story, story};
@@ -26,7 +26,7 @@ fn steps() -> Vec<(Queue, Vec<u8>, Vec<Vec<u8>>)> {
 /// Applies an effect to a queue.
 fn receives(queue: &mut Queue, bytes: &[u8], payloads: &[Vec<u8>]) -> Result<(), Invalid> {
     let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-    let received = Effect::decode(bytes, &payloads)?;
+    let received = Effect::decode(NAME, bytes, &payloads)?;
     received.events.iter().try_for_each(|event| queue.apply(event).map(drop))
 }
 
@@ -135,15 +135,17 @@ fn the_life_has_every_kind_of_event() {
 fn an_effect_that_ends_too_early_or_too_late_is_refused() {
     let (whole, payloads) = effect();
     let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-    assert!(Effect::decode(&whole, &payloads).is_ok());
+    assert!(Effect::decode(NAME, &whole, &payloads).is_ok());
+    let whole = without_checksum(&whole);
+    assert!(Effect::decode(NAME, &whole, &payloads).is_ok());
     for length in 0..whole.len() {
-        assert!(Effect::decode(&whole[..length], &payloads).is_err(), "cut to {length}");
+        assert!(Effect::decode(NAME, &whole[..length], &payloads).is_err(), "cut to {length}");
     }
     let more = [&whole[..], &[0]].concat();
-    assert!(Effect::decode(&more, &payloads).is_err(), "with more behind it");
-    assert!(Effect::decode(&whole, &payloads[1..]).is_err(), "a payload too few");
+    assert!(Effect::decode(NAME, &more, &payloads).is_err(), "with more behind it");
+    assert!(Effect::decode(NAME, &whole, &payloads[1..]).is_err(), "a payload too few");
     let too_many = [&payloads[..], &[b"x"]].concat();
-    assert!(Effect::decode(&whole, &too_many).is_err(), "a payload too many");
+    assert!(Effect::decode(NAME, &whole, &too_many).is_err(), "a payload too many");
 }
 
 #[test]
@@ -151,17 +153,18 @@ fn an_effect_of_more_events_than_any_write_makes_is_refused() {
     let of = |events: usize| {
         let mut effect = Effect::default();
         (0..events).for_each(|_| effect.add(&Event::BecameReady { ids: Vec::new(), at: Millis(0) }));
-        effect.seal(1, Millis(1)).to_vec()
+        effect.seal(1, Millis(1), NAME, []).to_vec()
     };
-    assert!(Effect::decode(&of(100_000), &[]).is_ok());
-    assert!(Effect::decode(&of(100_001), &[]).is_err());
+    assert!(Effect::decode(NAME, &of(100_000), &[]).is_ok());
+    assert!(Effect::decode(NAME, &of(100_001), &[]).is_err());
 }
 
 #[test]
-fn an_effect_with_a_flipped_bit_is_refused_or_leaves_a_queue_that_lives_on() {
+fn an_effect_without_checksum_and_with_a_flipped_bit_is_refused_or_leaves_a_queue_that_lives_on() {
     let mut dice = Dice(5);
     let (mut refused, mut accepted) = (0, 0);
     for (before, bytes, payloads) in steps() {
+        let bytes = without_checksum(&bytes);
         for (byte, bit) in (0..bytes.len()).flat_map(bits_of) {
             let mut flipped = bytes.clone();
             flipped[byte] ^= 1 << bit;
@@ -223,6 +226,41 @@ fn a_refused_event_leaves_the_queue_as_it_was() {
     }
     assert!(wrong.is_empty(), "changed or invalid: {wrong:#?}");
     assert!(refused.len() > 20, "kinds that were refused: {refused:?}");
+}
+
+#[test]
+fn an_effect_with_a_flipped_bit_is_refused() {
+    for (_, bytes, payloads) in steps() {
+        // All that a server sends for it: the queue's name, the effect, the payloads.
+        let mut words = [vec![NAME.to_vec(), bytes], payloads].concat();
+        assert!(arrives(&words).is_ok());
+        let places: Vec<_> = words.iter().map(Vec::len).enumerate().collect();
+        for (word, length) in places {
+            for (byte, bit) in (0..length).flat_map(bits_of) {
+                words[word][byte] ^= 1 << bit;
+                assert!(arrives(&words).is_err(), "word {word}, byte {byte}, bit {bit}");
+                words[word][byte] ^= 1 << bit;
+            }
+        }
+    }
+}
+
+#[test]
+fn an_effect_whose_words_are_cut_elsewhere_is_refused() {
+    let many: &[&[u8]] = &[b"ab", b"cd"];
+    let (first, options) = (TaskId { ms: START, seq: 0 }, Options::default());
+    let effect = first_effect(&Event::Pushed { first, count: 2, due: None, options, payloads: many });
+    assert!(Effect::decode(NAME, &effect, many).is_ok());
+    for payloads in [[&b"abc"[..], b"d"], [b"a", b"bcd"], [b"cd", b"ab"], [b"abcd", b""]] {
+        assert!(Effect::decode(NAME, &effect, &payloads).is_err());
+    }
+}
+
+/// Reads an effect that arrived with the queue's name and payloads.
+fn arrives(words: &[Vec<u8>]) -> Result<(), Invalid> {
+    let [name, effect, payloads @ ..] = words else { panic!("a name and an effect") };
+    let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+    Effect::decode(name, effect, &payloads).map(drop)
 }
 
 #[test]

@@ -10,7 +10,7 @@ use taskslot_engine::{
     TaskId, TaskState, Term, Trigger, Unique, When,
 };
 
-use crate::copies::{Dice, digest, load, save};
+use crate::copies::{Dice, NAME, digest, load, save};
 
 pub const START: u64 = 1_700_000_000_000;
 
@@ -408,7 +408,8 @@ pub fn effect() -> (Vec<u8>, Vec<Vec<u8>>) {
         effect.add(event);
         beside.extend(event.changes().payloads.iter().map(|payload| payload.to_vec()));
     });
-    (effect.seal(1, Millis(START)).to_vec(), beside)
+    let bytes = effect.seal(1, Millis(START), NAME, beside.iter().map(Vec::as_slice)).to_vec();
+    (bytes, beside)
 }
 
 /// Checks that a queue which was accepted works on: random commands, each of which applies, then a save and a load.

@@ -1,16 +1,19 @@
-"""The bytes of effects of this version, read as the events of version 3; and effects of version 3.
+"""The bytes of effects of this version, read as the events of version 3; and effects of versions 3 and 5.
 
 In version 3 the events are a list of MessagePack maps, each of a name and a list of fields. Since version 4, frequent
-events have a shorter form.
+events have a shorter form. Since version 6, the last four bytes are a checksum of the queue's name, the effect and its
+payloads.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 import msgpack
 
-EFFECT_VERSION = 5
+EFFECT_VERSION = 6
+CHECKSUM_BYTES = 4
 # In version 3: the version, and six bytes each for the number and the instant.
 OLD_HEAD_BYTES = 13
 BITS = (1 << 64) - 1
@@ -172,10 +175,35 @@ KINDS = {
 }
 
 
-def unpack(effect: bytes) -> tuple[int, int, list[dict]]:
-    """The number, the instant and the events of an effect of this version."""
+def checksum(*words: bytes) -> bytes:
+    """The checksum of some words."""
+    whole = b"".join(len(word).to_bytes(4, "little") + word for word in words)
+    return zlib.crc32(whole).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def is_whole(key: bytes, effect: bytes, *payloads: bytes) -> bool:
+    """Whether an effect of this version has the checksum of what it came with."""
+    return effect[-CHECKSUM_BYTES:] == checksum(key, effect[:-CHECKSUM_BYTES], *payloads)
+
+
+def addressed(key: bytes, effect: bytes, *payloads: bytes) -> list[bytes]:
+    """The command that sends an effect to another queue. One of this version gets another checksum for that."""
+    if effect[:1] == bytes([EFFECT_VERSION]):
+        covered = effect[:-CHECKSUM_BYTES]
+        effect = covered + checksum(key, covered, *payloads)
+    return [b"TASK._APPLY", key, effect, *payloads]
+
+
+def as_5(effect: bytes) -> bytes:
+    """The same effect in version 5, which had no checksum: it can be changed, and is for any queue."""
     assert effect[0] == EFFECT_VERSION, "the version of effects"
-    reader, events = Reader(effect[1:]), []
+    return b"\5" + effect[1:-CHECKSUM_BYTES]
+
+
+def unpack(effect: bytes) -> tuple[int, int, list[dict]]:
+    """The number, the instant and the events of an effect of this version. Its checksum is not looked at."""
+    assert effect[0] == EFFECT_VERSION, "the version of effects"
+    reader, events = Reader(effect[1:-CHECKSUM_BYTES]), []
     while (kind := reader.byte()) != END:
         events.append(reader.event(kind))
     number, at = reader.number(), reader.instant()

@@ -4,7 +4,7 @@ import copy
 import random
 from collections.abc import Iterator
 
-from harness.effects import pack_as_3, unpack
+from harness.effects import as_5, pack_as_3, unpack
 from harness.server import Server
 from harness.talk import Talk
 
@@ -17,7 +17,7 @@ EDGES = [
 
 
 def story(server: Server, c: Talk) -> list[list[bytes]]:
-    """Do everything that can be done to a queue. Returns the effects, each with its payloads."""
+    """Do everything that can be done to a queue. Returns the effects, each with its payloads and a checksum for `q`."""
     c("TASK.CONFIG", "q", "SET", "backoff-base", 1, "stalls", 3, "backoff", "fixed")
     for n in range(8):
         c.push("q", f"p{n}", "PRIORITY", n % 2, "HEADERS", 1, "h", "v")
@@ -108,17 +108,20 @@ class Forger:
         return value
 
     def effect(self, real: list[bytes]) -> list[bytes]:
-        """Change an effect, now and then with one payload too many or too few."""
+        """Change an effect, now and then with one payload too many or too few.
+
+        It becomes one of a version without checksum, because otherwise only that would be tested.
+        """
         effect, *payloads = real
         if self.rng.random() < 0.25:
-            effect = self.bytes(effect)
+            effect = self.bytes(as_5(effect))
         else:
             try:
                 number, at, events = unpack(effect)
                 # Version 3 has a place for every value, so fields can become anything.
                 effect = pack_as_3(number, at, self.value(events))
             except OverflowError:
-                pass  # beyond 64 bits: the format has no such number
+                effect = as_5(effect)  # beyond 64 bits: the format has no such number
         if self.rng.random() < 0.1:
             payloads = self.rng.choice([payloads[1:], [*payloads, b"more"]])
         return [effect, *payloads]

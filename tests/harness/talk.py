@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.effects import unpack
+from harness.effects import is_whole, unpack
 from harness.server import Server, parse_commands
 
 
@@ -163,6 +163,7 @@ def read_effect(command: list[bytes]) -> Effect:
     """Read a propagated command. Fails if it is not an effect."""
     name, key, effect, *payloads = command
     assert name == b"TASK._APPLY", command
+    assert is_whole(*command[1:]), "its checksum"
     number, at, named = unpack(effect)
     events = [next(iter(event.items())) for event in named]
     term = events.pop(0)[1] if events[0][0] == "term" else None

@@ -203,7 +203,8 @@ impl World {
             payloads.extend(event.changes().payloads.iter().map(|payload| payload.to_vec()));
         }
         if !effect.is_empty() {
-            let bytes = effect.seal(node.queue.count_effect(), now.at).to_vec();
+            let (number, beside) = (node.queue.count_effect(), payloads.iter().map(Vec::as_slice));
+            let bytes = effect.seal(number, now.at, b"queue", beside).to_vec();
             self.send(at, Message::Effect(bytes, payloads));
         }
         decided
@@ -633,7 +634,7 @@ impl Node {
     ) {
         let Message::Effect(bytes, payloads) = message else { return };
         let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-        let effect = Effect::decode(bytes, &payloads).unwrap();
+        let effect = Effect::decode(b"queue", bytes, &payloads).unwrap();
         if let Err(gap) = self.queue.expect_effect(&effect) {
             panic!("seed {seed}: {gap:?}");
         }

@@ -1,11 +1,13 @@
 //! Effects: the bytes that tell replicas and the AOF what happened to a queue.
 //!
 //! An effect is a version byte; one or more events and their end, in the form of [`super::event`]; its number in the
-//! queue's history; and the instant of the change on the queue's clock. Versions only grow, and old ones stay readable.
-//! Version 5 has the form of version 4, and more events and options; a claim no longer removes progress. In version 3,
+//! queue's history; the instant of the change on the queue's clock; and a checksum of the queue's name, all these bytes,
+//! and the payloads beside them. Versions only grow, and old ones stay readable. Version 5 had no checksum. It has the
+//! form of version 4, and more events and options; a claim no longer removes progress. In version 3,
 //! number and instant had six bytes each and came before the events, which were MessagePack with fields by position.
 //! Before that, an effect had neither number nor instant.
 
+use super::checksum::{Checksum, DAMAGED};
 use super::event::{Coded, END, Reader, Writer};
 use crate::event::{Event, Lease};
 use crate::invalid::{Invalid, ensure};
@@ -14,7 +16,7 @@ use crate::store::effect_count::EffectCount;
 use crate::time::Millis;
 
 /// The version of the effects that this build writes.
-pub const EFFECT_VERSION: u8 = 5;
+pub const EFFECT_VERSION: u8 = 6;
 
 /// An effect to be sent: what happened to one queue in one step.
 ///
@@ -67,20 +69,36 @@ impl Effect {
     }
 
     /// Finishes the effect and returns the bytes to send; empty without events. Called once. `number` comes from
-    /// [`crate::Queue::count_effect`], `at` is the instant of the change on the queue's clock.
-    pub fn seal(&mut self, number: u64, at: Millis) -> &[u8] {
+    /// [`crate::Queue::count_effect`], `at` is the instant of the change on the queue's clock. The checksum is also of
+    /// what is sent with the bytes: the queue's name, and all payloads.
+    pub fn seal<'p>(
+        &mut self,
+        number: u64,
+        at: Millis,
+        name: &[u8],
+        payloads: impl IntoIterator<Item = &'p [u8]>,
+    ) -> &[u8] {
         if !self.is_empty() {
             self.bytes.push(END);
             (number, at).put(&mut Writer { out: &mut self.bytes, base: self.base });
+            self.bytes.extend(checksum(name, &self.bytes, payloads));
         }
         &self.bytes
     }
 
-    /// Decodes an effect, given the payloads that came beside it. Errors: it is damaged or newer than this build, or
-    /// has not as many payloads as it needs.
-    pub fn decode<'a>(bytes: &'a [u8], payloads: &'a [&'a [u8]]) -> Result<Received<'a>, Invalid> {
+    /// Decodes an effect, given the name of the queue for which it came, and the payloads that came beside it. Errors:
+    /// it is damaged or newer than this build, or has not as many payloads as it needs. From version 6 on, a change of
+    /// any byte is noticed.
+    pub fn decode<'a>(
+        name: &[u8],
+        bytes: &'a [u8],
+        payloads: &'a [&'a [u8]],
+    ) -> Result<Received<'a>, Invalid> {
         let (&version, mut rest) = bytes.split_first().ok_or(Invalid("an effect"))?;
         ensure((1..=EFFECT_VERSION).contains(&version), "a known version")?;
+        if version >= HAS_CHECKSUM {
+            rest = checked(name, bytes, payloads).ok_or(DAMAGED)?;
+        }
         let (stamp, mut events) = match version {
             1 | 2 => (None, decode(rest).ok_or(KNOWN_EVENTS)?),
             3 => (Some(old_stamp(&mut rest)?), decode(rest).ok_or(KNOWN_EVENTS)?),
@@ -124,6 +142,25 @@ impl Effect {
 /// The most events of an effect that is read, so that a forged one can't take a hundred times its size in memory. A write
 /// makes one for each handle, some for due work, and two for each worker that it serves: a few thousand.
 const EVENTS_MAX: usize = 100_000;
+
+/// The first version with a checksum.
+const HAS_CHECKSUM: u8 = 6;
+
+/// The checksum of an effect.
+fn checksum<'p>(name: &[u8], bytes: &[u8], payloads: impl IntoIterator<Item = &'p [u8]>) -> [u8; 4] {
+    let mut checksum = Checksum::default();
+    checksum.add(name);
+    checksum.add(bytes);
+    payloads.into_iter().for_each(|payload| checksum.add(payload));
+    checksum.bytes()
+}
+
+/// What is between the version and the checksum. `None` if the checksum is another one.
+fn checked<'a>(name: &[u8], bytes: &'a [u8], payloads: &[&[u8]]) -> Option<&'a [u8]> {
+    let (covered, found) = bytes.split_last_chunk()?;
+    let is_whole = checksum(name, covered, payloads.iter().copied()) == *found;
+    covered.get(1..).filter(|_| is_whole)
+}
 
 /// The first version in which a task keeps its progress when it is claimed again.
 const KEEPS_PROGRESS: u8 = 5;

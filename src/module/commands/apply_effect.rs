@@ -53,7 +53,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let from_peer = is_from_peer(ctx)?;
     let [_, key, effect, payloads @ ..] = args else { return Err(Error::Syntax) };
     let payloads: Vec<&[u8]> = payloads.iter().map(|payload| payload.as_bytes()).collect();
-    let effect = Effect::decode(effect.as_bytes(), &payloads);
+    let effect = Effect::decode(key.as_bytes(), effect.as_bytes(), &payloads);
     let mut open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
     let now = clock::now(ctx);
     let mut created = TaskQueue::new();

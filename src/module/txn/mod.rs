@@ -198,8 +198,10 @@ impl<'a, 'q> Txn<'a, 'q> {
 
     fn replicate(&mut self) {
         let Txn { ctx, key, .. } = *self;
-        let bytes = self.effect.seal(self.value.queue.count_effect(), self.now.at);
-        if ctx.replicate(replication::APPLY, key, bytes, self.payloads.as_slice()).is_err() {
+        let (number, payloads) = (self.value.queue.count_effect(), self.payloads.as_slice());
+        let beside = payloads.iter().map(|payload| payload.as_bytes());
+        let bytes = self.effect.seal(number, self.now.at, key.as_bytes(), beside);
+        if ctx.replicate(replication::APPLY, key, bytes, payloads).is_err() {
             let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
             ctx.log(Level::Warning, &format!("a change of {queue} could not be replicated"));
         }

@@ -9,7 +9,7 @@ from harness.samples import FOLDER, rich_of, text
 from harness.server import Server, parse_commands
 
 # The version of the stored form in the samples of each version of effects.
-STORED = {1: 1, 2: 2, 3: 3, 4: 3, 5: 4}
+STORED = {1: 1, 2: 2, 3: 3, 4: 3, 5: 4, 6: 4}
 VERSIONS = list(STORED)
 
 

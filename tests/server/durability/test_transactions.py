@@ -1,6 +1,7 @@
 """Commands in MULTI and in scripts: they have the same replies and one effect each, and replicas get all or none."""
 
 import pytest
+from harness.effects import addressed
 from harness.server import digest, wait_synced
 from harness.talk import Error, Talk, effects, read_effect
 
@@ -284,6 +285,6 @@ def test_an_effect_in_a_script_that_is_replicated_itself_is_refused(start, insta
     c = Talk(server)
     c.push("q", "x")
     [effect] = server.propagated()[1:2]
-    reply = c("EVAL", "return redis.call(unpack(ARGV))", 0, effect[0], "copy", *effect[2:])
+    reply = c("EVAL", "return redis.call(unpack(ARGV))", 0, *addressed(b"copy", *effect[2:]))
     assert NOT_IN_THIS_SCRIPT in reply
     assert c("EXISTS", "copy") == 0

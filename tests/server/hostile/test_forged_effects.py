@@ -6,6 +6,7 @@ or is BROKEN.
 
 import msgpack
 import pytest
+from harness.effects import addressed, as_5
 from harness.forger import Forger, story
 from harness.talk import Error, Talk, stored_parts
 
@@ -75,31 +76,33 @@ def test_allow_effects_can_be_set_while_the_server_runs(server, c):
 
 
 def test_effects_that_are_allowed_create_the_same_queue(allowing):
-    """They are sent to another key one by one, and propagated unchanged."""
+    """They are sent to another key one by one, with a checksum for it, and propagated unchanged."""
     c = Talk(allowing)
     c("TASK.PAUSE", "r")  # so that the timer does not change the compared queue
     c("DEL", "r")
     allowing.propagated()
     real = story(allowing, c)
     assert len(real) > 20
-    replies = c.many([["TASK._APPLY", "r", *effect] for effect in real])
+    sent = [addressed(b"r", *effect) for effect in real]
+    replies = c.many(sent)
     assert replies == ["OK"] * len(real)
     assert c.digest("r") == c.digest("q")
     propagated = [words for words in allowing.propagated() if words[0] == b"TASK._APPLY"]
-    assert propagated == [[b"TASK._APPLY", b"r", *effect] for effect in real]
+    assert propagated == sent
 
 
 def test_an_effect_that_does_not_fit_changes_nothing(allowing):
-    """It can have an unknown event, an unknown task, a later version, or be cut short."""
+    """It can have an unknown event, an unknown task, a later version, another queue, or be cut short."""
     c = Talk(allowing)
     real = story(allowing, c)
     digest = c.digest()
     unknown = b"\x01" + msgpack.packb([{"nothing": []}])
     missing = b"\x01" + msgpack.packb([{"pause": ["out", None]}, {"ack": [[1, 1], False]}])
-    for effect in (b"", b"\x01", b"\x63" + EMPTY[1:], unknown, missing, EMPTY + b"\0", real[0][0][:-1]):
+    for effect in (b"", b"\x01", b"\x63" + EMPTY[1:], unknown, missing, EMPTY + b"\0", as_5(real[0][0])[:-1]):
         assert c("TASK._APPLY", "q", effect) == INVALID
         assert c("TASK._APPLY", "new", effect) == INVALID
     assert c("TASK._APPLY", "q", EMPTY, "a payload for nothing") == INVALID
+    assert c("TASK._APPLY", "new", *real[0]) == INVALID, "its checksum is for another queue"
     assert c.digest() == digest and c("EXISTS", "new") == 0
     c("SET", "s", "v")
     assert c("TASK._APPLY", "s", EMPTY).startswith("WRONGTYPE")
@@ -123,7 +126,7 @@ def test_forged_effects_do_no_harm(allowing, seed):
                 sent.append(rng.choice(real))
             if rng.random() < 0.95:
                 sent.append(effect)
-        replies = c.many([["TASK._APPLY", key, *effect] for effect in sent])
+        replies = c.many([addressed(key.encode(), *effect) for effect in sent])
         assert set(replies) <= {"OK", INVALID}
         taken, refused = taken + replies.count("OK"), refused + replies.count(INVALID)
         check_sound(c, key)

@@ -9,7 +9,7 @@ import resource
 import msgpack
 import pytest
 from harness.dumps import varint
-from harness.effects import pack_as_3, unpack
+from harness.effects import EFFECT_VERSION, addressed, as_5, pack_as_3, unpack
 from harness.forger import Forger, story
 from harness.lying_primary import LyingPrimary, rdb_of
 from harness.server import Server, wait_synced
@@ -47,7 +47,9 @@ def forged_effects(real: list[list[bytes]], seed: int) -> list[list[bytes]]:
     """Effects of every wrong kind, each with its payloads."""
     forger, rng = Forger(seed, real), random.Random(seed)
     forged = []
-    for effect, *payloads in real:
+    for whole, *payloads in real:
+        # Without a checksum, so that it is not all that is tested.
+        effect = as_5(whole)
         at = rng.randrange(len(effect))
         # Cut off; a bit flipped; a length that no message has; a byte of the middle gone.
         forged.append([effect[:at], *payloads])
@@ -56,14 +58,16 @@ def forged_effects(real: list[list[bytes]], seed: int) -> list[list[bytes]]:
         forged.append([bytes(flipped), *payloads])
         forged.append([effect[:at] + varint(rng.choice(HUGE)) + effect[at:], *payloads])
         # A number that is not the next one; a time far away; a version that nobody knows.
-        number, instant, events = unpack(effect)
+        number, instant, events = unpack(whole)
         forged.append([pack_as_3(rng.choice([0, number + 5, 2**48 - 1]), instant, events), *payloads])
         forged.append([pack_as_3(number, rng.choice([0, 2**48 - 1, instant + 99 * YEAR]), events), *payloads])
-        forged.append([bytes([rng.choice([0, 6, 127, 255])]) + effect[1:], *payloads])
+        forged.append([bytes([rng.choice([0, EFFECT_VERSION + 1, 127, 255])]) + effect[1:], *payloads])
         # Payloads for nothing, and none where there should be some.
         forged.append([effect, *payloads, MARK * 9])
         forged.append([effect])
-        forged.append(forger.effect([effect, *payloads]))
+        forged.append(forger.effect([whole, *payloads]))
+        # A checksum for another queue.
+        forged.append([whole, *payloads])
     # MessagePack that claims billions of elements.
     heads = [
         b"\xdd\xff\xff\xff\xff",
@@ -128,9 +132,10 @@ def test_forged_effects_of_a_primary_break_no_more_than_their_queue(truth, repli
         before = c.digest()
         told = []
         for n, forged in enumerate(forged_effects(real, 1)):
-            key, part = f"forged {n}", rng.randrange(len(real))
-            for effect in (*real[:part], forged, *real[part : part + 3]):
-                told.append(["TASK._APPLY", key, *effect])
+            key, part = f"forged {n}".encode(), rng.randrange(len(real))
+            told += [addressed(key, *effect) for effect in real[:part]]
+            told.append(["TASK._APPLY", key, *forged])
+            told += [addressed(key, *effect) for effect in real[part : part + 3]]
         # Some forged ones on the queue that has come with the file, on a key of another type, and on a new one.
         told += [["SET", "string", "x"], ["TASK._APPLY", "string", *real[0]]]
         told += [["TASK._APPLY", "new", b"", MARK], ["TASK._APPLY", "", *real[0]]]

@@ -9,6 +9,7 @@ import re
 
 import pytest
 from harness.dumps import opened, sealed
+from harness.effects import as_5
 from harness.files import add_to_aof
 from harness.server import Server, ServerDied, wait_synced
 from harness.talk import Error, Talk, packed, stored_parts
@@ -195,7 +196,7 @@ def test_no_damage_puts_what_clients_write_into_a_log(start):
 
     value, version = opened(dump)
     sent = [["RESTORE", "copy", 0, sealed(damaged(value), version), "REPLACE"] for _ in range(400)]
-    sent += [["TASK._APPLY", "q", damaged(words[2]), *words[3:]] for words in effects for _ in range(5)]
+    sent += [["TASK._APPLY", "q", damaged(as_5(words[2])), *words[3:]] for words in effects for _ in range(5)]
     sent += [["TASK._LOAD", "part", part, damaged(chunk + b"x")] for part, chunk in stored_parts(server)]
     replies = c.many(sent)
     refused = [without_shown_word(reply) for reply in replies if isinstance(reply, Error)]
@@ -206,7 +207,9 @@ def test_no_damage_puts_what_clients_write_into_a_log(start):
     check_silent(server, replica)
     # The AOF has effects that do not fit: the queue is broken there, and at the replica that gets it.
     server.stop()
-    add_to_aof(server, *[packed([words[0], b"broken", damaged(words[2]), *words[3:]]) for words in effects])
+    add_to_aof(
+        server, *[packed([words[0], b"broken", damaged(as_5(words[2])), *words[3:]]) for words in effects]
+    )
     server.start()
     wait_synced(server, replica)
     assert Talk(replica).map("TASK.INFO", "broken")[b"broken"]
