@@ -117,6 +117,7 @@ pub use bounds::{
 pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES};
 pub use changes::{Changes, Kinds, Outcome, Ready, Tasks};
 pub use codec::effect::{EFFECT_VERSION, Effect, Received};
+pub use codec::part::Part;
 pub use codec::queue::FORMAT_VERSION;
 pub use event::{End, Event, Lease, Release, Then};
 pub use glob::{COMPARED_MAX_BYTES, Glob, PATTERN_MAX_BYTES};

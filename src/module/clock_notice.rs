@@ -52,12 +52,12 @@ pub fn on_cron(ctx: Context<'_>) {
     if !sent.is_due && sent.last.is_some_and(|last| is_known(&last, &stamp, HAS_CHANGED.get())) {
         return;
     }
-    match rmp_serde::to_vec(&stamp) {
-        Ok(bytes) if ctx.replicate_keyless(CLOCK, &bytes).is_ok() => {
+    match ctx.replicate_keyless(CLOCK, &stamp.seal()) {
+        Ok(()) => {
             SENT.set(Sent { last: Some(stamp), is_due: false });
             HAS_CHANGED.set(false);
         }
-        _ => ctx.log(Level::Warning, "the time of this node's clock could not be replicated"),
+        Err(_) => ctx.log(Level::Warning, "the time of this node's clock could not be replicated"),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The queue as a native data type: how the server saves, loads, copies, measures and frees it.
 
-use taskslot_engine::{FORMAT_VERSION, Invalid, Millis, Now, Queue};
+use std::mem;
+
+use taskslot_engine::{FORMAT_VERSION, Invalid, Millis, Now, Part, Queue};
 use taskslot_node::{Health, Hint, QueueKey, earliest};
 
 use crate::agenda;
@@ -165,15 +167,17 @@ impl Value for TaskQueue {
     }
 
     fn rewrite(&self, out: &mut AofWriter<'_>, key: Arg<'_>) {
-        let mut mode = LOAD_HEAD;
-        let mut written = true;
+        let (mut number, mut written) = (0, true);
+        let mut emit = |kind, chunk: &[u8]| {
+            let part = Part::seal(key.as_bytes(), kind, number, chunk);
+            written = written && out.emit(LOAD, key, [kind, &part]);
+            number += 1;
+        };
+        let mut kind = LOAD_HEAD;
         self.queue.save_at(clock::stamp(), self.clock_offset_ms(), &mut |chunk| {
-            written = written && out.emit(LOAD, key, [mode, chunk]);
-            mode = LOAD_MORE;
+            emit(mem::replace(&mut kind, LOAD_MORE), chunk);
         });
-        if written {
-            out.emit(LOAD, key, [LOAD_END, self.health.text().as_bytes()]);
-        }
+        emit(LOAD_END, self.health.text().as_bytes());
     }
 
     fn memory(&self) -> usize {

@@ -32,20 +32,25 @@ pub fn pass_on(ctx: Context<'_>, args: &[Arg<'_>], result: Result<(), Error>) ->
     answer(ctx, args.get(1), result)
 }
 
-/// Replies OK or the error. A replica that can't do what its primary did logs why, and replies OK: the primary reads no
-/// replies, and for each error Redis would log the end of the replication stream, with the payloads in it.
+/// Replies OK or the error. Nobody reads the replies to a file and to a primary, so what can't be done is logged. A replica
+/// then replies OK: for each error of the stream Redis would log its end, with the payloads in it.
 pub fn answer(ctx: Context<'_>, key: Option<&Arg<'_>>, result: Result<(), Error>) -> Result<(), Error> {
     let flags = ctx.flags();
+    let by_primary = flags.is_replicated() && !flags.is_primary();
+    let source = if flags.is_loading() { "in the file" } else { "by the primary" };
     match result {
-        // The former owner of a slot ends the migration because of an error.
-        Err(error) if !flags.is_replicated() || flags.is_primary() => return Err(error),
         // It was logged when the queue became broken.
         Ok(()) | Err(Error::Broken) => {}
-        Err(error) => {
+        Err(ref error) if by_primary || flags.is_loading() => {
             let what = key.map(|key| format!("of {} ", QueueKey::new(ctx.selected_db(), key.as_bytes())));
             let what = what.unwrap_or_default();
-            ctx.log(Level::Warning, &format!("a change {what}by the primary can't be made here: {error}"));
+            ctx.log(Level::Warning, &format!("a change {what}{source} can't be made here: {error}"));
         }
+        Err(_) => {}
+    }
+    // The former owner of a slot ends the migration because of an error.
+    if !by_primary {
+        result?;
     }
     ctx.reply().status(c"OK");
     Ok(())

@@ -11,8 +11,10 @@ pub enum Health {
     /// The queue can be changed.
     #[default]
     Sound,
-    /// The queue is being loaded in parts. Until the last part has arrived, it isn't known to be complete.
-    Loading,
+    /// The queue is being loaded in parts. Until the last part has arrived, it isn't known to be complete. This is the
+    /// number of the next part; `None` if it isn't known, because an older version wrote the parts, or because the
+    /// queue was stored between two of them.
+    Loading(Option<u64>),
     /// A part of the queue is not valid. More parts may follow.
     Damaged(String),
     /// A change failed, or effects are missing. The queue can be read, but not changed.
@@ -30,7 +32,7 @@ impl Health {
         let text = String::from_utf8_lossy(text);
         match &*text {
             "" => Health::Sound,
-            LOADING => Health::Loading,
+            LOADING => Health::Loading(None),
             damaged if damaged.starts_with(DAMAGED) => Health::Damaged(text.into_owned()),
             _ => Health::Broken(text.into_owned()),
         }
@@ -40,7 +42,7 @@ impl Health {
     pub fn text(&self) -> &str {
         match self {
             Health::Sound => "",
-            Health::Loading => LOADING,
+            Health::Loading(_) => LOADING,
             Health::Damaged(text) | Health::Broken(text) => text,
         }
     }

@@ -7,13 +7,13 @@ payloads.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 
 import msgpack
 
+from harness.checksums import CHECKSUM_BYTES, checksum
+
 EFFECT_VERSION = 6
-CHECKSUM_BYTES = 4
 # In version 3: the version, and six bytes each for the number and the instant.
 OLD_HEAD_BYTES = 13
 BITS = (1 << 64) - 1
@@ -173,12 +173,6 @@ KINDS = {
     ),
     21: ("told", maybe(R.id), R.instant, many(lambda reader: [reader.id(), reader.release()])),
 }
-
-
-def checksum(*words: bytes) -> bytes:
-    """The checksum of some words."""
-    whole = b"".join(len(word).to_bytes(4, "little") + word for word in words)
-    return zlib.crc32(whole).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def is_whole(key: bytes, effect: bytes, *payloads: bytes) -> bool:

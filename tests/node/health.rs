@@ -13,7 +13,7 @@ fn a_new_queue_is_sound_and_has_an_empty_text() {
 #[test]
 fn each_health_is_restored_from_its_text() {
     let broken = Health::Broken("a change should have a living task".to_owned());
-    for health in [Health::Sound, Health::Loading, Health::damaged("a living task"), broken] {
+    for health in [Health::Sound, Health::Loading(None), Health::damaged("a living task"), broken] {
         assert_eq!(Health::from_text(health.text().as_bytes()), health);
     }
 }
@@ -21,7 +21,7 @@ fn each_health_is_restored_from_its_text() {
 /// Files contain these texts.
 #[test]
 fn the_texts_of_files_do_not_change() {
-    assert_eq!(Health::Loading.text(), "its stored form has no end");
+    assert_eq!(Health::Loading(Some(3)).text(), "its stored form has no end");
     assert_eq!(Health::damaged("a head").text(), "its stored form should have a head");
     assert_eq!(Health::from_text(b"by \xff").text(), "by \u{fffd}");
 }

@@ -5,7 +5,7 @@
 
 use crc32fast::Hasher;
 
-use crate::invalid::Invalid;
+use crate::invalid::{Invalid, ensure};
 
 /// The checksum of words, in the order in which they are added.
 #[derive(Debug, Default)]
@@ -14,6 +14,10 @@ pub(super) struct Checksum(Hasher);
 /// What words lack whose checksum is another one.
 pub(super) const DAMAGED: Invalid =
     Invalid("the checksum that was computed when it was written: it is damaged");
+
+/// Begins a word that carries its checksum. No word of an older version begins with it, so none is mistaken for another.
+/// One whose mark has changed in a bit is not valid in an older form either.
+const MARK: u8 = 0xc1;
 
 impl Checksum {
     /// Adds a word, after its length in four bytes: words that are cut elsewhere have another checksum. Of an enormous
@@ -27,4 +31,25 @@ impl Checksum {
     pub fn bytes(self) -> [u8; 4] {
         self.0.finalize().to_le_bytes()
     }
+}
+
+fn of(beside: &[&[u8]], content: &[u8]) -> [u8; 4] {
+    let mut checksum = Checksum::default();
+    beside.iter().for_each(|word| checksum.add(word));
+    checksum.add(content);
+    checksum.bytes()
+}
+
+/// The word that carries `content`: a mark, the checksum of the words beside it and of `content`, and `content`.
+pub(super) fn seal(beside: &[&[u8]], content: &[u8]) -> Vec<u8> {
+    [&[MARK], &of(beside, content)[..], content].concat()
+}
+
+/// What [`seal`] put into this word; `None` if it carries no checksum, because an older version wrote it. Errors: it,
+/// or one of the words beside it, has changed.
+pub(super) fn open<'a>(beside: &[&[u8]], word: &'a [u8]) -> Result<Option<&'a [u8]>, Invalid> {
+    let Some(sealed) = word.strip_prefix(&[MARK]) else { return Ok(None) };
+    let (found, content) = sealed.split_first_chunk().ok_or(DAMAGED)?;
+    ensure(of(beside, content) == *found, DAMAGED.0)?;
+    Ok(Some(content))
 }

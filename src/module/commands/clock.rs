@@ -43,10 +43,7 @@ impl Command for Clock {
 fn take_stamp(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     let is_from_peer = is_from_peer(ctx)?;
     let [_, stamp] = args else { return Err(Error::Syntax) };
-    let stamp: Stamp = rmp_serde::from_slice(stamp.as_bytes()).map_err(|_| Error::Bad("invalid stamp"))?;
-    if !stamp.is_valid() {
-        return Err(Error::Bad("invalid stamp"));
-    }
+    let stamp = Stamp::open(stamp.as_bytes()).map_err(|_| Error::Bad("invalid stamp"))?;
     // A tool that replays an AOF, and the former owner of a slot, must not set this node's clock.
     if !is_from_peer || (ctx.flags().is_primary() && !ctx.flags().is_loading()) {
         return Ok(());
@@ -57,9 +54,6 @@ fn take_stamp(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     }
     clock::follow(&stamp);
     // This node's AOF gets the time of its own clock. Its replicas get the primary's message unchanged.
-    match rmp_serde::to_vec(&clock::stamp()) {
-        Ok(bytes) => _ = ctx.replicate_keyless(CLOCK, &bytes),
-        Err(_) => ctx.replicate_verbatim(),
-    }
+    let _ = ctx.replicate_keyless(CLOCK, &clock::stamp().seal());
     Ok(())
 }

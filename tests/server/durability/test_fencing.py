@@ -2,6 +2,7 @@
 
 import msgpack
 import pytest
+from harness.checksums import opened
 from harness.server import Server, parse_commands, wait_synced
 from harness.talk import Talk, parts
 
@@ -132,7 +133,7 @@ def test_a_promoted_primary_that_restarts_stays_above(pair):
 def leads(server: Server) -> list[int]:
     """How far lease numbers were ahead of the clock, in each TASK._CLOCK that was appended to the AOF."""
     commands, _ = parse_commands(server._aof().read_bytes())
-    return [0, *(msgpack.unpackb(words[1])[4] for words in commands if words[0] == b"TASK._CLOCK")]
+    return [0, *(msgpack.unpackb(opened(words[1]))[4] for words in commands if words[0] == b"TASK._CLOCK")]
 
 
 def test_claims_go_on_with_a_clock_beyond_2255(start):
