@@ -46,9 +46,16 @@ class Older:
 
 SAME_FORMATS = Older(
     "same formats",
+    "fa80c2dd1d64178b9beacb870754b63bdcc40228",
+    "The first build in which all that is in an AOF has a checksum: effects of version 6, parts of queues, stamps of "
+    "clocks. So it can take over from this tree and back, and must come to the same queues from the same effects.",
+)
+EFFECTS_5 = Older(
+    "effects 5",
     "0a6ca3db8bc3d4cd3ac9b8696bb7c541c5bc89df",
-    "One of the first builds with stored format 4 and effects 5, and the last that changed how they are written. So it "
-    "can take over from this tree and back, and must come to the same queues from the same effects.",
+    "One of the first builds with stored format 4 and effects 5. It reads the snapshots of this tree, and not its "
+    "effects. So it is a good primary until the upgrade, with all that queues can do, and a replica that says it can't "
+    "follow afterwards.",
 )
 RELEASE = Older(
     "0.2.0",
@@ -56,7 +63,7 @@ RELEASE = Older(
     "The last release. It reads neither the effects nor the files of this tree, so the way back is closed, and it must "
     "say so instead of going on with a part.",
 )
-BUILDS = (SAME_FORMATS, RELEASE)
+BUILDS = (SAME_FORMATS, EFFECTS_5, RELEASE)
 
 
 class CannotBuild(Exception):

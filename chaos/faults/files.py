@@ -4,21 +4,24 @@ This is done to copies, on a server aside, while the load goes on: a damaged fil
 makes of a damaged file must be one of these:
 
 - `refused`: it exits at start and says why
-- `broken`: it starts, and at least one queue is BROKEN
+- `broken`: it starts, and at least one queue is BROKEN, or was until the file deleted it: then the log says so
 - `equal`: it starts, and all queues are as in the undamaged file
-- `changed`, only of an AOF: it starts, and a task differs. An AOF has no checksums, neither the server's nor the
-  module's: a byte of a payload, a time or a priority can change unnoticed. It is counted in the history of the run.
 
-A snapshot has a checksum, so a difference that nobody notices is a problem of the run. So is a crash.
+A snapshot has a checksum, and so has what the module writes to an AOF. A difference that nobody notices, `changed`, is
+a problem of the run. So is a crash. Commands of the server itself in an AOF, like SELECT and DEL, have no checksum, so
+they are not damaged here.
 """
 
 from __future__ import annotations
 
 import os
+import random
+import re
 import shutil
 from pathlib import Path
 
 import redis
+from harness.files import commands_in
 from harness.server import CRASH, Server, digest, wait_until
 
 from chaos.disk import data_files
@@ -27,6 +30,8 @@ from chaos.topologies.compare import queues
 
 # How many damaged copies are tried in one fault.
 TRIES = 4
+# What the log says of damage that the queues may not show any more.
+NOTICED = re.compile(r"is BROKEN: |is skipped: |can't be made here: ")
 
 
 def flipped_aof(stage: Stage) -> None:
@@ -65,7 +70,7 @@ def tried(stage: Stage, aside: Aside, aof: bool) -> dict[str, int]:
             became[found] = became.get(found, 0) + 1
             if aside.crash():
                 stage.problems.append(f"{what}: {aside.crash()}")
-            if found == "changed" and not aof:
+            if found == "changed":
                 stage.problems.append(f"{what}: the server started, and its queues differ silently")
     finally:
         aside.close()
@@ -97,7 +102,7 @@ class Aside:
         """Change one bit of one file, or cut a snapshot. Returns what was done."""
         paths = [path for path in self.put(aof) if path.stat().st_size]
         path = stage.random.choice(paths)
-        at = stage.random.randrange(path.stat().st_size)
+        at = random_place(stage.random, path) if aof else stage.random.randrange(path.stat().st_size)
         if not aof and stage.random.random() < 0.3:
             os.truncate(path, at)
             return f"{path.name} cut to {at} bytes"
@@ -134,11 +139,12 @@ class Aside:
 
     def judge(self, aof: bool, truth: dict[str, tuple[bytes, bool]]) -> str:
         """What the server makes of its damaged files."""
+        said = len(self.server.log())
         found = self.started(aof)
         if found is None:
             self.server.ends_by_itself()
             return "refused"
-        if any(broken for _, broken in found.values()):
+        if any(broken for _, broken in found.values()) or NOTICED.search(self.server.log()[said:]):
             return "broken"
         return "equal" if found == truth else "changed"
 
@@ -151,6 +157,19 @@ class Aside:
         """End it, and remove the copies."""
         self.server.discard()
         shutil.rmtree(self.copies, ignore_errors=True)
+
+
+def random_place(dice: random.Random, aof: Path) -> int:
+    """A place in an AOF that a checksum covers: in its RDB part, or in a command of the module."""
+    data = aof.read_bytes()
+    commands = commands_in(data)
+    begins = [at for at, _ in commands]
+    covered = [(0, begins[0] if begins else len(data))]
+    for (at, words), end in zip(commands, [*begins[1:], len(data)], strict=True):
+        if words[0].startswith(b"TASK."):
+            covered.append((at, end))
+    begin, end = dice.choices(covered, weights=[end - begin for begin, end in covered])[0]
+    return dice.randrange(begin, end)
 
 
 def is_broken(client: redis.Redis, name: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from harness.server import Installed
 
 from chaos.faults import cluster, links, nodes, replicas, sentinel, slots, upgrade
-from chaos.older import RELEASE, SAME_FORMATS, Older, lacks
+from chaos.older import EFFECTS_5, RELEASE, SAME_FORMATS, Older, lacks
 from chaos.profiles.profile import Profile
 from chaos.topologies.cluster import Slots
 from chaos.topologies.replicas import Replicas
@@ -142,6 +142,14 @@ PROFILES = (
         {upgrade.upgraded_or_back: 3.0, links.links_reset: 1.0, links.compared: 1.0},
         gap_s=(0.2, 1.0),
         lacks=partial(lacks, SAME_FORMATS),
+    ),
+    Profile(
+        "upgrade-effects",
+        "module upgraded from a build with older effects",
+        partial(older, EFFECTS_5),
+        {upgrade.upgraded_for_good: 1.0},
+        is_slow=True,
+        lacks=partial(lacks, EFFECTS_5),
     ),
     Profile(
         "upgrade-formats",

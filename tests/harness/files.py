@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.server import Server
+from harness.server import Server, parse_commands
+from harness.talk import packed
 
 
 def wait_aof(server: Server) -> None:
@@ -36,3 +37,17 @@ def add_to_aof(server: Server, *commands: bytes) -> None:
     assert not server.alive()
     with open(server._aof(), "ab") as file:
         file.writelines(commands)
+
+
+SELECT = b"*2\r\n$6\r\nSELECT\r\n"
+
+
+def commands_in(aof: bytes) -> list[tuple[int, list[bytes]]]:
+    """Where each whole command of an AOF begins, and its words. What comes before the first one is RDB."""
+    is_rdb = aof.startswith((b"REDIS", b"VALKEY"))
+    at = aof.index(SELECT) if SELECT in aof else len(aof) if is_rdb else 0
+    found = []
+    for words in parse_commands(aof, at)[0]:
+        found.append((at, words))
+        at += len(packed(words))
+    return found

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness.files import rewrite_aof
+from harness.files import commands_in, rewrite_aof
 from harness.queues import rich_queue
 from harness.server import CRASH, Server, ServerDied, parse_commands
 from harness.talk import Talk, packed
@@ -20,7 +20,6 @@ WAYS = ["effects", "commands", "preamble"]
 FEW, MANY = 6, 70
 CHECKSUM = b"the checksum that was computed"
 GAP = b"effects are missing"
-SELECT = b"*2\r\n$6\r\nSELECT\r\n"
 
 # The digest of each queue, and why it is BROKEN.
 Queues = dict[bytes, tuple[bytes, bytes]]
@@ -74,21 +73,17 @@ def words_at(data: bytes) -> list[list[tuple[int, int]]]:
 
     An RDB part counts as one command of one word.
     """
-    at, places = 0, []
-    if data.startswith(b"REDIS") or data.startswith(b"VALKEY"):
-        at = data.find(SELECT) if SELECT in data else len(data)
-        places.append([(0, at)])
-    for words in parse_commands(data, at)[0]:
-        pieces = packed(words)
-        ends = [pieces.index(b"\r\n") + 2]
+    commands = commands_in(data)
+    begin = commands[0][0] if commands else len(data)
+    places = [[(0, begin)]] if begin else []
+    for at, words in commands:
+        ends = [len(b"*%d\r\n" % len(words))]
         for word in words:
             line = len(b"$%d\r\n" % len(word))
             ends += [ends[-1] + line, ends[-1] + line + len(word) + 2]
-        begins = [0, *ends[:-1]]
         if words[0] != b"SELECT":
+            begins = [0, *ends[:-1]]
             places.append([(at + begin, at + end) for begin, end in zip(begins, ends, strict=True)])
-        at += len(pieces)
-    assert at == len(data), "the file ends with a whole command"
     return places
 
 
@@ -131,7 +126,7 @@ def test_a_flipped_bit_is_noticed(start, way):
 def test_many_flipped_bits_are_noticed(start, way):
     """Each way of noticing is seen."""
     became = flips(start, way, 2, MANY)
-    assert became["refused"] > 5 and became["broken"] > 5, became
+    assert all(became.values()), became
 
 
 def edited(server: Server, change: Callable[[list[list[bytes]]], None]) -> Talk:
