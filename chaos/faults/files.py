@@ -23,6 +23,7 @@ from pathlib import Path
 import redis
 from harness.files import commands_in
 from harness.server import CRASH, Server, digest, wait_until
+from harness.talk import packed
 
 from chaos.disk import data_files
 from chaos.stage import Stage
@@ -163,11 +164,8 @@ def random_place(dice: random.Random, aof: Path) -> int:
     """A place in an AOF that a checksum covers: in its RDB part, or in a command of the module."""
     data = aof.read_bytes()
     commands = commands_in(data)
-    begins = [at for at, _ in commands]
-    covered = [(0, begins[0] if begins else len(data))]
-    for (at, words), end in zip(commands, [*begins[1:], len(data)], strict=True):
-        if words[0].startswith(b"TASK."):
-            covered.append((at, end))
+    ours = [(at, at + len(packed(words))) for at, words in commands if words[0].startswith(b"TASK.")]
+    covered = [(0, commands[0][0] if commands else len(data)), *ours]
     begin, end = dice.choices(covered, weights=[end - begin for begin, end in covered])[0]
     return dice.randrange(begin, end)
 
