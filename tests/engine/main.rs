@@ -11,6 +11,7 @@ mod story;
 mod attempts;
 mod batches;
 mod calendars;
+mod checksums;
 mod clocks;
 mod codec;
 mod compact;

@@ -23,7 +23,7 @@ impl Checksum {
     /// Adds a word, after its length in four bytes: words that are cut elsewhere have another checksum. Of an enormous
     /// word, the length counts modulo 4 GiB.
     pub fn add(&mut self, word: &[u8]) {
-        self.0.update(&(word.len() as u32).to_le_bytes());
+        self.0.update(&length(word.len()));
         self.0.update(word);
     }
 
@@ -31,6 +31,67 @@ impl Checksum {
     pub fn bytes(self) -> [u8; 4] {
         self.0.finalize().to_le_bytes()
     }
+}
+
+/// The checksum of words of which most are small: they are gathered behind what a buffer holds, because one computation
+/// costs less than one for each of them.
+pub(super) struct Gathered<'b> {
+    checksum: Checksum,
+    buffer: &'b mut Vec<u8>,
+    /// What the buffer held before.
+    front: usize,
+}
+
+/// A larger word is not copied.
+const SMALL: usize = 1024;
+/// The most bytes that are gathered.
+const GATHERED: usize = 16 * 1024;
+
+impl<'b> Gathered<'b> {
+    /// Gathers words behind what this buffer holds, which stays as it is.
+    pub fn behind(buffer: &'b mut Vec<u8>) -> Gathered<'b> {
+        Gathered { checksum: Checksum::default(), front: buffer.len(), buffer }
+    }
+
+    /// Adds a word.
+    pub fn add(&mut self, word: &[u8]) {
+        self.buffer.extend_from_slice(&length(word.len()));
+        if word.len() <= SMALL {
+            self.buffer.extend_from_slice(word);
+        } else {
+            self.compute();
+            self.checksum.0.update(word);
+        }
+        if self.buffer.len() - self.front > GATHERED {
+            self.compute();
+        }
+    }
+
+    /// Adds what the buffer held before, as a word.
+    pub fn add_front(&mut self) {
+        self.buffer.extend_from_slice(&length(self.front));
+        if self.front <= SMALL {
+            self.buffer.extend_from_within(..self.front);
+        } else {
+            self.compute();
+            self.checksum.0.update(&self.buffer[..self.front]);
+        }
+    }
+
+    /// The checksum of what was added.
+    pub fn bytes(mut self) -> [u8; 4] {
+        self.compute();
+        self.checksum.bytes()
+    }
+
+    fn compute(&mut self) {
+        self.checksum.0.update(&self.buffer[self.front..]);
+        self.buffer.truncate(self.front);
+    }
+}
+
+fn length(bytes: usize) -> [u8; 4] {
+    (bytes as u32).to_le_bytes()
 }
 
 fn of(beside: &[&[u8]], content: &[u8]) -> [u8; 4] {

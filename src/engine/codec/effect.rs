@@ -7,7 +7,7 @@
 //! number and instant had six bytes each and came before the events, which were MessagePack with fields by position.
 //! Before that, an effect had neither number nor instant.
 
-use super::checksum::{Checksum, DAMAGED};
+use super::checksum::{Checksum, DAMAGED, Gathered};
 use super::event::{Coded, END, Reader, Writer};
 use crate::event::{Event, Lease};
 use crate::invalid::{Invalid, ensure};
@@ -81,7 +81,12 @@ impl Effect {
         if !self.is_empty() {
             self.bytes.push(END);
             (number, at).put(&mut Writer { out: &mut self.bytes, base: self.base });
-            self.bytes.extend(checksum(name, &self.bytes, payloads));
+            let mut words = Gathered::behind(&mut self.bytes);
+            words.add(name);
+            words.add_front();
+            payloads.into_iter().for_each(|payload| words.add(payload));
+            let checksum = words.bytes();
+            self.bytes.extend_from_slice(&checksum);
         }
         &self.bytes
     }
@@ -146,20 +151,14 @@ const EVENTS_MAX: usize = 100_000;
 /// The first version with a checksum.
 const HAS_CHECKSUM: u8 = 6;
 
-/// The checksum of an effect.
-fn checksum<'p>(name: &[u8], bytes: &[u8], payloads: impl IntoIterator<Item = &'p [u8]>) -> [u8; 4] {
-    let mut checksum = Checksum::default();
-    checksum.add(name);
-    checksum.add(bytes);
-    payloads.into_iter().for_each(|payload| checksum.add(payload));
-    checksum.bytes()
-}
-
 /// What is between the version and the checksum. `None` if the checksum is another one.
 fn checked<'a>(name: &[u8], bytes: &'a [u8], payloads: &[&[u8]]) -> Option<&'a [u8]> {
     let (covered, found) = bytes.split_last_chunk()?;
-    let is_whole = checksum(name, covered, payloads.iter().copied()) == *found;
-    covered.get(1..).filter(|_| is_whole)
+    let mut checksum = Checksum::default();
+    checksum.add(name);
+    checksum.add(covered);
+    payloads.iter().for_each(|payload| checksum.add(payload));
+    covered.get(1..).filter(|_| checksum.bytes() == *found)
 }
 
 /// The first version in which a task keeps its progress when it is claimed again.
