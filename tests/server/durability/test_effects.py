@@ -270,3 +270,12 @@ def test_a_replica_has_the_same_queue_after_every_kind_of_command(start):
     primary.wait_until(lambda: other.digest() == c.digest(), "the replica has the same queue")
     assert other.map("TASK.INFO", "q")[b"broken"] == b""
     assert other("TASK.CLAIM", "q").startswith("READONLY")
+
+
+@pytest.mark.parametrize("length", [0, 1, 1023, 1024, 1025, 20_000])
+def test_an_effect_with_words_of_any_length_has_its_checksum(recorder, length):
+    """Names and payloads can be small or large, and there can be many of them in one effect."""
+    payloads = ["x" * length, "y", "z" * 1000] * 20
+    recorder.c("TASK.MPUSH", "q" * length, "TASKS", len(payloads), *payloads)
+    [pushed] = effects(recorder.server)
+    assert [len(payload) for payload in pushed.payloads] == [len(payload) for payload in payloads]
