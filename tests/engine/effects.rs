@@ -256,30 +256,6 @@ fn an_effect_whose_words_are_cut_elsewhere_is_refused() {
     }
 }
 
-#[test]
-fn an_effect_with_words_of_any_length_is_whole() {
-    let bytes = vec![7; 100_000];
-    let (first, options) = (TaskId { ms: START, seq: 0 }, Options::default());
-    for length in [0, 1, 1023, 1024, 1025, 20_000, 100_000] {
-        // One after the other, so that many small ones and one large one come in each order.
-        let payloads: Vec<&[u8]> = [&bytes[..length], b"x", &bytes[..1000], &bytes[..length]].repeat(10);
-        let push = Event::Pushed { first, count: 40, due: None, options, payloads: &payloads };
-        let mut effect = Effect::default();
-        let answers = Event::Answered {
-            token: &bytes[..length],
-            at: Millis(1),
-            kept_until: Millis(1),
-            answer: Answer::Pushed { first, count: 1 },
-        };
-        effect.add(&push);
-        effect.add(&answers);
-        let sealed = effect.seal(1, Millis(1), &bytes[..length], payloads.iter().copied());
-        let received = Effect::decode(&bytes[..length], sealed, &payloads).unwrap();
-        assert_eq!(received.events, [push, answers]);
-        assert!(Effect::decode(&bytes[..length], sealed, &[&payloads[..39], &[b"y"]].concat()).is_err());
-    }
-}
-
 /// Reads an effect that arrived with the queue's name and payloads.
 fn arrives(words: &[Vec<u8>]) -> Result<(), Invalid> {
     let [name, effect, payloads @ ..] = words else { panic!("a name and an effect") };
