@@ -150,7 +150,8 @@ fn civil(mut day: u64) -> (u64, u64, u64) {
     const CYCLE_DAYS: u64 = 146_097; // 400 years
     day %= CYCLE_DAYS;
     let mut year = 1970;
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let of_year = |year| if is_leap(year) { 366 } else { 365 };
     while day >= of_year(year) {
         day -= of_year(year);

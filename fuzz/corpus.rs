@@ -3,14 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use taskslot_engine::{Effect, Millis};
-
+use crate::copies::{first_effect, without_checksum};
 use crate::parts::{join, mutate, split};
 use crate::sample::live;
 use crate::{arguments, calendar, effects, glob, stored};
 
+/// Runs an input.
+type Run = fn(&[u8]);
+
 /// Each target with its name.
-const TARGETS: [(&str, fn(&[u8])); 5] = [
+const TARGETS: [(&str, Run); 5] = [
     ("stored", stored::run),
     ("effects", effects::run),
     ("arguments", arguments::run),
@@ -104,9 +106,8 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         if age % 8 == 4 && age < 80 {
             seeds.push(("stored", format!("age-{age:03}"), join(&chunks)));
         }
-        let mut effect = Effect::default();
-        effect.add(event);
-        let mut parts = vec![age.to_le_bytes().to_vec(), effect.seal(1, Millis(1)).to_vec()];
+        // Without a checksum, so that a mutation is not refused at once.
+        let mut parts = vec![age.to_le_bytes().to_vec(), without_checksum(&first_effect(event))];
         parts.extend(event.changes().payloads.iter().map(|payload| payload.to_vec()));
         if parts.iter().map(Vec::len).sum::<usize>() < 1_000 {
             seeds.push(("effects", format!("event-{age:03}"), join(&parts)));

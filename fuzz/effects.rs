@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use taskslot_engine::{Effect, Invalid, Millis, Now, Queue, Received};
 
-use crate::copies::{Dice, digest, load_given_up, save};
+use crate::copies::{Dice, NAME, digest, load_given_up, save};
 use crate::parts::split;
 use crate::sample::{START, live, lives_on};
 use crate::shown::is_shown;
@@ -39,7 +39,7 @@ fn queue(age: &[u8]) -> Queue {
 pub fn run(input: &[u8]) {
     let parts = split(input);
     let [age, effect, payloads @ ..] = &parts[..] else { return };
-    let Ok(received) = Effect::decode(effect, payloads) else { return };
+    let Ok(received) = Effect::decode(NAME, effect, payloads) else { return };
     travels_on(&received);
     let mut queue = queue(age);
     let _ = queue.clone().expect_effect(&received);
@@ -65,11 +65,11 @@ fn travels_on(received: &Received<'_>) {
         payloads.extend_from_slice(event.changes().payloads);
     }
     let (number, at) = received.stamp.unwrap_or((1, Millis(1)));
-    let sealed = effect.seal(number, at);
+    let sealed = effect.seal(number, at, NAME, payloads.iter().copied());
     if sealed.is_empty() {
         return;
     }
-    let again = Effect::decode(sealed, &payloads).expect("an effect that was read can be sent on");
+    let again = Effect::decode(NAME, sealed, &payloads).expect("an effect that was read can be sent on");
     assert_eq!(again.events, received.events);
     assert_eq!(again.stamp, Some((number, at)));
 }

@@ -36,7 +36,7 @@ pub fn is_shown(queue: &Queue, now: Now) {
     for worker in queue.workers(5) {
         let _ = queue.list(&now, TaskState::Leased, Cursor::default(), 3, Some(worker.name), None);
     }
-    let _ = queue.batch_views(b"").map(|batch| (batch.tasks(), batch.state())).count();
+    queue.batch_views(b"").for_each(|batch| _ = (batch.tasks(), batch.state()));
     let _ = (queue.schedules(&now).len(), queue.groups_in_turn().count(), queue.groups_behind());
     let _ = (queue.groups(), queue.groups_paused(), queue.groups_stopped(), queue.workers_busy());
     let _ = (queue.oldest_ready(), queue.next_delayed(&now), queue.next_due(&now));

@@ -170,7 +170,7 @@ fn what_an_earlier_primary_showed_does_not_set_the_clock_forward_at_a_promotion(
     clock.resume(machine.reading(), machine.wall_us, &behind.stamp(&behind.clock()));
     clock.on_takeover(5000);
     clock.follow(machine.reading(), machine.wall_us, &behind.stamp(&behind.clock()));
-    clock.on_promoted(1);
+    clock.on_term(Term { id: 1, beginning: Beginning::Promotion });
     clock.on_takeover(5000);
     assert_eq!(machine.passes(SECOND).at(&mut clock), 1000);
 }

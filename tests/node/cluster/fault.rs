@@ -4,8 +4,7 @@ use std::rc::Rc;
 
 use taskslot_engine::{Beginning, Event, Term};
 
-use super::known;
-use super::message::{Dump, Message};
+use super::message::{Dump, Message, NAME};
 use super::node::{Copy, QUEUES};
 use super::step::{Step, Verb};
 use super::world::{LINK_US, NODES, World};
@@ -175,14 +174,13 @@ impl World {
         let is_ready = [source, target]
             .iter()
             .all(|&at| self.nodes[at].is_serving(self.t) && !self.nodes[at].link.is_cut);
-        let (stamp, term) = (self.nodes[source].stamp(self.instant(source)), self.nodes[source].term.id);
+        let stamp = self.nodes[source].stamp(self.instant(source));
         if !is_ready || self.nodes[source].copies[queue].is_none() {
             return;
         }
         let Some(copy) = self.nodes[source].copies[queue].take() else { return };
         let mut dump = copy.dump(stamp, self.t);
-        let is_loose = self.nodes[source].has_forgotten || copy.ledger.term != term;
-        Rc::make_mut(&mut dump.ledger).was_moved_unwritten |= is_loose;
+        Rc::make_mut(&mut dump.ledger).has_forgotten |= self.nodes[source].has_forgotten;
         self.says(|| format!("queue {queue} is moved from node {source} to node {target}"));
         self.judge.count("moves");
         self.owners[queue] = to;
@@ -199,10 +197,6 @@ impl World {
         let mut copy = Copy { head, ..Copy::load(&dump) };
         copy.keeps_clock(&stamp);
         self.nodes[at].copies[queue] = Some(copy);
-        if known::a_restored_queue_lacks_a_stamp() {
-            self.nodes[at].sent.is_due = true;
-            self.sends_clock(at);
-        }
         self.sends(at, Message::Restored { queue, dump, head });
     }
 
@@ -233,7 +227,7 @@ fn has_beginning(message: &Message) -> bool {
     match message {
         Message::Effect { bytes, payloads, .. } => {
             let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-            let effect = taskslot_engine::Effect::decode(bytes, &payloads).unwrap();
+            let effect = taskslot_engine::Effect::decode(NAME, bytes, &payloads).unwrap();
             effect.events.iter().any(|event| matches!(event, Event::Term { .. }))
         }
         Message::Clock { .. } => true,

@@ -79,8 +79,8 @@ pub struct Ledger {
     pub reign: usize,
     pub tenure: u64,
     pub term: u64,
-    /// It came from another shard, whose new primary had not written to it.
-    pub was_moved_unwritten: bool,
+    /// It came from a node that had forgotten its beginning.
+    pub has_forgotten: bool,
     /// By how much spans may have been shortened, because a wall clock was set while its machine had no power.
     pub hurry_us: u64,
     /// A number for each task that no other task has, in no history.
@@ -188,7 +188,7 @@ impl Ledger {
         match event {
             Event::Term { term, .. } => {
                 (self.term, self.tenure, self.reign) = (*term, commit.tenure, commit.reign);
-                self.was_moved_unwritten = false;
+                self.has_forgotten = false;
             }
             Event::Pushed { first, count, due, options, .. } => {
                 for n in 0..u64::from(*count) {

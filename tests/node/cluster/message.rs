@@ -8,6 +8,9 @@ use taskslot_engine::{Effect, Now, Stamp};
 
 use super::ledger::Ledger;
 
+/// The name of which effects carry the checksum. Queues are told apart by their numbers here.
+pub const NAME: &[u8] = b"queue";
+
 /// The number of a queue's name.
 pub type Name = usize;
 
@@ -48,7 +51,7 @@ impl fmt::Display for Message {
         match self {
             Message::Effect { bytes, payloads, commit, .. } => {
                 let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-                let effect = Effect::decode(bytes, &payloads).map_err(|_| fmt::Error)?;
+                let effect = Effect::decode(NAME, bytes, &payloads).map_err(|_| fmt::Error)?;
                 write!(f, "    change {}", commit.id)?;
                 effect.events.iter().try_for_each(|event| write!(f, "\n                    {event:?}"))
             }

@@ -8,7 +8,7 @@ use taskslot_node::{Clock, Reading, arrived_ahead_ms};
 use super::disk::{Disk, Snapshot};
 use super::ledger::{GRACE_MS, Ledger, Outage, Watch};
 use super::link::{Link, Stream};
-use super::message::{Commit, Dump, Message, Name};
+use super::message::{Commit, Dump, Message, NAME, Name};
 
 /// How many names of queues there are.
 pub const QUEUES: usize = 2;
@@ -51,7 +51,7 @@ pub struct Node {
     pub is_primary: bool,
     /// The promotion by which it became a primary.
     pub tenure: u64,
-    /// It lost what it knew of its promotion: see [`super::known::loses_its_promotion`].
+    /// It lost what it knew of its promotion: see [`super::known::is_loose`].
     pub has_forgotten: bool,
     /// By how much its wall clock made it believe that it was off for longer than it was, in all.
     hurried_us: u64,
@@ -156,6 +156,9 @@ impl Node {
         for copy in self.copies.iter_mut().flatten() {
             Rc::make_mut(&mut copy.ledger).hurry_us += self.hurried_us + RESUMED_US;
         }
+        if self.is_primary {
+            self.clock.on_term(self.term);
+        }
         self.takes_over(now);
     }
 
@@ -197,7 +200,7 @@ impl Node {
         self.link.leaves();
         self.stream.renames(term.id);
         (self.is_primary, self.term, self.tenure, self.has_forgotten) = (true, term, tenure, false);
-        self.clock.on_promoted(term.id);
+        self.clock.on_term(term);
         self.takes_over(now);
     }
 
@@ -236,7 +239,7 @@ impl Node {
     /// Applies an effect that was decided before. Returns what it says of the clocks of the node that decided.
     fn applies(&mut self, name: Name, bytes: &[u8], payloads: &[Vec<u8>], commit: &Commit) -> Vec<Stamp> {
         let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-        let effect = Effect::decode(bytes, &payloads).unwrap();
+        let effect = Effect::decode(NAME, bytes, &payloads).unwrap();
         let copy = self.copies[name].get_or_insert_with(Copy::new);
         copy.queue.expect_effect(&effect).unwrap_or_else(|gap| panic!("an effect is missing: {gap:?}"));
         let (_, at) = effect.stamp.unwrap();
@@ -278,14 +281,21 @@ impl Copy {
 
     pub fn dump(&self, stamp: Stamp, t: u64) -> Dump {
         let mut chunks = Vec::new();
-        self.queue.save_at(Some(stamp), &mut |chunk| chunks.push(chunk.to_vec()));
+        self.queue.save_at(stamp, self.clock_offset_ms(&stamp), &mut |chunk| chunks.push(chunk.to_vec()));
         Dump { chunks, ledger: self.ledger.clone(), head: self.head, t }
+    }
+
+    /// How far the queue's clock is ahead of the node's, or will be once its clock is kept.
+    fn clock_offset_ms(&self, here: &Stamp) -> i64 {
+        let ahead_ms = self.queue.saved().map_or(0, |saved| arrived_ahead_ms(&saved, here));
+        self.queue.clock_offset_ms() + ahead_ms
     }
 
     /// Keeps the clock by which the queue was written, as the module does it for a queue that came on its own.
     pub fn keeps_clock(&mut self, here: &Stamp) {
-        if let Some(saved) = self.queue.take_saved() {
-            let offset_ms = self.queue.clock_offset_ms() + arrived_ahead_ms(&saved, here);
+        if self.queue.saved().is_some() {
+            let offset_ms = self.clock_offset_ms(here);
+            self.queue.take_saved();
             if offset_ms.abs_diff(self.queue.clock_offset_ms()) > SAME_CLOCK_MS {
                 self.queue.set_clock_offset(offset_ms);
             }

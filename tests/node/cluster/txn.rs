@@ -7,7 +7,7 @@ use taskslot_engine::{Claim, ClaimTurns, Effect, Event, Lease, Millis, Now, Stam
 
 use super::judge::Judge;
 use super::ledger::{Ledger, Outage, Watch};
-use super::message::{Commit, Message, Name};
+use super::message::{Commit, Message, NAME, Name};
 use super::node::Copy;
 use crate::dice::Dice;
 
@@ -62,7 +62,7 @@ impl<'w> Txn<'w> {
         };
         if std::mem::take(&mut txn.copy.must_replicate_clock) {
             let event = txn.copy.queue.clock_event();
-            txn.record(&event, Watch::Decided);
+            txn.commit(&event);
         }
         txn
     }
@@ -189,7 +189,11 @@ impl<'w> Txn<'w> {
         if self.effect.is_empty() {
             return None;
         }
-        let bytes = self.effect.seal(self.copy.queue.count_effect(), self.now.at).to_vec();
+        let bytes = {
+            let (number, payloads) =
+                (self.copy.queue.count_effect(), self.payloads.iter().map(Vec::as_slice));
+            self.effect.seal(number, self.now.at, NAME, payloads).to_vec()
+        };
         self.copy.head = self.commit.id;
         Some(Message::Effect { queue, bytes, payloads: self.payloads, commit: self.commit })
     }
