@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections import Counter
 
 from harness.server import ROOT
@@ -18,6 +19,8 @@ HEAD = ("fault", "server", "runs", "times", "pushed", "lost", "in window", "agai
 NONE = "Not measured yet: `make chaos ARGS=--results` measures it."
 # Not a fault of its own: it says what a takeover may have undone.
 MARK = "replaced"
+# How wide a paragraph is.
+WIDTH = 120
 # So many causes of redeliveries are named, the most frequent ones.
 CAUSES = 4
 
@@ -52,8 +55,8 @@ def table(results: list[Result]) -> str:
                 lines.append(" | ".join((shown, result.version, *cells(row))))
                 shown = ""
     rows = "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
-    measured = ", ".join(f"{one.version} on {one.date} at {one.commit}" for one in results)
-    return f"{sums(results)}\n\n{rows}\n\nMeasured by `make chaos`: {measured}."
+    measured = ", ".join(f"{one.version} on {one.date}, module of {one.commit}" for one in results)
+    return f"{sums(results)}\n\n{rows}\n\n{textwrap.fill(f'Measured by `make chaos`: {measured}.', WIDTH)}"
 
 
 def sums(results: list[Result]) -> str:
@@ -61,13 +64,14 @@ def sums(results: list[Result]) -> str:
     rows = [row for result in results for row in result.rows]
     spoke = sum((row.findings for row in rows), Counter[str]())
     found = ", ".join(f"{name} {count:,}" for name, count in spoke.items()) or "none"
-    return (
+    text = (
         f"In {sum(row.runs for row in rows):,} runs with {sum(sum(faults(row).values()) for row in rows):,} faults, "
         f"{sum(row.acknowledged for row in rows):,} pushes were acknowledged. Lost: {sum(row.lost for row in rows):,}. "
         f"Lost in a window: {sum(row.in_window for row in rows):,}. Delivered again without a cause: "
         f"{sum(row.causes['none'] for row in rows):,}. Servers that ended by themselves: "
         f"{sum(row.exits for row in rows):,}. Rules that spoke: {found}."
     )
+    return textwrap.fill(text, WIDTH)
 
 
 def faults(row: Row) -> dict[str, int]:

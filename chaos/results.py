@@ -19,7 +19,7 @@ FOLDER = ROOT / "chaos/results"
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured on one server: its version, when, at which commit, and a row for each profile."""
+    """What was measured on one server: its version, when, the commit of the module, and a row for each profile."""
 
     server: str
     version: str
@@ -63,6 +63,6 @@ def version(server: str) -> str:
 
 
 def commit() -> str:
-    """The short name of the tree's commit."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
+    """The short name of the last commit that changed the module."""
+    command = ["git", "log", "-1", "--format=%h", "--", "src", "Cargo.toml", "Cargo.lock"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
