@@ -125,6 +125,8 @@ class Permits:
     instants_ms: float = 0
     # The queues may be BROKEN from `began` on.
     breaks: bool = False
+    # A primary becomes a replica, and clients that read from it may read what it had until it has its link.
+    stale: bool = False
     # Nothing waits because of it: queues must go on as if nothing had happened.
     calm: bool = False
 

@@ -116,6 +116,10 @@ class Permitted:
                     deadline = went_on + min(length, GRACE_S) * 0.97 - 0.02
         return deadline
 
+    def stale(self, began: float, ended: float) -> bool:
+        """Whether something read between these instants may be older than the first of them."""
+        return any(f.permits.stale and f.began <= ended and began <= f.ended for f in self.faults)
+
     def broken_at(self, queue: str) -> float:
         """From when on this queue may be broken."""
         return min((f.began for f in self.faults if f.permits.breaks and _covers(f, queue)), default=math.inf)

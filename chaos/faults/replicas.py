@@ -34,6 +34,7 @@ def failover(stage: Stage) -> None:
     old, heir, third = topology.chain
     with stage.fault("FAILOVER", number(stage, old)) as fault:
         fault.details["to"] = number(stage, heir)
+        fault.permits.stale = True
         hand_over(topology, old, heir)
         topology.follow([heir, third, old])
 

@@ -46,7 +46,8 @@ def failed_over_in_order(stage: Stage) -> None:
     if not topology.installed.is_valkey or topology.installed.version < (9, 1):
         return failed_over(stage)
     primary, replica = topology.shards()[0]
-    with stage.fault("SENTINEL FAILOVER COORDINATED", number(stage, primary)):
+    with stage.fault("SENTINEL FAILOVER COORDINATED", number(stage, primary)) as fault:
+        fault.permits.stale = True
         ask_for_failover(topology, "COORDINATED")
         topology.watch.promoted(replica)
         topology.make_well()

@@ -37,6 +37,7 @@ def takeover(stage: Stage, kind: str, node: Server) -> Iterator[Fault]:
     of time. The block ends when roles and links are in order again.
     """
     with stage.fault(kind, number(stage, node)) as fault:
+        fault.permits.stale = True
         yield fault
     permit_undone(stage, fault.began)
 

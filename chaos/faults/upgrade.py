@@ -22,7 +22,8 @@ def upgraded_or_back(stage: Stage) -> None:
     old, heir, third = topology.chain
     module = topology.module if heir.module == MODULE else MODULE
     kind = "upgraded" if module == MODULE else "downgraded"
-    with stage.fault(kind, number(stage, old)):
+    with stage.fault(kind, number(stage, old)) as fault:
+        fault.permits.stale = True
         for replica in (third, heir):
             renew(topology, replica, module)
         hand_over(topology, old, heir)
@@ -42,6 +43,7 @@ def upgraded_for_good(stage: Stage) -> None:
         stage.wait(0.5)
         return
     with stage.fault("upgraded, older formats", number(stage, old)) as fault:
+        fault.permits.stale = True
         for replica in (third, heir):
             renew(topology, replica, MODULE)
         hand_over(topology, old, heir)

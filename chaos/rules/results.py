@@ -58,5 +58,6 @@ def _is_kept(timeline: Timeline, task: Task, call: Call) -> bool:
             and answer.call.ended < call.began
             and call.ended < answer.call.began + kept - 0.1
         ):
-            return not timeline.permitted.undone(answer.call)
+            at = answer.call.ended
+            return not timeline.permitted.undone(answer.call) and not timeline.permitted.stale(at, call.ended)
     return False

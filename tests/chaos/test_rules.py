@@ -2,6 +2,7 @@
 
 import pytest
 
+from chaos.history import Fault, History, Permits
 from chaos.rules import check
 from chaos.rules.finding import story
 from chaos.rules.redelivery import redeliveries
@@ -53,6 +54,23 @@ def test_what_a_crash_undoes_is_accepted_only_if_it_is_declared() -> None:
         for fault in declared.faults:
             fault.permits.undoes = None
         assert {finding.rule for finding in check(declared)} & {"lost", "runs after its end", "no cause"}
+
+
+def test_a_result_is_missing_unless_a_node_that_becomes_a_replica_was_read():
+    """The same run is wrong, and accepted if a fault all through it says that what is read may be old."""
+    forgets = next(
+        history
+        for seed in range(HISTORIES)
+        if "result missing" in found_in(history := simulate(Scene(seed, "result forgotten", crashes=0)))
+    )
+    run = forgets.run
+    forgets.faults.append(Fault("FAILOVER", "0", run.began, run.ended, Permits(stale=True)))
+    assert "result missing" not in found_in(forgets)
+
+
+def found_in(history: History) -> set[str]:
+    """The rules that speak of a history."""
+    return {finding.rule for finding in check(history)}
 
 
 def test_a_story_has_the_lines_of_its_task_and_the_faults_near_them() -> None:
