@@ -148,7 +148,6 @@ PROFILES = (
         "module upgraded from a build with older effects",
         partial(older, EFFECTS_5),
         {upgrade.upgraded_for_good: 1.0},
-        is_slow=True,
         lacks=partial(lacks, EFFECTS_5),
     ),
     Profile(

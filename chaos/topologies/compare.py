@@ -11,12 +11,14 @@ from chaos.history import Digest, Exit
 
 # What SCAN calls a queue. It may be asked of a replica in a cluster, too, unlike TYPE.
 TYPE = "taskqueue"
+# Bytes that are no text become text by which they are found again.
+ANY = "surrogateescape"
 
 
 def queues(server: Server) -> list[str]:
-    """The keys of all queues in the first database."""
+    """The keys of all queues in the first database. A flipped bit of a file can leave one that is no text."""
     with server.client() as client:
-        return sorted(key.decode() for key in client.scan_iter(count=1000, _type=TYPE))
+        return sorted(key.decode(errors=ANY) for key in client.scan_iter(count=1000, _type=TYPE))
 
 
 def digests(comparison: str, servers: Iterable[tuple[int, Server]]) -> list[Digest]:
@@ -25,7 +27,7 @@ def digests(comparison: str, servers: Iterable[tuple[int, Server]]) -> list[Dige
     names = sorted({name for _, server in servers for name in queues(server)})
     found = []
     for node, server in servers:
-        with server.client() as client:
+        with server.client(encoding_errors=ANY) as client:
             for name in names:
                 value = digest(client, name).decode()
                 found.append(Digest(comparison, str(node), name, value, time.monotonic()))

@@ -33,6 +33,7 @@ OF_THE_FIRST = (
     "clients/python/tests/test_worker_command",
     "tests/cluster/test_doctor",
     "tests/cluster/test_web",
+    "tests/chaos/",
     "tests/conformance/",
     "tests/dist/",
     "tests/docs/",
