@@ -46,7 +46,7 @@ class Older:
 
 SAME_FORMATS = Older(
     "same formats",
-    "fa80c2dd1d64178b9beacb870754b63bdcc40228",
+    "25b688d2bca5101631d864f60799536c3b6e9c23",
     "The first build in which all that is in an AOF has a checksum: effects of version 6, parts of queues, stamps of "
     "clocks. So it can take over from this tree and back, and must come to the same queues from the same effects.",
 )
