@@ -45,11 +45,11 @@ def heading(text: str) -> None:
     print(f"\n==> {text}", flush=True)
 
 
-def cargo_tests(times: int) -> Counter:
-    """Run the Rust tests: engine, node and the manual of the commands. Histories are `times` as long as usual."""
-    heading("engine, node and manual: cargo test -p taskslot-engine -p taskslot-node -p taskslot")
-    packages = ["-p", "taskslot-engine", "-p", "taskslot-node", "-p", "taskslot"]
-    command = ["cargo", "test", "--locked", *packages, "--no-fail-fast"]
+def cargo_tests(packages: list[str], options: list[str], times: int = 1) -> Counter:
+    """Run the Rust tests of these packages. Histories are `times` as long as usual."""
+    of_packages = [word for package in packages for word in ("-p", package)]
+    command = ["cargo", "test", "--locked", *of_packages, *options, "--no-fail-fast"]
+    heading(" ".join(command))
     counts = Counter()
     environment = {**os.environ, "TASKSLOT_TIMES": str(times)}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -65,12 +65,12 @@ def cargo_tests(times: int) -> Counter:
     return counts
 
 
-def server_tests(servers: list[str], extra: list[str]) -> Counter:
+def server_tests(servers: list[str], extra: list[str], folders: list[str] = FOLDERS) -> Counter:
     """Run pytest on real servers. Tests mostly wait, so two run at a time for each core, and one more."""
     heading(f"servers {', '.join(servers)}: pytest")
     report = RESULTS / "pytest.xml"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", *FOLDERS, f"--server={','.join(servers)}"]
+    command = [sys.executable, "-m", "pytest", "-q", *folders, f"--server={','.join(servers)}"]
     at_a_time = str(2 * (os.cpu_count() or 1) + 1)
     command += ["-n", at_a_time, "--dist", "worksteal", f"--junitxml={report}", *extra]
     code = subprocess.run(command, cwd=ROOT).returncode
@@ -124,9 +124,10 @@ def main() -> int:
         here, choice = installed(), ["--rest"] if options.rest else []
         servers, missing = [s for s in ALL if s in here], [s for s in ALL if s not in here]
 
-    counts = cargo_tests(TIMES if options.all or options.rest else 1) + server_tests(
-        servers, choice + options.pytest
-    )
+    times = TIMES if options.all or options.rest else 1
+    # Engine, node and the manual of the commands.
+    counts = cargo_tests(["taskslot-engine", "taskslot-node", "taskslot"], [], times)
+    counts += server_tests(servers, choice + options.pytest)
 
     for name in missing:
         how = HOW_TO_GET.get(name, "see requirements/servers.txt")

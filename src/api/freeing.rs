@@ -8,11 +8,13 @@ use std::cell::{Cell, OnceCell};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
+use taskslot_edges::{edge, rare};
+
 use super::flags::Flags;
 use super::raw::optional;
 
 /// Up to this many blocks are freed at once, which takes less than a millisecond.
-const FEW_BLOCKS: usize = 4096;
+const FEW_BLOCKS: usize = edge(4096, 4);
 /// The part of `maxmemory` above which all values are freed at once.
 const FULL: f32 = 0.8;
 /// The name of the thread, which `top -H` shows.
@@ -41,7 +43,10 @@ pub(super) fn blocks_the_server(blocks: usize) -> bool {
 pub(super) fn free_elsewhere(value: Box<dyn Send>) {
     FREER.with(|freer| match freer.get_or_init(begin) {
         // If the thread has ended, the value comes back and is dropped here.
-        Some(freer) => drop(freer.send(value)),
+        Some(freer) => {
+            rare!("a value is freed on another thread");
+            drop(freer.send(value));
+        }
         None => drop(value),
     });
 }

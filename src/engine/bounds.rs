@@ -1,5 +1,7 @@
 //! The limits of every size, span and number that a caller, a file or a peer can give.
 
+use taskslot_edges::edge;
+
 /// The largest number that users can give: the largest that a double represents exactly, like all below it.
 pub const NUMBER_MAX: i64 = (1 << 53) - 1;
 /// The longest span, except for leases: 100 years.
@@ -41,4 +43,4 @@ pub(crate) const PLAIN_WEIGHT: u32 = 1;
 /// 1970, and keeps the clock of any queue that arrives here far from [`crate::Millis::MAX`].
 pub(crate) const CLOCK_OFFSET_MAX_MS: i64 = 1 << 41;
 /// How many tasks one event moves or removes: about a page of leases, so a step takes far less than a millisecond.
-pub(crate) const STEP_TASKS: usize = 128;
+pub const STEP_TASKS: usize = edge(128, 3);

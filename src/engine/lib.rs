@@ -109,6 +109,19 @@ mod varint;
 mod view;
 mod zones;
 
+pub mod edges {
+    //! How much one step does, for tests.
+
+    pub use crate::apply::groups::GROUPS_AT_ONCE;
+    pub use crate::bounds::STEP_TASKS;
+    pub use crate::rules::claim::{BEHIND_LOOKED_AT, SWEEPS};
+    pub use crate::rules::groups::STEP_GROUPS;
+    pub use crate::rules::purge::LOOKED_AT;
+    pub use crate::rules::unique::STEP_TOKENS;
+    pub use crate::store::searches::SEARCHES_MAX;
+    pub use crate::view::list::LIST_LOOKED_AT;
+}
+
 pub use bounds::{
     ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, ERRORS_KEPT_MAX, HEADERS_MAX, HEADERS_MAX_BYTES, LEASE_MAX_MS,
     NAME_MAX_BYTES, NUMBER_MAX, PROGRESS_MAX_BYTES, RATE_MAX, RESULT_MAX_BYTES, SPAN_MAX_MS, WAITS_MAX,

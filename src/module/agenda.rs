@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use taskslot_edges::edge;
 use taskslot_engine::Millis;
 use taskslot_node::{Agenda, Hint, Job, QueueKey};
 
@@ -12,7 +13,7 @@ use taskslot_api::timer::Timer;
 use taskslot_api::{Arg, Context};
 
 /// The longest time that one run works without returning to the server.
-pub const SLICE: Duration = Duration::from_millis(1);
+pub const SLICE: Duration = edge(Duration::from_millis(1), Duration::from_micros(20));
 
 thread_local! {
     static AGENDA: RefCell<Agenda> = const { RefCell::new(Agenda::new()) };

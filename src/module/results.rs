@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use taskslot_edges::{edge, rare};
 use taskslot_engine::{Changes, Now, Outcome, Queue, TaskId, TaskState, TaskView};
 use taskslot_node::{QueueKey, Watches};
 
@@ -26,7 +27,7 @@ use taskslot_api::user::User;
 use taskslot_api::{Arg, Context, OwnedString, Reply};
 
 /// The number of awaited tasks that one run of the cron checks.
-const CHECKED_AT_ONCE: usize = 500;
+const CHECKED_AT_ONCE: usize = edge(500, 2);
 
 /// How a wait ends, except by its time-out.
 enum End {
@@ -117,6 +118,7 @@ pub fn wake(started: Instant) -> bool {
     while let Some(asker) = WATCHES.with_borrow_mut(Watches::next_ended) {
         asker.wake();
         if started.elapsed() >= SLICE {
+            rare!("clients that wait for results are woken in the next run");
             break;
         }
     }

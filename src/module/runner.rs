@@ -7,6 +7,7 @@
 
 use std::time::Instant;
 
+use taskslot_edges::{edge, rare};
 use taskslot_engine::{Handle, Holder, Millis, TaskId};
 use taskslot_node::{Agenda, Job, QueueKey};
 
@@ -18,11 +19,12 @@ use taskslot_api::key::KeyRead;
 use taskslot_api::{Context, Level, OwnedString};
 
 /// The number of hints that one run puts off.
-const PUT_OFF_HINTS: usize = 100;
-/// The number of pages of due tasks that are processed before the clock is read again.
+const PUT_OFF_HINTS: usize = edge(100, 1);
+/// The number of pages of due tasks that are processed before the clock is read again. Fewer would not do: during a
+/// grace, one page of leases can be searched in vain, again and again, and nothing else would become due.
 const PAGES_A_STEP: usize = 2;
 /// The number of leases of a closed connection that end in one step.
-const LEASES_A_STEP: usize = 100;
+const LEASES_A_STEP: usize = edge(100, 2);
 
 /// Called by the server's cron: the safety net. A timer that should have fired stands still, because the wall clock was
 /// set back. If the clock was set forward, it can have passed times that were noted for later.
@@ -62,6 +64,8 @@ fn put_off(ctx: Context<'_>) {
         let Some((_, queue)) = agenda::with(|agenda| agenda.pop_due(at)) else { break };
         if exists(ctx, &queue) {
             agenda::with(|agenda| agenda.put_off(at, queue));
+        } else {
+            rare!("the hint of a queue that is gone is dropped");
         }
     }
 }
@@ -81,16 +85,19 @@ fn work(ctx: Context<'_>, started: Instant) {
         let Some(job) = agenda::with(Agenda::next_job) else { break };
         do_job(ctx, job);
         if is_over() {
+            rare!("other jobs wait for the next run");
             break;
         }
     }
     while let Some((due, queue)) = agenda::with(|agenda| agenda.pop_due(at)) {
         if is_elsewhere(ctx, &queue) {
+            rare!("a queue with due work is being moved");
             agenda::with(|agenda| agenda.delay(at, queue));
         } else {
             move_due(ctx, &queue, at, due, started);
         }
         if is_over() {
+            rare!("other due work waits for the next run");
             break;
         }
     }
@@ -126,6 +133,7 @@ fn do_job(ctx: Context<'_>, job: Job) {
 fn give_back(txn: &mut Txn<'_, '_>, handles: &[Handle]) -> Result<(), Error> {
     for handle in handles {
         if let Some(event) = txn.queue().unclaim(txn.now, handle) {
+            rare!("a lease that never reached its worker is undone");
             txn.commit(&event)?;
         }
     }
@@ -141,6 +149,7 @@ fn abandon(ctx: Context<'_>, client: Holder, queue: QueueKey) {
         tasks.into_iter().try_for_each(|id| abandon_one(txn, id))
     });
     if more {
+        rare!("a closed connection has more leases than one step ends");
         agenda::later(Job::Abandon { client, queue });
     }
 }

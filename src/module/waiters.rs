@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
+use taskslot_edges::{edge, rare};
 use taskslot_engine::{Claim, Handle, Holder, Millis, Now};
 use taskslot_node::{
     Candidates, Demand, Gather, Job, Offer, OneOrMany, Position, QueueAt, QueueKey, ReadyGroups, Ticket,
@@ -32,7 +33,7 @@ use taskslot_api::{Arg, Context};
 
 /// The most workers that a write, or a run of due work, serves and wakes. That takes about a millisecond, half of which
 /// the server needs to send their replies. The others follow in the next run.
-pub const SERVED_AT_ONCE: usize = 64;
+pub const SERVED_AT_ONCE: usize = edge(64, 2);
 
 /// How long before the end of its wait a worker that gathers takes what is there, in ms. The server ends waits before
 /// it fires timers, so the module must be a little earlier.
@@ -166,6 +167,7 @@ pub fn first(
         if waiter.state().ticket.is_valid() && waiter.is_waiting() {
             return Some(waiter);
         }
+        rare!("a worker that has left is still in a wait queue");
         // A worker that has left, perhaps because another queue has served it, stays in the wait queue until it is
         // cleared.
         take_out(ctx, key, &waiter);
@@ -224,6 +226,7 @@ pub fn clear_left(started: Instant) -> bool {
     QUEUES.with_borrow_mut(|queues| {
         queues.clear_some();
         while queues.some_have_left() && started.elapsed() < SLICE {
+            rare!("more positions are cleared in the same run");
             queues.clear_some();
         }
         queues.some_have_left()
@@ -247,6 +250,7 @@ pub fn are_enough_served() -> bool {
 pub fn wake_served() {
     for waiter in SERVED.take() {
         if !waiter.wake() {
+            rare!("a worker is gone before it is woken");
             waiter.state().give_back();
         }
     }
@@ -269,7 +273,10 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], request: &ClaimRequest<'_>, time
     let waiter = block(ctx, *first, timeout_ms, worker);
     // The older claims end even if the copy can't be blocked: their client has given up waiting for the first reply. No
     // wait queue is borrowed, because a reply can be sent at once.
-    older.iter().for_each(|waiter| _ = waiter.wake());
+    older.iter().for_each(|waiter| {
+        rare!("a copy of a claim takes over its positions");
+        _ = waiter.wake();
+    });
     let Ok(waiter) = waiter else { return false };
     QUEUES.with_borrow_mut(|queues| queues.join(&ticket, waiter));
     true

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
 
+use taskslot_edges::rare;
 use taskslot_engine::{Handle, Holder, Millis};
 
 use crate::QueueKey;
@@ -152,6 +153,7 @@ impl Agenda {
 
     /// Makes all hints due now.
     pub fn make_all_due(&mut self) {
+        rare!("all hints become due");
         let hints = std::mem::take(&mut self.hints);
         self.hints = hints.into_iter().map(|(_, queue)| (NOW, queue)).collect();
     }

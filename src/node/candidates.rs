@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use taskslot_edges::rare;
 use taskslot_engine::Millis;
 
 use crate::ready_groups::Groups;
@@ -41,9 +42,13 @@ impl Candidates {
             Groups::Some(ready) => ready.iter().filter_map(|group| head(group)).collect(),
             // Goes through whichever are fewer: the groups that workers wait for, or those with tasks to claim.
             Groups::All if waited_for <= offer.groups().take(waited_for).count() => {
+                rare!("no more groups are waited for than have tasks");
                 queues.heads(db, name, offer)
             }
-            Groups::All => offer.groups().filter_map(head).collect(),
+            Groups::All => {
+                rare!("fewer groups have tasks than are waited for");
+                offer.groups().filter_map(head).collect()
+            }
         };
         Candidates { groups, gathering: gathering(queues, db, name, offer, ready) }
     }
@@ -61,6 +66,7 @@ impl Candidates {
         loop {
             let (number, _) = self.gathering.first_key_value()?;
             if before.is_some_and(|before| before < *number) {
+                rare!("a worker that gathers came after one that does not");
                 return None;
             }
             let (number, group) = self.gathering.pop_first()?;
@@ -92,6 +98,7 @@ impl Candidates {
             if first == number {
                 return Some((number, waiter));
             }
+            rare!("another worker is the first of its group now");
         }
         None
     }

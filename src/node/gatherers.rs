@@ -10,10 +10,11 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use taskslot_edges::edge;
 use taskslot_engine::Millis;
 
 /// How many workers at most are looked for one that can get any of the tasks. Only suspects make a difference.
-pub(crate) const HEADS_LOOKED_AT: usize = 16;
+pub(crate) const HEADS_LOOKED_AT: usize = edge(16, 2);
 
 /// How a worker gathers.
 #[derive(Debug)]

@@ -38,6 +38,12 @@ mod warnings;
 mod watches;
 mod zones;
 
+pub mod edges {
+    //! How much one step does, for tests.
+
+    pub use crate::wait_queues::{ENDS_A_STEP, POSITIONS_A_STEP};
+}
+
 pub use agenda::{Agenda, Hint, Job};
 pub use args::{ArgError, Args, Named, OneOrMany, Shown, parse_integer};
 pub use candidates::Candidates;

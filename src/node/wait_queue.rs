@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use taskslot_edges::rare;
 use taskslot_engine::{Claim, Claimable, Millis, Queue};
 
 use crate::QueueKey;
@@ -237,6 +238,7 @@ impl<T> WaitQueue<T> {
         group.numbers.insert(number);
         if number <= group.checked_to {
             // It takes over the position of a worker that was checked before, or has gathered meanwhile.
+            rare!("a worker comes to a position that was checked");
             group.recheck.insert(number);
         }
     }
@@ -345,6 +347,7 @@ impl<T> WaitQueue<T> {
             self.stop_gathering(number, &ticket);
             self.line_up(number, &ticket.group);
         }
+        rare!("more workers may stop gathering than one step ends");
     }
 
     /// The first worker that gathers for this group, and what it would get now, if it can get anything.
@@ -382,6 +385,7 @@ impl<T> WaitQueue<T> {
 
     /// Rechecks all workers, because it isn't known any more which of them hold tasks.
     pub(crate) fn recheck_all(&mut self) {
+        rare!("all workers are checked again");
         for group in self.groups.values_mut() {
             group.checked_to = 0;
             group.recheck.clear();
@@ -445,6 +449,7 @@ impl SameGroup {
             if can_get(number) {
                 return Some(*number);
             }
+            rare!("a worker is checked again in vain");
             self.recheck.pop_first();
         }
         *has_checked = true;
@@ -452,6 +457,7 @@ impl SameGroup {
             if can_get(number) {
                 return Some(*number);
             }
+            rare!("a worker gets no suspect because it holds a task");
             self.checked_to = *number;
         }
         None

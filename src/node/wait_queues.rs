@@ -7,18 +7,19 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
+use taskslot_edges::{edge, rare};
 use taskslot_engine::Millis;
 
 use crate::QueueKey;
 use crate::wait_queue::{Demand, Offer, Position, Ticket, WaitQueue};
 
 /// A worker with no more positions than this is cleared as soon as it leaves.
-const CLEARED_AT_ONCE: usize = 4;
+const CLEARED_AT_ONCE: usize = edge(4, 1);
 /// The number of positions that are cleared in one step.
-const POSITIONS_A_STEP: usize = 100;
+pub const POSITIONS_A_STEP: usize = edge(100, 2);
 
 /// The number of workers whose gathering ends in one step.
-const ENDS_A_STEP: usize = 100;
+pub const ENDS_A_STEP: usize = edge(100, 2);
 
 /// What the tasks of a queue are for the workers that gather for a group.
 pub enum Gathered<T> {
@@ -226,6 +227,7 @@ impl<T: Clone> WaitQueues<T> {
             return false;
         }
         if ticket.positions.len() > CLEARED_AT_ONCE {
+            rare!("the positions of a worker are cleared later");
             self.left.push_back((Rc::clone(ticket), 0));
         } else {
             ticket.positions.iter().for_each(|position| self.clear(ticket, position));
@@ -258,6 +260,7 @@ impl<T: Clone> WaitQueues<T> {
         let next = ticket.positions.iter().skip(from).take(POSITIONS_A_STEP);
         next.for_each(|position| self.clear(&ticket, position));
         if from + POSITIONS_A_STEP < ticket.positions.len() {
+            rare!("the positions of a worker are cleared in several steps");
             self.left.push_front((ticket, from + POSITIONS_A_STEP));
         }
     }

@@ -1,5 +1,6 @@
 //! Time and what depends on it: corrections of the wall clock, grace, TIED leases, requests sent again, copies.
 
+use taskslot_engine::edges::STEP_TASKS;
 use taskslot_engine::{
     Answer, Claim, Cursor, Due, Event, Millis, Now, Options, Push, Queue, REQUESTS_MAX, Refusal, Retry,
     TaskId, TaskState,
@@ -86,7 +87,7 @@ fn a_tick_moves_no_more_than_its_pages() {
     while let Some(event) = s.queue.tick(s.now, &mut || 0, &mut pages) {
         s.apply(&event);
     }
-    assert_eq!((pages, s.queue.count(TaskState::Ready)), (0, 256));
+    assert_eq!((pages, s.queue.count(TaskState::Ready)), (0, 2 * STEP_TASKS as u64));
     assert_eq!(s.queue.tick(s.now, &mut || 0, &mut pages), None);
 }
 

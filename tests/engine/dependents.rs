@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 
+use taskslot_engine::edges::STEP_TASKS;
 use taskslot_engine::{
     After, BATCH_MAX, Claim, Event, Gate, GroupLimits, Hold, Millis, Now, OnDead, Options, Parent, Push,
     Queue, Refusal, Release, Retry, TaskId, TaskState, Unique, When,
@@ -483,13 +484,13 @@ fn a_hundred_thousand_dependents_are_told_in_steps_also_after_a_restart() {
         let event = queue.tick(now, &mut || 0, &mut 9).unwrap();
         queue.apply(&event).unwrap();
     }
-    assert_eq!(queue.count(TaskState::Held), 100_000 - 300 * 128);
+    assert_eq!(queue.count(TaskState::Held), 100_000 - 300 * STEP_TASKS as u64);
     let mut loaded = load(&save(&queue)).unwrap();
     assert_eq!(digest(&loaded), digest(&queue));
     for queue in [&mut queue, &mut loaded] {
         let steps = steps(queue, now);
-        assert!(steps.iter().all(|&told| told <= 128), "no step tells more");
-        assert_eq!(steps.iter().sum::<usize>(), 100_000 - 300 * 128, "each is told once");
+        assert!(steps.iter().all(|&told| told <= STEP_TASKS), "no step tells more");
+        assert_eq!(steps.iter().sum::<usize>(), 100_000 - 300 * STEP_TASKS, "each is told once");
         assert_eq!(queue.count(TaskState::Ready), 100_000);
         queue.validate().unwrap();
     }
@@ -502,7 +503,7 @@ fn a_hundred_thousand_dependents_of_a_task_that_dies_run_wait_and_drop_in_steps(
     queue.apply(&event).unwrap();
     let told = steps(&mut queue, now);
     assert_eq!(told.iter().sum::<usize>(), 66_000, "those that wait are not told");
-    assert!(told.iter().all(|&told| told <= 128));
+    assert!(told.iter().all(|&told| told <= STEP_TASKS));
     let counts = [TaskState::Ready, TaskState::Held].map(|state| queue.count(state));
     assert_eq!((counts, queue.totals().cancelled), ([33_000, 34_000], 33_000));
     queue.validate().unwrap();

@@ -330,7 +330,16 @@ fn lease(id: TaskId, number: u64, deadline: u64) -> Lease {
 fn invented_events_are_refused() {
     let queue = live(&mut |_, _| {});
     let now = taskslot_engine::Now::plain(START);
-    let first = |state| queue.list(&now, state, taskslot_engine::Cursor::default(), 9, None, None).1[0].id;
+    let first = |state| {
+        let mut cursor = taskslot_engine::Cursor::default();
+        loop {
+            let (next, tasks) = queue.list(&now, state, cursor, 9, None, None);
+            match tasks.first() {
+                Some(task) => return task.id,
+                None => cursor = next,
+            }
+        }
+    };
     let states = taskslot_engine::TaskState::ALL.map(first);
     let [ready, delayed, held, leased, dead, done] = states;
     let unknown = TaskId { ms: 5, seq: 5 };

@@ -1,5 +1,7 @@
 //! Lists in both orders, with patterns, page by page.
 
+use taskslot_edges::{TINY, edge};
+use taskslot_engine::edges::LIST_LOOKED_AT;
 use taskslot_engine::{
     Claim, Cursor, Glob, GroupLimits, Headers, Limit, Listing, Options, Pattern, Push, Retry, TaskState,
 };
@@ -146,7 +148,7 @@ fn a_list_with_a_pattern_stops_after_so_many_bytes_and_goes_on() {
     for listing in [of(TaskState::Ready), reversed(TaskState::Ready)] {
         let (names, calls) = pages(&s, &Listing { pattern, ..listing }, 1000);
         assert!(names.is_empty());
-        assert_eq!(calls, 3, "4 payloads make more than a megabyte");
+        assert_eq!(calls, edge(3, 12), "4 payloads make more than a megabyte");
     }
     let glob = Glob::new(b"10 *").unwrap();
     let pattern = Some(Pattern::Payload(&glob));
@@ -166,7 +168,11 @@ fn a_list_examines_a_bounded_number_of_tasks_in_both_orders() {
     }
     for listing in [of(TaskState::Leased), reversed(TaskState::Leased)] {
         let listing = Listing { worker: Some(b"v"), ..listing };
-        assert_eq!(pages(&s, &listing, 1000), (Vec::new(), 3), "25,000 tasks of another worker");
+        assert_eq!(
+            pages(&s, &listing, 1000),
+            (Vec::new(), 25_000_usize.div_ceil(LIST_LOOKED_AT)),
+            "25,000 tasks of another worker"
+        );
     }
 }
 
@@ -182,7 +188,9 @@ fn leases_are_found_at_once_among_tasks_that_are_not_leased() {
     for (listing, [one, other]) in
         [(of(TaskState::Leased), ["first", "last"]), (reversed(TaskState::Leased), ["last", "first"])]
     {
-        assert_eq!(pages(&s, &listing, 10), (vec![one.to_owned(), other.to_owned()], 1));
+        let (names, calls) = pages(&s, &listing, 10);
+        assert_eq!(names, [one, other]);
+        assert!(calls == 1 || TINY, "a page without leases counts as one task");
         assert_eq!(pages(&s, &listing, 1).0, [one, other]);
     }
     s.acks("first").acks("last");
@@ -200,6 +208,10 @@ fn skipped_pages_count_as_examined() {
         s.apply(&s.queue.push(s.now, &push).unwrap());
     }
     for listing in [of(TaskState::Leased), reversed(TaskState::Leased)] {
-        assert_eq!(pages(&s, &listing, 10), (Vec::new(), 2), "11,000 pages");
+        assert_eq!(
+            pages(&s, &listing, 10),
+            (Vec::new(), 11_000_usize.div_ceil(LIST_LOOKED_AT)),
+            "11,000 pages"
+        );
     }
 }

@@ -263,6 +263,11 @@ impl Lockstep {
         while let Ok(Some(expired @ Event::Expired { .. })) = &event {
             self.apply(expired);
             event = self.decide(|queue, now, entropy| claiming.turn(queue, now, entropy));
+            if let Ok(None) = event {
+                // One claim removes a bounded number of expired tasks.
+                claiming = ClaimTurns::new(claim);
+                event = self.decide(|queue, now, entropy| claiming.turn(queue, now, entropy));
+            }
         }
         let batch = self.queue.claimable(self.now.at, &claim);
         let expected = self.model.claim(&self.now, &claim);

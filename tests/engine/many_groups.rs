@@ -1,5 +1,6 @@
 //! Queues with many groups: a setting for all of them is changed without visiting each.
 
+use taskslot_engine::edges::{BEHIND_LOOKED_AT, GROUPS_AT_ONCE, STEP_GROUPS};
 use taskslot_engine::{Claim, Event, GroupLimits, HeldBy, Millis, Options, Queue, TaskState};
 
 use crate::copies::{digest, load, save};
@@ -29,7 +30,7 @@ fn catches_up(s: &mut Story) -> usize {
     let (mut steps, mut pages) = (0, usize::MAX);
     while let Some(event) = s.queue.tick(s.now, &mut || 0, &mut pages) {
         let Event::Rested { names, .. } = &event else { panic!("{event:?}") };
-        assert!((1..=128).contains(&names.len()), "{} groups in a step", names.len());
+        assert!((1..=STEP_GROUPS).contains(&names.len()), "{} groups in a step", names.len());
         s.apply_unchecked(&event);
         steps += 1;
     }
@@ -54,7 +55,7 @@ fn a_limit_for_all_groups_visits_none_of_many() {
     assert_eq!(held(&s.queue), GROUPS, "and yet it holds");
     assert_eq!(s.queue.next_due(&s.now), Some(Millis(0)), "there is something to do");
     s.claims_nothing();
-    assert_eq!(catches_up(&mut s), GROUPS.div_ceil(128));
+    assert_eq!(catches_up(&mut s), GROUPS.div_ceil(STEP_GROUPS));
     assert_eq!((s.queue.groups_behind(), s.queue.groups_in_turn().count()), (0, 0));
     assert_eq!(s.queue.next_due(&s.now), None);
     s.config("group-concurrency", 1);
@@ -66,7 +67,7 @@ fn a_limit_for_all_groups_visits_none_of_many() {
 #[test]
 fn few_groups_follow_a_setting_at_once() {
     let mut s = story();
-    for number in 0..100 {
+    for number in 0..GROUPS_AT_ONCE {
         s.push_unchecked(Options { group: name(number).as_bytes(), ..Options::default() });
     }
     s.config("group-concurrency", 0);
@@ -86,12 +87,12 @@ fn a_claim_of_a_group_that_is_behind_keeps_to_the_new_limit() {
 }
 
 #[test]
-fn a_claim_skips_at_most_a_thousand_groups_behind() {
+fn a_claim_skips_a_bounded_number_of_groups_behind() {
     let mut s = many();
     let all = Claim { count: 1000, noack: true, ..Claim::default() };
-    // The last group in the rotation has a limit of its own, and so has one among the first thousand.
+    // The last group in the rotation has a limit of its own, and so has one among those that a claim looks at.
     let own = Some(GroupLimits { concurrency: Some(-1), ..GroupLimits::default() });
-    for number in [998, GROUPS - 1] {
+    for number in [BEHIND_LOOKED_AT - 2, GROUPS - 1] {
         s.apply(&Event::Grouped { name: name(number).as_bytes(), limits: own });
     }
     s.config("group-concurrency", 0);

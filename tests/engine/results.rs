@@ -1,6 +1,7 @@
 //! What is kept of finished tasks: how long they are retained, their results, and the progress of attempts.
 
 use serde_bytes::ByteBuf;
+use taskslot_engine::edges::STEP_TASKS;
 use taskslot_engine::{
     Claim, Event, Millis, NUMBER_MAX, Options, Outcome, Queue, RESULT_MAX_BYTES, Refusal, Retry, SPAN_MAX_MS,
     TaskId, TaskState,
@@ -128,11 +129,14 @@ fn thousands_are_removed_in_bounded_steps() {
     s.clock_shows(10);
     let (mut steps, mut pages) = (0, usize::MAX);
     while let Some(event) = queue.tick(s.now, &mut || 0, &mut pages) {
-        assert!(matches!(&event, Event::Forgotten { ids } if ids.len() <= 128));
+        assert!(matches!(&event, Event::Forgotten { ids } if ids.len() <= STEP_TASKS));
         queue.apply(&event).unwrap();
         steps += 1;
     }
-    assert_eq!((steps, queue.count(TaskState::Done), queue.record_bytes()), (8, 0, 0));
+    assert_eq!(
+        (steps, queue.count(TaskState::Done), queue.record_bytes()),
+        (1000_usize.div_ceil(STEP_TASKS), 0, 0)
+    );
     queue.validate().unwrap();
 }
 

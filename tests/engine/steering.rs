@@ -1,5 +1,6 @@
 //! What administrators do to tasks: pausing a group, removing tasks by age and by id, retrying the dead of a group.
 
+use taskslot_engine::edges::{LOOKED_AT, SEARCHES_MAX};
 use taskslot_engine::{
     After, Claim, Cursor, Event, GroupLimits, GroupRate, HeldBy, Limit, Listing, OnDead, Options, Pause,
     Push, Rate, Refusal, Retry, Set, TaskId, TaskState, When,
@@ -7,6 +8,11 @@ use taskslot_engine::{
 
 use crate::copies::{digest, first_effect, load, save};
 use crate::story::{Story, story};
+
+/// A tenth of the tasks that one search examines.
+const EACH: usize = LOOKED_AT / 10;
+/// More than half of them.
+const SOME: usize = EACH * 3 / 5;
 
 fn in_group(group: &str) -> Options<'_> {
     Options { group: group.as_bytes(), ..Options::default() }
@@ -31,7 +37,7 @@ impl Story {
     }
 
     fn purges_old(&mut self, state: TaskState, older_ms: u64, expected: usize) -> &mut Self {
-        let (event, stopped) = self.queue.purge(&self.now, state, Some(older_ms), 1000);
+        let (event, stopped) = self.queue.purge(&self.now, state, Some(older_ms), EACH);
         stopped.into_iter().for_each(|stopped| self.queue.note_search(stopped));
         let removed = event.as_ref().map_or(0, |event| event.changes().tasks.ids().count());
         assert_eq!(removed, expected, "{} tasks of {older_ms} ms", state.name());
@@ -238,9 +244,9 @@ fn old_tasks_are_removed_by_the_time_they_have_been_in_their_state() {
 fn a_search_for_old_tasks_goes_on_where_it_stopped() {
     let mut s = story();
     s.push("first");
-    let push = Push { due: None, options: Options::default(), payloads: &[b"x" as &[u8]; 1000] };
+    let push = Push { due: None, options: Options::default(), payloads: &[b"x" as &[u8]; EACH] };
     let delayed = Push { due: Some(taskslot_engine::Due::Clock(s.in_ms(90_000))), ..push };
-    for push in [push; 24].into_iter().chain([Push { payloads: &delayed.payloads[..5], ..delayed }]) {
+    for push in [push; 24].into_iter().chain([Push { payloads: &[b"x" as &[u8]; 5], ..delayed }]) {
         let event = s.queue.push(s.now, &push).unwrap();
         s.apply_unchecked(&event);
     }
@@ -253,9 +259,9 @@ fn a_search_for_old_tasks_goes_on_where_it_stopped() {
     s.purges_old(TaskState::Delayed, 1000, 6).purges_old(TaskState::Delayed, 1000, 0);
     let before = s.queue.count(TaskState::Ready);
     for _ in 0..24 {
-        s.purges_old(TaskState::Ready, 1000, 1000);
+        s.purges_old(TaskState::Ready, 1000, EACH);
     }
-    assert_eq!((before, s.queue.count(TaskState::Ready)), (24_000, 0));
+    assert_eq!((before, s.queue.count(TaskState::Ready)), (24 * EACH as u64, 0));
 }
 
 #[test]
@@ -285,10 +291,52 @@ fn the_oldest_dead_of_a_group_are_retried() {
     assert_eq!(s.queue.count(TaskState::Dead), 2);
 }
 
+/// Tasks of a group are pushed and given up.
+fn die(s: &mut Story, group: &str, count: usize) {
+    let payloads = vec![&b"x"[..]; count];
+    for payloads in payloads.chunks(1000) {
+        let push = Push { due: None, options: in_group(group), payloads };
+        let event = s.queue.push(s.now, &push).unwrap();
+        s.apply_unchecked(&event);
+        let claim = Claim { count: 1000, ..Claim::default() };
+        let Some(event) = s.queue.claim(s.now, &mut || 7, &claim).unwrap() else { panic!() };
+        s.apply_unchecked(&event);
+        let Event::Claimed { leases, .. } = &event else { panic!("{event:?}") };
+        for lease in leases {
+            let event = s.queue.fail(s.now, &mut || 7, &lease.handle(), Retry::Dead, b"").unwrap();
+            s.apply_unchecked(&event);
+        }
+        s.clock_shows(1);
+    }
+}
+
+#[test]
+fn of_too_many_searches_only_the_oldest_begins_again() {
+    let mut s = story();
+    let groups: Vec<String> = (0..=SEARCHES_MAX).map(|number| format!("few {number}")).collect();
+    die(&mut s, "many", LOOKED_AT);
+    groups.iter().for_each(|group| die(&mut s, group, 1));
+    assert!(groups.iter().all(|group| s.retries_group(group, 1) == 0), "they stop before their tasks");
+    assert!(groups[1..].iter().all(|group| s.retries_group(group, 1) == 1), "they go on");
+    assert_eq!([0; 2].map(|_| s.retries_group(&groups[0], 1)), [0, 1], "it has begun again");
+}
+
+#[test]
+fn a_search_that_goes_on_ends_when_it_has_seen_all_tasks() {
+    let mut s = story();
+    die(&mut s, "many", LOOKED_AT);
+    die(&mut s, "few", 1);
+    assert_eq!(s.retries_group("few", 2), 0, "it stops before its task");
+    for left in (0..LOOKED_AT).step_by(1000).map(|retried| LOOKED_AT - retried) {
+        assert_eq!(s.retries_group("many", left.min(1000)), left.min(1000));
+    }
+    assert_eq!([0; 2].map(|_| s.retries_group("few", 2)), [1, 0]);
+}
+
 #[test]
 fn the_few_dead_of_a_group_among_many_are_found_by_repetition() {
     let mut s = story();
-    let push = |group| Push { due: None, options: in_group(group), payloads: &[b"x" as &[u8]; 1000] };
+    let push = |group| Push { due: None, options: in_group(group), payloads: &[b"x" as &[u8]; EACH] };
     for group in ["many"; 24].into_iter().chain(["few"]) {
         let event = s.queue.push(s.now, &push(group)).unwrap();
         s.apply_unchecked(&event);
@@ -306,11 +354,11 @@ fn the_few_dead_of_a_group_among_many_are_found_by_repetition() {
         }
     }
     s.clock_shows(1);
-    assert_eq!(s.queue.count(TaskState::Dead), 25_000);
-    assert_eq!([0; 3].map(|_| s.retries_group("few", 600)), [0, 0, 600]);
+    assert_eq!(s.queue.count(TaskState::Dead), 25 * EACH as u64);
+    assert_eq!([0; 3].map(|_| s.retries_group("few", SOME)), [0, 0, SOME]);
     // Another group's search has its own place, and the search begins again at the oldest.
-    assert_eq!((s.retries_group("many", 3), s.retries_group("few", 600)), (3, 400));
-    assert_eq!([0; 3].map(|_| s.retries_group("few", 600)), [0, 0, 0]);
+    assert_eq!((s.retries_group("many", 3), s.retries_group("few", SOME)), (3, EACH - SOME));
+    assert_eq!([0; 3].map(|_| s.retries_group("few", SOME)), [0, 0, 0]);
     s.checks();
 }
 

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 
+use taskslot_engine::edges::{STEP_TASKS, SWEEPS};
 use taskslot_engine::{Claim, ClaimTurns, Due, Event, Gate, Millis, Options, Retry, TaskState};
 
 use crate::story::{START, Story, story};
@@ -48,10 +49,11 @@ fn only_what_a_claim_would_get_is_claimable() {
 #[test]
 fn a_task_behind_thousands_of_expired_ones_is_found() {
     let mut s = story();
-    let payloads: Vec<&[u8]> = vec![b"x"; 1000];
-    for _ in 0..6 {
+    // A claim and a half.
+    let payloads: Vec<&[u8]> = vec![b"x"; SWEEPS * STEP_TASKS * 3 / 2];
+    for payloads in payloads.chunks(1000) {
         let options = Options { ttl_ms: NonZeroU64::new(10), ..Options::default() };
-        let event = s.queue.push(s.now, &taskslot_engine::Push { due: None, options, payloads: &payloads });
+        let event = s.queue.push(s.now, &taskslot_engine::Push { due: None, options, payloads });
         let event = event.unwrap();
         s.queue.apply(&event).unwrap();
     }
@@ -64,10 +66,10 @@ fn a_task_behind_thousands_of_expired_ones_is_found() {
     assert!(!s.queue.is_claimable(s.now.at) && s.queue.is_behind(s.now.at));
     let mut claiming = ClaimTurns::new(Claim::default());
     while let Some(event) = claiming.turn(&s.queue, s.now, &mut || 0).unwrap() {
-        assert!(matches!(&event, Event::Expired { ids, .. } if ids.len() == 128), "a step is bounded");
+        assert!(matches!(&event, Event::Expired { ids, .. } if ids.len() == STEP_TASKS), "a step is bounded");
         s.queue.apply(&event).unwrap();
     }
-    assert_eq!(s.queue.totals().expired, 32 * 128, "one claim never takes long");
+    assert_eq!(s.queue.totals().expired, (SWEEPS * STEP_TASKS) as u64, "one claim never takes long");
     let mut claiming = ClaimTurns::new(Claim::default());
     let mut last = None;
     while let Some(event) = claiming.turn(&s.queue, s.now, &mut || 0).unwrap() {

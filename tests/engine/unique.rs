@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 
+use taskslot_engine::edges::STEP_TOKENS;
 use taskslot_engine::{Claim, Due, Event, Gate, Headers, Hold, Millis, Options, Refusal, Retry, TaskState};
 
 use crate::story::{self, Story, story, unique};
@@ -119,7 +120,7 @@ fn tokens_for_a_time_are_freed_in_bounded_steps() {
     while let Some(event) = s.queue.tick(now, &mut || 0, &mut pages) {
         s.apply(&event);
     }
-    assert_eq!(s.queue.tokens(), 300 - 2 * 128, "a step is bounded");
+    assert_eq!(s.queue.tokens(), 300 - 2 * STEP_TOKENS as u64, "a step is bounded");
     s.ticks().next_due_in(None);
     assert_eq!(s.queue.tokens(), 0);
     assert_eq!(s.queue.len(), 300);

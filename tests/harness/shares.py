@@ -46,6 +46,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--rest", action="store_true", help="leave out what `make test` runs on the first server"
     )
+    parser.addoption("--share", type=int, default=1, help="run one test of so many, always the same ones")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at
@@ -55,7 +56,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if client_of(item) not in (None, *ENOUGH):
             item.add_marker(pytest.mark.slow)
-    dropped = {item for item in items if not runs(item, servers, config.getoption("--rest"))}
+    rest, share = config.getoption("--rest"), config.getoption("--share")
+    dropped = {item for item in items if not (runs(item, servers, rest) and is_in_share(item, share))}
     config.hook.pytest_deselected(items=list(dropped))
     items[:] = [item for item in items if item not in dropped]
 
@@ -75,6 +77,11 @@ def is_drawn(item) -> bool:
     if client and not is_of(item, OF_THE_FIRST):
         return client in ENOUGH
     return crc32(item.nodeid.encode()) % 4 == 0
+
+
+def is_in_share(item, share: int) -> bool:
+    """Whether a test is one of those of a share: one of so many."""
+    return crc32(item.nodeid.encode()) % share == 0
 
 
 def is_of(item, paths: tuple[str, ...]) -> bool:

@@ -19,8 +19,14 @@ import python
 import rust
 from graph import Graph, arrows_within, circles
 
-# The crates that each crate can depend on: module -> node -> engine, and module -> api.
-MAY_DEPEND_ON = {"engine": set(), "api": set(), "node": {"engine"}, "module": {"node", "engine", "api"}}
+# The crates that each crate can depend on: module -> node -> engine, and module -> api; all -> edges.
+MAY_DEPEND_ON = {
+    "edges": set(),
+    "engine": {"edges"},
+    "api": {"edges"},
+    "node": {"edges", "engine"},
+    "module": {"edges", "node", "engine", "api"},
+}
 
 # The Python folders that are checked, and the folders in which packages are found by name.
 PYTHON = (

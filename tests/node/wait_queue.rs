@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use taskslot_engine::{Claimable, Millis};
+use taskslot_node::edges::{ENDS_A_STEP, POSITIONS_A_STEP};
 use taskslot_node::{Candidates, Demand, Gather, Groups, Offer, Position, QueueKey, Ticket, WaitQueues};
 
 use crate::dice::Dice;
@@ -138,7 +139,7 @@ fn a_worker_that_waits_for_several_queues_leaves_all_of_them_at_once() {
         queues.clear_some();
         steps += 1;
     }
-    assert_eq!(steps, 3, "a hundred positions at a time");
+    assert_eq!(steps, 250_usize.div_ceil(POSITIONS_A_STEP), "so many positions at a time");
     assert_eq!(queues.keys(0), [QueueKey::new(0, b"q249")]);
 }
 
@@ -184,6 +185,21 @@ fn a_worker_that_cannot_get_a_suspect_keeps_its_place_and_is_checked_once() {
     tasks.allowed.insert(b"busy");
     queues.recheck_all(0, b"q");
     assert_eq!(name(next(&mut queues, "q", &tasks)), "busy");
+}
+
+#[test]
+fn a_copy_of_a_claim_is_checked_although_its_position_was() {
+    let mut queues = Queues::default();
+    let old = join(&mut queues, &["q"], "busy", None, Some("t"));
+    join(&mut queues, &["q"], "busy", None, None);
+    let tasks = Tasks { are_suspects: true, allowed: [&b"free"[..]].into(), ..ready(&["g"]) };
+    assert_eq!(name(next(&mut queues, "q", &tasks)), "nobody");
+    let (number, _) = queues.with_token(&QueueKey::new(0, b"q"), b"t").unwrap();
+    queues.leave_to_copy(&old);
+    let positions = vec![Position { queue: QueueKey::new(0, b"q"), number }];
+    let copy = Ticket::new(positions, b"free", None, Some(b"t"), 1);
+    queues.join(&copy, Rc::clone(&copy));
+    assert_eq!(name(next(&mut queues, "q", &tasks)), "free");
 }
 
 #[test]
@@ -424,6 +440,6 @@ fn a_thousand_workers_that_gather_are_a_matter_of_one() {
     // The others end their waits at the same time: a bounded number in each step.
     queues.end_gathering(0, b"q", Millis(LATE));
     assert_eq!(queues.gather_end(0, b"q"), Some(Millis(LATE)));
-    (0..10).for_each(|_| queues.end_gathering(0, b"q", Millis(LATE)));
+    (1..1000_usize.div_ceil(ENDS_A_STEP)).for_each(|_| queues.end_gathering(0, b"q", Millis(LATE)));
     assert_eq!(queues.gather_end(0, b"q"), None);
 }

@@ -1,6 +1,7 @@
 //! Keeping groups up to date as their tasks come and go and as limits change.
 
 use serde_bytes::ByteBuf;
+use taskslot_edges::{edge, rare};
 
 use crate::bounds::{NAME_MAX_BYTES, PLAIN_WEIGHT};
 use crate::invalid::{Applied, Invalid, ensure};
@@ -16,7 +17,7 @@ use crate::time::Millis;
 
 /// Up to this many groups follow a change of the settings at once. In a queue with more, the tick updates them step by
 /// step.
-const GROUPS_AT_ONCE: usize = 1000;
+pub const GROUPS_AT_ONCE: usize = edge(1000, 2);
 
 impl State {
     /// Changes a group's counters and then, unless it is behind the settings, whether it is in the rotations.
@@ -165,6 +166,7 @@ impl State {
         }
         self.groups.begin_epoch(has_new_rate);
         if self.groups.len() > GROUPS_AT_ONCE {
+            rare!("many groups follow a setting later");
             return Ok(());
         }
         let numbers: Vec<GroupNumber> = self.groups.iter().map(|(number, _)| number).collect();

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
+use taskslot_edges::{edge, rare};
 
 use crate::bounds::{CLOCK_OFFSET_MAX_MS, NUMBER_MAX};
 use crate::invalid::{Invalid, ensure};
@@ -46,13 +47,14 @@ pub const FORMAT_VERSION: u16 = 4;
 const DIGEST_VERSION: u16 = 3;
 
 /// Side tables, requests, tokens and edits are stored in chunks of about this many bytes.
-const CHUNK_BYTES: usize = 64 * 1024;
+const CHUNK_BYTES: usize = edge(64 * 1024, 2048);
 
 /// A restored queue must have at least this many order numbers and counts left, so it never runs out.
 const ROOM: u64 = 1 << 32;
 
-/// The largest chunk of groups. The writer assumes 64 bytes for a group, which can take up to six times as many.
-const GROUPS_CHUNK_MAX: usize = 8 * CHUNK_BYTES;
+/// The largest chunk of groups: 64 KiB by the writer's count. It assumes 64 bytes for a group, which can take up to six
+/// times as many.
+const GROUPS_CHUNK_MAX: usize = 8 * 64 * 1024;
 
 const PAGE: u8 = b'p';
 /// The last error of tasks, a text; before version 4.
@@ -391,6 +393,7 @@ fn as_stored(value: &[u8]) -> Box<[u8]> {
 /// The error of a version that stored nothing but the text of the last one. An empty one gives no errors, which are not
 /// valid.
 fn old_error(text: &[u8]) -> Box<[u8]> {
+    rare!("an error of an old version is loaded");
     let error = TaskError { attempt: 0, at: Millis(0), worker: &[], text };
     TaskErrors::default().and(&error, 1).unwrap_or_default().into()
 }
@@ -413,6 +416,7 @@ fn put_batches<T: Serialize>(
         bytes += size(&item);
         batch.push(item);
         if bytes >= CHUNK_BYTES {
+            rare!("a table is stored in several chunks");
             put(&chunk(kind, &encode_named(&batch)));
             batch.clear();
             bytes = 0;

@@ -3,6 +3,8 @@
 //! A claim proceeds turn by turn. Each event hands out at most one turn of the rotation, and is applied before the next
 //! is decided, so limits and turns are always current. In a queue without groups, the whole claim is one turn.
 
+use taskslot_edges::{edge, rare};
+
 use crate::bounds::WAITS_MAX;
 use crate::event::{Event, Lease};
 use crate::numbers::{GroupNumber, Rank};
@@ -32,7 +34,7 @@ pub struct ClaimTurns<'a> {
 }
 
 /// How many times one claim removes expired tasks, a step each. The tick removes the rest.
-const SWEEPS: usize = 32;
+pub const SWEEPS: usize = edge(32, 2);
 
 impl<'a> ClaimTurns<'a> {
     /// Starts a claim.
@@ -52,6 +54,9 @@ impl<'a> ClaimTurns<'a> {
         }
         if state.is_behind(now.at) {
             let expired = state.expired_tasks(now.at).filter(|_| self.sweeps > 0);
+            if self.sweeps == 0 {
+                rare!("more tasks have expired than a claim removes");
+            }
             self.sweeps = self.sweeps.saturating_sub(1);
             return Ok(expired);
         }
@@ -99,6 +104,7 @@ impl<'a> ClaimTurns<'a> {
             let is_suspect = found.entry.is_some_and(|entry| entry.is_suspect());
             let parents = state.parents_of(found.order);
             if !self.admits(is_suspect, found.record.payload.len(), parents) {
+                rare!("the next task does not fit into the reply of a claim");
                 self.left = 0;
                 break;
             }
@@ -229,9 +235,13 @@ impl State {
                     // if it is behind the settings. No claim scans a million of these.
                     let most = if self.groups_behind() > 0 { BEHIND_LOOKED_AT } else { usize::MAX };
                     let mut turns = level.turns_or_all(which).take(most);
-                    turns.find_map(|(group, left)| {
+                    let first = turns.find_map(|(group, left)| {
                         Some((group, left.min(allowed(group)))).filter(|t| t.1 > 0)
-                    })?
+                    });
+                    if first.is_none() && self.groups_behind() > 0 {
+                        rare!("a claim finds only groups behind that can't run");
+                    }
+                    first?
                 }
             };
             let lane = level.lane(group).filter(|lane| limit > 0 && lane.has(which))?;
@@ -241,7 +251,7 @@ impl State {
 }
 
 /// How many groups that can't run, but are still in a rotation, a claim skips. The tick takes them out.
-pub(crate) const BEHIND_LOOKED_AT: usize = 1000;
+pub const BEHIND_LOOKED_AT: usize = edge(1000, 8);
 
 /// A number that no group has.
 const UNKNOWN: GroupNumber = GroupNumber(u32::MAX);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use taskslot_edges::{edge, rare};
+
 use crate::bounds::{BATCH_MAX, STEP_TASKS, WAITS_MAX};
 use crate::event::{Event, Release};
 use crate::numbers::Order;
@@ -13,7 +15,7 @@ use crate::task::{OnDead, Parent, TaskId};
 use crate::time::{Due, Now};
 
 /// For how many tasks those that one event drops may wait together, unless it is one alone.
-const STEP_PARENTS: usize = BATCH_MAX;
+const STEP_PARENTS: usize = edge(BATCH_MAX, 3);
 
 impl State {
     /// Accepts tasks that wait until all tasks of `after` have ended done. Errors: those of a push,
@@ -132,7 +134,11 @@ impl State {
             let is_dropped = *on_dead == OnDead::Drop && !is_done;
             let before = dropped;
             dropped += if is_dropped { self.waits_at(*order) } else { 0 };
-            before == 0 || dropped <= STEP_PARENTS
+            let is_light = before == 0 || dropped <= STEP_PARENTS;
+            if !is_light {
+                rare!("a step drops fewer tasks because they wait for many");
+            }
+            is_light
         };
         let release = |(on_dead, order)| {
             let open = self.dependents.get(order)?.open;
@@ -145,6 +151,9 @@ impl State {
         };
         let told = told.take(STEP_TASKS).take_while(is_light);
         let tasks: Vec<(TaskId, Release)> = told.filter_map(release).collect();
+        if tasks.len() == STEP_TASKS {
+            rare!("as many held tasks are told as one step tells");
+        }
         (!tasks.is_empty()).then_some(Event::Told { parent: Some(parent), at: now.at, tasks })
     }
 

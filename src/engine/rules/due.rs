@@ -2,6 +2,8 @@
 //! can run again, dead and done tasks become too old, tokens become free. Also what a change leaves to be done in steps:
 //! held tasks learn that others have ended.
 
+use taskslot_edges::rare;
+
 use crate::bounds::STEP_TASKS;
 use crate::event::Event;
 use crate::numbers::Order;
@@ -57,6 +59,9 @@ impl State {
         seen: &mut Seen,
     ) -> Option<Event<'static>> {
         let ended = self.ended_leases(now, entropy, pages, seen);
+        if ended.is_none() && *pages == 0 {
+            rare!("a tick has examined all of its pages");
+        }
         if ended.is_some() || *pages == 0 {
             return ended;
         }
@@ -100,6 +105,7 @@ impl State {
             if !tasks.is_empty() {
                 return Some(Event::Stalled { tasks });
             }
+            rare!("no lease of a page has ended at its bound");
             // The bound was too early, or a grace spares these deadlines: continue with the next page.
             seen.pages.push(page.first);
             after = Some(page);
@@ -114,6 +120,9 @@ impl State {
     fn due_tasks(&self, now: Now) -> Option<Event<'static>> {
         let due = self.delayed.in_order(now, None).take_while(|(at, _)| *at <= now.at).take(STEP_TASKS);
         let ids: Vec<TaskId> = due.filter_map(|(_, order)| Some(self.locate(order)?.record.id)).collect();
+        if ids.len() == STEP_TASKS {
+            rare!("as many tasks become ready as one step moves");
+        }
         (!ids.is_empty()).then_some(Event::BecameReady { ids, at: now.at })
     }
 }

@@ -1,5 +1,7 @@
 //! Limits: how many tasks can be leased at a time and how fast they can be claimed, per queue and per group.
 
+use taskslot_edges::{edge, rare};
+
 use crate::event::Event;
 use crate::limits::{GroupLimits, HeldBy};
 use crate::numbers::GroupNumber;
@@ -11,7 +13,7 @@ use crate::store::groups::Group;
 use crate::time::{Millis, Now};
 
 /// How many groups one event wakes.
-const STEP_GROUPS: usize = 128;
+pub const STEP_GROUPS: usize = edge(128, 2);
 
 impl State {
     /// How many tasks can be claimed at `at` under the queue's own limits.
@@ -92,6 +94,9 @@ impl State {
     /// they are behind the settings.
     pub(crate) fn awake_groups(&self, now: Now, seen: &mut Seen) -> Option<Event<'static>> {
         let mut names = self.groups.awake(now.at, STEP_GROUPS);
+        if names.len() == STEP_GROUPS {
+            rare!("as many groups wake as one step visits");
+        }
         if names.is_empty() {
             let (behind, looked_until) = self.groups.next_behind(STEP_GROUPS);
             (names, seen.groups) = (behind, Some(looked_until));

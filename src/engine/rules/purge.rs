@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use taskslot_edges::{edge, rare};
+
 use crate::event::Event;
 use crate::numbers::{GroupNumber, Order, Rank};
 use crate::state::{Found, State};
@@ -12,7 +14,7 @@ use crate::task::{TaskId, TaskState};
 use crate::time::{Millis, Now};
 
 /// How many tasks one search examines.
-const LOOKED_AT: usize = 10_000;
+pub const LOOKED_AT: usize = edge(10_000, 60);
 
 impl State {
     /// Removes at most `count` tasks of a state, or with `older_ms` those that have been in it for at least so long; a
@@ -127,8 +129,12 @@ impl State {
                 return (ids, None);
             }
             if looked_at + 1 >= LOOKED_AT {
+                rare!("a search stops before the end");
                 return (ids, Some(Stopped { sought, at: Some(at) }));
             }
+        }
+        if start.is_some() {
+            rare!("a search that began in the middle has seen all tasks");
         }
         (ids, start.map(|_| Stopped { sought, at: None }))
     }

@@ -1,5 +1,7 @@
 //! When finished tasks are removed: dead ones that are too old or too many, and done ones, also to make room.
 
+use taskslot_edges::rare;
+
 use crate::bounds::STEP_TASKS;
 use crate::event::Event;
 use crate::settings::Setting;
@@ -18,6 +20,9 @@ impl State {
     pub(crate) fn old_done(&self, now: Now) -> Option<Event<'static>> {
         let over = self.done.over(now.at).take(STEP_TASKS);
         let ids: Vec<TaskId> = over.filter_map(|order| Some(self.locate(order)?.record.id)).collect();
+        if ids.len() == STEP_TASKS {
+            rare!("as many done tasks are over as one step removes");
+        }
         if !ids.is_empty() {
             return Some(Event::Forgotten { ids });
         }
@@ -79,6 +84,9 @@ impl State {
                 + self.results.get(order).map_or(0, <[u8]>::len)) as u64;
             ids.push(found.record.id);
         }
+        if ids.len() == STEP_TASKS {
+            rare!("one step does not make enough room for a push");
+        }
         (!ids.is_empty()).then_some(Event::Forgotten { ids })
     }
 
@@ -93,6 +101,9 @@ impl State {
         });
         let count = usize::try_from(self.too_many_dead()).unwrap_or(STEP_TASKS).min(STEP_TASKS).max(too_old);
         let ids: Vec<TaskId> = self.oldest_dead(count).collect();
+        if ids.len() == STEP_TASKS {
+            rare!("as many dead tasks are dropped as one step drops");
+        }
         (!ids.is_empty()).then_some(Event::Dropped { ids })
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use taskslot_edges::edge;
+
 use crate::event::Event;
 use crate::request::Refusal;
 use crate::state::State;
@@ -13,7 +15,7 @@ use crate::time::Now;
 
 /// How many dead tasks one retry of the oldest examines. Some may be unable to come back, because another task holds
 /// their token.
-const RETRY_LOOKED_AT: usize = 10_000;
+const RETRY_LOOKED_AT: usize = edge(10_000, 8);
 
 impl State {
     /// Cancels a task. A waiting task is removed. A leased task is marked, and its worker learns of it by EXTEND.

@@ -13,9 +13,10 @@ use crate::task::{TaskId, Unique};
 use crate::time::Millis;
 
 use serde_bytes::ByteBuf;
+use taskslot_edges::{edge, rare};
 
 /// How many tokens one event frees.
-const STEP_TOKENS: usize = 128;
+pub const STEP_TOKENS: usize = edge(128, 2);
 
 impl State {
     /// The task that holds a token at this instant; `None` if the token is free. With KEEP the task may no longer
@@ -61,6 +62,9 @@ impl State {
     /// Frees tokens whose time has passed, at most as many as one step allows.
     pub(crate) fn ended_tokens(&self, at: Millis) -> Option<Event<'static>> {
         let tokens: Vec<ByteBuf> = self.tokens.over(at).take(STEP_TOKENS).map(ByteBuf::from).collect();
+        if tokens.len() == STEP_TOKENS {
+            rare!("as many tokens are freed as one step frees");
+        }
         (!tokens.is_empty()).then_some(Event::Freed { at, tokens })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use taskslot_edges::{edge, rare};
 
 use crate::bounds::{NAME_MAX_BYTES, NAMES_MAX, PLAIN_WEIGHT};
 use crate::invalid::{Invalid, ensure};
@@ -196,7 +197,7 @@ pub(crate) struct Groups {
 }
 
 /// How many numbers one step examines for groups behind, to bound its work.
-const STEP_SLOTS: usize = 4096;
+const STEP_SLOTS: usize = edge(4096, 4);
 
 impl Groups {
     /// How many groups are known.
@@ -337,6 +338,9 @@ impl Groups {
             names
                 .extend(group.filter(|group| self.is_behind(group)).map(|group| ByteBuf::from(&*group.name)));
             at = (at + 1) % self.by_number.len();
+        }
+        if names.is_empty() && self.behind > 0 {
+            rare!("a step meets no group behind");
         }
         (names, at)
     }

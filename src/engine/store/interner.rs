@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use taskslot_edges::{edge, rare};
+
 use crate::bounds::NAME_MAX_BYTES;
 use crate::numbers::WorkerNumber;
 
 /// How many free numbers the table keeps when no name is in use.
-const FREE_KEPT: usize = 64;
+const FREE_KEPT: usize = edge(64, 1);
 
 /// How many leases a worker holds, and how many of them are of suspects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +57,10 @@ impl Interner {
             return number;
         }
         let number = match self.free.pop() {
-            Some(number) => number,
+            Some(number) => {
+                rare!("a new worker gets a number that is free");
+                number
+            }
             None => {
                 self.by_number.push((Box::default(), Holds::default()));
                 WorkerNumber(self.by_number.len() as u32)
@@ -111,6 +116,7 @@ impl Interner {
             }
             self.free.push(number);
             if self.numbers.is_empty() && self.by_number.len() > FREE_KEPT {
+                rare!("a large table of workers is empty");
                 *self = Interner::default();
             }
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use taskslot_edges::rare;
+
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::{Order, Rank};
 use crate::store::log::{Log, Position};
@@ -92,6 +94,7 @@ impl Lane {
                 if first.is_some() {
                     break;
                 }
+                rare!("a run ends without another fresh task");
             }
         }
         debug_assert!(
@@ -105,7 +108,7 @@ impl Lane {
         let suspects = self.suspects.as_ref();
         let is_taken = self.returned.contains_key(&rank) || suspects.is_some_and(|s| s.0.contains_key(&rank));
         match is_suspect {
-            _ if is_taken => {}
+            _ if is_taken => rare!("a task comes back to a rank that is taken"),
             true => _ = self.suspects.get_or_insert_default().0.insert(rank, order),
             false => _ = self.returned.insert(rank, order),
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use taskslot_edges::rare;
+
 use crate::bounds::PLAIN_WEIGHT;
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::GroupNumber;
@@ -118,6 +120,7 @@ impl Level {
         }
         if !group.is_none() && self.grouped.is_empty() && !self.plain.lane.is_empty() {
             // The first group appears: from now on there are turns.
+            rare!("the first group comes to tasks without one");
             self.join_at_end(GroupNumber::NONE, PLAIN_WEIGHT);
         }
         let part = if group.is_none() { &mut self.plain } else { self.grouped.entry(group).or_default() };
@@ -160,6 +163,7 @@ impl Level {
         self.leave(group);
         if !group.is_none() && self.grouped.remove(&group).is_some() && self.grouped.is_empty() {
             // The last group has left: there are no turns any more.
+            rare!("the last group leaves");
             self.leave(GroupNumber::NONE);
         }
     }
@@ -196,7 +200,10 @@ impl Level {
         let (Some(Turn { ticket, .. }), is_sound) = (part.turn, part.lane.has(Which::Sound)) else { return };
         let (to, from) = match is_sound {
             true => (&mut self.rotation, &mut self.suspects),
-            false => (&mut self.suspects, &mut self.rotation),
+            false => {
+                rare!("a group has only suspects");
+                (&mut self.suspects, &mut self.rotation)
+            }
         };
         from.remove(&ticket);
         to.insert(ticket, group);
@@ -215,6 +222,7 @@ impl Level {
         let Some(turn) = self.part_mut(group).and_then(|part| part.turn.as_mut()) else { return };
         turn.left = weight.saturating_sub(before.saturating_sub(turn.left));
         if turn.left == 0 {
+            rare!("a smaller weight ends a turn");
             self.leave(group);
             self.join_at_end(group, weight);
         }

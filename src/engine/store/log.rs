@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::{Bound, Range};
 
+use taskslot_edges::rare;
+
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
 use crate::store::entry::Entry;
@@ -125,6 +127,7 @@ impl Log {
             if last.live() == 0 {
                 // A queue that is emptied again and again reuses the same page and allocates nothing.
                 let (bound, first) = (last.bound, last.first());
+                rare!("the empty last page is reused");
                 let length = record_len(id, record);
                 last.reuse(order, id);
                 if let Some(bound) = bound {
@@ -136,6 +139,7 @@ impl Log {
             if last.has_room(order, length) {
                 return length;
             }
+            rare!("a page is full");
             let before = last.memory();
             last.seal();
             self.memory = self.memory + last.memory() - before;
@@ -291,6 +295,11 @@ impl Log {
         }
         if is_last && before <= 2 * crate::store::page::PAGE_BYTES {
             return;
+        }
+        if is_last {
+            rare!("the last page is empty and too large to be kept");
+        } else {
+            rare!("a page without tasks is removed");
         }
         if let Some(bound) = page.bound {
             self.bounds.remove(&(bound, page.first()));

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use taskslot_edges::{edge, rare};
+
 use crate::bounds::PAYLOAD_MAX_BYTES;
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::Order;
@@ -12,11 +14,14 @@ use crate::time::Millis;
 use crate::varint;
 
 /// Bytes of records in a page. A larger record has a page of its own.
-pub(crate) const PAGE_BYTES: usize = 16_384;
+pub(crate) const PAGE_BYTES: usize = edge(16_384, 512);
 /// The first page of a queue starts this small and doubles. Each later one has room for as much as the one before.
-const FIRST_BYTES: usize = 256;
+const FIRST_BYTES: usize = edge(256, 32);
 /// Slots in a page: a slot fits in one byte, and the work of scanning a page is bounded.
-pub(crate) const PAGE_SLOTS: u64 = 256;
+pub(crate) const PAGE_SLOTS: u64 = edge(256, 12);
+/// The most slots and the most bytes before the last record of a page that a file or a peer sent.
+const STORED_SLOTS: u64 = 256;
+const STORED_BYTES: usize = 16_384;
 /// The offset of a slot without a record.
 const VACANT: u16 = u16::MAX;
 
@@ -157,6 +162,7 @@ impl Page {
         while low < high {
             let middle = (low + high) / 2;
             let Some(slot) = (middle..high).find(|&slot| self.is_live(slot)) else {
+                rare!("the rest of a page has no task");
                 high = middle;
                 continue;
             };
@@ -215,6 +221,7 @@ impl Page {
         if self.live == 0 || self.dead_bytes as usize * 4 < self.bytes.len() * 3 {
             return;
         }
+        rare!("a page is rewritten because most of its bytes are unused");
         let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead_bytes as usize);
         for offset in self.slots.iter_mut().filter(|offset| **offset != VACANT) {
             let Some(rest) = self.bytes.get(usize::from(*offset)..) else { continue };
@@ -240,6 +247,7 @@ impl Page {
         if self.entries.back().is_none_or(|last| slot_of(last) < slot) {
             return Err(self.entries.len());
         }
+        rare!("an entry is neither near nor the last");
         self.entries.binary_search_by_key(&slot, |entry| usize::from(entry.slot))
     }
 
@@ -313,7 +321,7 @@ impl Page {
         let mut rest = bytes;
         let (mut page, slots, entries) = Page::load_head(&mut rest).ok_or(Invalid("a page's head"))?;
         let is_in_bounds = page.first.0.checked_add(slots).is_some_and(|end| end <= Order::MAX.0);
-        ensure((1..=PAGE_SLOTS).contains(&slots) && is_in_bounds, "a page's numbers")?;
+        ensure((1..=STORED_SLOTS).contains(&slots) && is_in_bounds, "a page's numbers")?;
         let mut last = None;
         for _ in 0..slots {
             let record = varint::get_bytes(&mut rest).ok_or(Invalid("a record for every slot"))?;
@@ -341,6 +349,7 @@ impl Page {
     /// Adds a slot after the task `last`; vacant if the record is empty. Returns the id of its task.
     fn load_slot(&mut self, record: &[u8], last: Option<TaskId>) -> Result<Option<TaskId>, Invalid> {
         if record.is_empty() {
+            rare!("a stored page has a slot without a task");
             self.slots.push(VACANT);
             return Ok(None);
         }
@@ -352,7 +361,7 @@ impl Page {
         let is_in_order = id >= self.base && id.ms <= Millis::MAX.0 && last.is_none_or(|last| id > last);
         ensure(is_in_order, "ids in ascending order")?;
         ensure(payload.len() <= PAYLOAD_MAX_BYTES && options.are_valid(), "a record in bounds")?;
-        ensure(self.bytes.len() <= PAGE_BYTES, "a page in bounds")?;
+        ensure(self.bytes.len() <= STORED_BYTES, "a page in bounds")?;
         self.slots.push(self.bytes.len() as u16);
         self.bytes.extend_from_slice(record);
         self.live += 1;

@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 
+use taskslot_edges::{edge, rare};
+
 use crate::invalid::{Invalid, ensure};
 use crate::store::page::Page;
 
 /// The most pages of a chunk. Removing a page moves at most half of its chunk, about 15 KB.
-const CHUNK_PAGES: usize = 256;
+const CHUNK_PAGES: usize = edge(256, 4);
 /// A chunk with no more pages than this joins its neighbour if both together have at most twice as many.
 const FEW_PAGES: usize = CHUNK_PAGES / 4;
 /// A list never shrinks below room for this many.
-const KEPT: usize = 16;
+const KEPT: usize = edge(16, 2);
 
 /// The position of a page in the list, valid until a page is added or removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,7 +77,10 @@ impl Pages {
     pub fn push_back(&mut self, page: Page) {
         match self.chunks.back_mut().filter(|last| last.len() < CHUNK_PAGES) {
             Some(last) => last.push_back(page),
-            None => self.chunks.push_back(VecDeque::from([page])),
+            None => {
+                rare!("a chunk of pages begins");
+                self.chunks.push_back(VecDeque::from([page]));
+            }
         }
         self.len += 1;
     }
@@ -86,6 +91,7 @@ impl Pages {
         let Some(chunk) = self.chunks.get_mut(index) else { return };
         self.len -= usize::from(chunk.remove(at.page as usize).is_some());
         if chunk.is_empty() {
+            rare!("a chunk of pages is removed");
             self.chunks.remove(index);
             shrink(&mut self.chunks);
         } else if chunk.len() <= FEW_PAGES {
@@ -103,6 +109,7 @@ impl Pages {
             && let Some(mut pages) = self.chunks.remove(index + 1)
             && let Some(chunk) = self.chunks.get_mut(index)
         {
+            rare!("two chunks of pages are joined");
             chunk.append(&mut pages);
             shrink(&mut self.chunks);
         }
@@ -142,6 +149,7 @@ impl Pages {
             next = match (here.page.checked_sub(1), here.chunk.checked_sub(1)) {
                 (Some(page), _) => Some(PageAt { page, ..here }),
                 (None, Some(chunk)) => {
+                    rare!("pages are read back into the chunk before");
                     let last =
                         self.chunks.get(chunk as usize).map_or(0, |chunk| chunk.len().saturating_sub(1));
                     Some(PageAt::new(chunk as usize, last))
@@ -169,6 +177,7 @@ impl Pages {
 fn shrink<T>(list: &mut VecDeque<T>) {
     let needed = list.len().max(KEPT);
     if list.capacity() > 4 * needed {
+        rare!("a list of pages gives memory back");
         list.shrink_to(2 * needed);
     }
 }

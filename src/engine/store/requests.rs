@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use taskslot_edges::{edge, rare};
 
 use crate::bounds::{BATCH_MAX, NAME_MAX_BYTES};
 use crate::request::Answer;
@@ -10,10 +11,10 @@ use crate::task::{Handle, TaskId};
 use crate::time::Millis;
 
 /// The most tokens that a queue remembers.
-pub const REQUESTS_MAX: usize = 10_000;
+pub const REQUESTS_MAX: usize = edge(10_000, 16);
 /// The most bytes that a queue uses for remembered requests, approximately. That is enough for 10,000 pushes with
 /// tokens of any length, or for the replies to 250 claims of a thousand tasks.
-pub const REQUESTS_MAX_BYTES: u64 = 8 << 20;
+pub const REQUESTS_MAX_BYTES: u64 = edge(8 << 20, 64 << 10);
 /// How long a reply is remembered, in ms: five minutes. That of a claim is kept longer if its leases last longer.
 pub const REQUEST_KEPT_MS: u64 = 300_000;
 
@@ -116,6 +117,7 @@ impl Requests {
         self.next += 1;
         self.bytes += size(&name, &answer);
         if let Some((before, _, answer)) = self.answers.insert(name.clone(), (came, kept_until, answer)) {
+            rare!("a request is remembered again");
             self.bytes -= size(&name, &answer);
             self.oldest.remove(&before);
         }
@@ -125,6 +127,13 @@ impl Requests {
             let is_too_much = self.answers.len() > REQUESTS_MAX || self.bytes as u64 > REQUESTS_MAX_BYTES;
             if !is_over && !is_too_much {
                 break;
+            }
+            if is_over {
+                rare!("a request is forgotten because its time is over");
+            } else if self.answers.len() > REQUESTS_MAX {
+                rare!("a request is forgotten because there are too many");
+            } else {
+                rare!("a request is forgotten because they take too many bytes");
             }
             let name = oldest.remove();
             if let Some((_, _, answer)) = self.answers.remove(&name) {

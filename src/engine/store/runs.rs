@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use taskslot_edges::rare;
+
 use crate::numbers::Order;
 use crate::store::page::PAGE_SLOTS;
 use crate::varint;
@@ -35,6 +37,9 @@ impl Runs {
             // A run over a long gap would be slow to scan.
             Some(run) if extend && order.0 - run.end.0 <= PAGE_SLOTS => run.end = order.next(),
             Some(_) => {
+                if extend {
+                    rare!("a run is not extended over a long gap");
+                }
                 if let Some(run) = self.tail {
                     self.code(run);
                 }
@@ -54,6 +59,7 @@ impl Runs {
         let (gap, length) = (run.start.0.saturating_sub(base.0), run.end.0 - run.start.0);
         varint::put(&mut self.middle, gap << 1 | u64::from(length > 1));
         if length > 1 {
+            rare!("a run in the middle has several numbers");
             varint::put(&mut self.middle, length);
         }
         self.middle_end = run.end;
@@ -70,7 +76,10 @@ impl Runs {
             let next = decode(&mut bytes, head.end);
             let left = bytes.len();
             self.middle.drain(..self.middle.len() - left);
-            self.head = next.or_else(|| self.tail.take());
+            self.head = next.or_else(|| {
+                rare!("the last run becomes the first");
+                self.tail.take()
+            });
         }
     }
 

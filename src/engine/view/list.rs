@@ -1,5 +1,7 @@
 //! Lists of tasks, a bounded number per call.
 
+use taskslot_edges::{edge, rare};
+
 use crate::glob::Glob;
 use crate::numbers::{GroupNumber, Order, Rank};
 use crate::state::{Found, State};
@@ -87,10 +89,10 @@ impl From<usize> for Limit {
 }
 
 /// The most tasks that one call examines, so that a filter that matches few does not block the server.
-const LIST_LOOKED_AT: usize = 10_000;
+pub const LIST_LOOKED_AT: usize = edge(10_000, 32);
 /// The most bytes that one call compares with a pattern of up to 63 bytes, about a millisecond; of a longer pattern
 /// fewer. The task that reaches it is still compared: see [`crate::COMPARED_MAX_BYTES`].
-const LIST_COMPARED: usize = 256 << 10;
+const LIST_COMPARED: usize = edge(256 << 10, 256);
 
 /// Which tasks are listed, and in which order.
 #[derive(Debug, Clone, Copy)]
@@ -177,11 +179,17 @@ impl State {
                 let task = self.view(now, found);
                 bytes += task.shown_bytes(limit.with_payload);
                 if bytes > limit.bytes && !shown.is_empty() {
+                    rare!("the next task does not fit into a list");
                     return (before, shown);
                 }
                 shown.push(task);
             }
             let is_enough = looked_at + 1 >= LIST_LOOKED_AT || compared >= LIST_COMPARED;
+            if compared >= LIST_COMPARED {
+                rare!("a list has compared enough bytes");
+            } else if is_enough {
+                rare!("a list has examined enough tasks");
+            }
             if shown.len() >= limit.count || is_enough {
                 return (at, shown);
             }

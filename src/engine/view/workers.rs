@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use taskslot_edges::{edge, rare};
+
 use crate::numbers::WorkerNumber;
 use crate::state::State;
 use crate::store::entry::Phase;
 use crate::time::Millis;
 
 /// How many leases one call examines, so that a queue with a million of them does not block the server.
-const LOOKED_AT: usize = 10_000;
+const LOOKED_AT: usize = edge(10_000, 4);
 
 /// A worker that holds leases, as TASK.INFO WORKERS shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +70,9 @@ impl State {
             // A page that has no leases left also counts as examined work.
             left = left.saturating_sub(1);
             page = Some(next);
+        }
+        if left == 0 {
+            rare!("not all leases are examined for the oldest");
         }
         oldest
     }

@@ -1,5 +1,6 @@
 //! Claims. A claim takes tasks in several turns, which become one event.
 
+use taskslot_edges::{edge, rare};
 use taskslot_engine::{Answer, ClaimTurns, Event, Handle, Holder, Lease, Refusal, TaskId};
 
 use super::Txn;
@@ -8,9 +9,9 @@ use crate::errors::Error;
 use crate::{connections, entropy, term};
 
 /// While the server is out of memory, a queue keeps no more names of workers than this.
-const NAMES_WHEN_FULL: usize = 1000;
+const NAMES_WHEN_FULL: usize = edge(1000, 2);
 /// While the server is out of memory, a queue keeps no more bytes of remembered requests than this.
-const REQUEST_BYTES_WHEN_FULL: u64 = 64 << 10;
+const REQUEST_BYTES_WHEN_FULL: u64 = edge(64 << 10, 512);
 
 /// The result of the turns of a claim.
 #[derive(Default)]
@@ -98,6 +99,12 @@ impl Txn<'_, '_> {
         if !(adds_name || adds_answer) || !self.ctx.is_out_of_memory() {
             return None;
         }
+        if adds_name {
+            rare!("a claim forgets its worker because memory is full");
+        }
+        if adds_answer {
+            rare!("a claim forgets its token because memory is full");
+        }
         let mut reduced = *request;
         reduced.claim.worker = if adds_name { &[] } else { worker };
         reduced.token = request.token.filter(|_| !adds_answer);
@@ -114,7 +121,10 @@ impl Txn<'_, '_> {
         ended.or_else(|error| match turns.event {
             None => Err(error),
             Some(_) if error == Error::Broken => Err(error),
-            Some(_) => Ok(()),
+            Some(_) => {
+                rare!("a turn is refused after others of its claim");
+                Ok(())
+            }
         })
     }
 

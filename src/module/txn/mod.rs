@@ -11,6 +11,7 @@ mod served;
 use std::cell::Cell;
 use std::mem;
 
+use taskslot_edges::{edge, rare};
 use taskslot_engine::{Effect, Event, Millis, Now, Queue, Refusal, Stopped, Totals};
 use taskslot_node::{QueueKey, ReadyGroups};
 
@@ -27,15 +28,15 @@ use taskslot_api::{Arg, Context, Level};
 use payloads::Payloads;
 use served::Served;
 
-/// The most pages of due tasks that a command moves before its own work.
-const DUE_PAGES: usize = 8;
+/// The most pages of due tasks that a command moves before its own work. At least two: one can be searched in vain.
+const DUE_PAGES: usize = edge(8, 2);
 /// About how many tasks a page has.
-const PAGE_TASKS: usize = 128;
+const PAGE_TASKS: usize = edge(128, 2);
 /// About the most held tasks that a command lets go because of what it did itself. The others follow by the timer, at
 /// once.
-const NEWS_TASKS: usize = 1000;
+const NEWS_TASKS: usize = edge(1000, 8);
 /// The largest buffer of an effect that is kept for the next one.
-const BUFFER_BYTES: usize = 64 * 1024;
+const BUFFER_BYTES: usize = edge(64 * 1024, 64);
 
 thread_local! {
     /// The buffer of the last effect, so that the next command needn't allocate one.
@@ -183,6 +184,8 @@ impl<'a, 'q> Txn<'a, 'q> {
         let buffer = mem::take(&mut self.effect).into_buffer();
         if buffer.capacity() <= BUFFER_BYTES {
             BUFFER.set(buffer);
+        } else {
+            rare!("an effect was too large for its memory to be kept");
         }
         let served = mem::take(&mut self.served.waiters);
         After { has_changed, served, notifications: self.notifications }
@@ -250,6 +253,9 @@ impl<'a, 'q> Txn<'a, 'q> {
             }
             self.commit(&event)?;
         }
+        if left == 0 {
+            rare!("a write has moved all the due tasks that it may");
+        }
         Ok(left == 0)
     }
 
@@ -274,6 +280,9 @@ impl<'a, 'q> Txn<'a, 'q> {
             left = left.saturating_sub(self.queue().work(&event).max(1));
             self.commit(&event)?;
         }
+        if left == 0 {
+            rare!("a write has let go all the held tasks that it may");
+        }
         Ok(())
     }
 
@@ -292,6 +301,7 @@ impl<'a, 'q> Txn<'a, 'q> {
             "the event's payloads are what replicas get"
         );
         while let Some(room) = self.queue().make_room(event) {
+            rare!("done tasks make room for a push");
             self.commit(&room)?;
         }
         self.begin_term()?;

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use taskslot_edges::rare;
 use taskslot_engine::Lease;
 use taskslot_node::{Candidates, QueueAt};
 
@@ -25,12 +26,14 @@ impl Txn<'_, '_> {
             return;
         }
         if self.ctx.flags().is_multi_or_lua() {
+            rare!("workers are served after a transaction or a script");
             return agenda::serve_soon(self.ctx, self.key);
         }
         waiters::end_gathering(self.ctx, self.key, self.node_now.at);
         let mut candidates = self.candidates();
         loop {
             if self.served.is_enough() {
+                rare!("a write has served enough workers");
                 self.served.has_put_off = true;
                 return agenda::serve_soon(self.ctx, self.key);
             }
@@ -43,6 +46,7 @@ impl Txn<'_, '_> {
             }
             if was_awaited && self.queue().awaited_worker().is_none() {
                 // A task was reserved for that worker. Others can get it now.
+                rare!("the worker that was waited for is served");
                 self.recheck();
                 candidates = self.candidates();
             }
@@ -60,6 +64,7 @@ impl Txn<'_, '_> {
         if !worker.may_claim() {
             // Checked before the claim, so that no task is reserved for it. The check takes as long as a task, and
             // counts as one.
+            rare!("a waiting worker has lost its permission");
             self.served.tasks += 1;
             if waiters::take_out(self.ctx, self.key, &waiter) {
                 self.served.waiters.push(waiter);
@@ -68,6 +73,7 @@ impl Txn<'_, '_> {
         }
         let request = worker.request();
         if let Some(event) = self.queue().pass_over(self.now, &request.claim) {
+            rare!("suspects are passed over for a waiting worker");
             // The worker may get nothing now. Then it keeps its position, and the next one is tried.
             return match self.commit(&event) {
                 Ok(()) => ControlFlow::Continue(()),

@@ -2,12 +2,13 @@
 
 use crate::waiters::{BlockedWorker, SERVED_AT_ONCE};
 use taskslot_api::blocked::Waiter;
+use taskslot_edges::edge;
 
 /// About the most tasks that one write gives to waiting workers. The rest follows in the next round of the event loop.
-const TASKS_MAX: usize = 250;
+const TASKS_MAX: usize = edge(250, 2);
 /// About the most bytes of payloads that one write gives to waiting workers. Each payload is copied for its worker, and
 /// once more for the reply.
-const BYTES_MAX: usize = 16 << 20;
+const BYTES_MAX: usize = edge(16 << 20, 64);
 
 /// The workers that a write has served.
 #[derive(Default)]

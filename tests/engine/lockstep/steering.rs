@@ -1,5 +1,6 @@
 //! Steps that no worker takes: administration, time, faults, reloads.
 
+use taskslot_edges::TINY;
 use taskslot_engine::{Beginning, Cursor, Event, Gate, Grace, Millis, Rule, TaskId, TaskState, Term};
 
 use super::{CONFIGS, Lockstep, ids_of, pick};
@@ -41,10 +42,22 @@ impl Lockstep {
             0 => self.purge_first(state, count),
             1 => {
                 let (event, stopped) = self.queue.purge(&self.now, state, Some(older_ms), count);
-                assert_eq!(stopped, None, "all tasks were looked at");
-                let expected = self.model.old_of(&self.now, state, older_ms);
-                let expected: Vec<TaskId> = expected.into_iter().take(count).collect();
-                assert_eq!(purged(event.as_slice()), expected, "{} tasks of {older_ms} ms", state.name());
+                let old = self.model.old_of(&self.now, state, older_ms);
+                let removed = purged(event.as_slice());
+                if TINY {
+                    // A search goes on where it stopped, so it can begin in the middle.
+                    assert!(
+                        removed.iter().all(|id| old.contains(id)),
+                        "{} tasks of {older_ms} ms",
+                        state.name()
+                    );
+                    assert!(removed.len() <= count, "{count} tasks");
+                } else {
+                    assert_eq!(stopped, None, "all tasks were looked at");
+                    let expected: Vec<TaskId> = old.into_iter().take(count).collect();
+                    assert_eq!(removed, expected, "{} tasks of {older_ms} ms", state.name());
+                }
+                stopped.into_iter().for_each(|stopped| self.queue.note_search(stopped));
                 event.into_iter().collect()
             }
             _ => {

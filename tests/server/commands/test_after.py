@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from harness.edges import TINY, bound
 from harness.server import wait_synced
 from harness.talk import Error, Talk, effects, id_parts, payloads
 from harness.waiting import Floor
@@ -339,8 +340,11 @@ def test_a_purge_of_held_tasks_stops_after_ten_thousand_waits(options, c):
     wide(c)
     assert c("TASK.PURGE", "q", "ALL", *options) == 10
     assert (c("TASK.LEN", "q", "held"), c("TASK.LEN", "q", "delayed")) == (2, 2000)
-    assert c("TASK.PURGE", "q", "ALL", *options) == 1000
-    assert (c("TASK.LEN", "q", "held"), c("TASK.LEN", "q", "delayed")) == (0, 1002)
+    # A search by age looks at so many tasks of each state.
+    looked_at = bound("engine/rules/purge.rs", "LOOKED_AT") if options else 1000
+    purged = min(1000, 2 + looked_at)
+    assert c("TASK.PURGE", "q", "ALL", *options) == purged
+    assert (c("TASK.LEN", "q", "held"), c("TASK.LEN", "q", "delayed")) == (0, 2002 - purged)
 
 
 def test_a_command_drops_few_tasks_that_wait_for_many_and_the_timer_the_others(server, c):
@@ -522,13 +526,14 @@ def test_a_chain_of_a_hundred_thousand_ends_in_bounded_steps(server):
     ]
     script = commands[0] + "'ONDEAD', 'drop') end return last"
     first = last
-    for _ in range(100):
+    length = 10_000 if TINY else 100_000
+    for _ in range(length // 1000):
         last = c("EVAL", script, 1, "q", last)
-    assert c("TASK.LEN", "q", "held") == 100_000
+    assert c("TASK.LEN", "q", "held") == length
     cancelled, held, pong = c.many([["TASK.CANCEL", "q", first], ["TASK.LEN", "q", "held"], ["PING"]])
-    assert (cancelled, pong) == (1, "PONG") and held > 90_000
+    assert (cancelled, pong) == (1, "PONG") and held > length * 9 // 10
     server.wait_until(lambda: c("TASK.LEN", "q") == 0, "all are cancelled")
-    assert c.map("TASK.INFO", "q")[b"cancelled"] == 100_001
+    assert c.map("TASK.INFO", "q")[b"cancelled"] == length + 1
 
 
 # ---- when a held task becomes ready

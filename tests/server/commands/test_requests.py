@@ -1,6 +1,7 @@
 """REQUEST: a push or a claim sent again with its token gets the same reply and does nothing more."""
 
 import pytest
+from harness.edges import bound
 from harness.talk import Error, Talk, effects
 
 DAY = 86_400_000
@@ -177,8 +178,9 @@ def test_a_token_has_1_to_256_bytes(c):
 
 def test_a_queue_remembers_10_000_tokens(c):
     """It forgets the oldest first."""
+    remembered = bound("engine/store/requests.rs", "REQUESTS_MAX")
     first, second = c.push("q", "p", "REQUEST", "first"), c.push("q", "p", "REQUEST", "second")
-    c.many([["TASK.PUSH", "q", "p", "REQUEST", n] for n in range(9_999)], at_once=5000)
+    c.many([["TASK.PUSH", "q", "p", "REQUEST", n] for n in range(remembered - 1)], at_once=5000)
     assert c.push("q", "p", "REQUEST", "second") == second
     assert c.push("q", "p", "REQUEST", "first") != first
-    assert c("TASK.LEN", "q") == 10_002
+    assert c("TASK.LEN", "q") == remembered + 2

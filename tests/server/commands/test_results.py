@@ -1,6 +1,7 @@
 """Results and progress of tasks, how long done tasks are kept, and TASK.RESULT, which waits for the end of a task."""
 
 import pytest
+from harness.edges import bound
 from harness.server import Server, wait_until
 from harness.talk import SYNTAX, Error, Talk
 from harness.two_nodes import move, pair
@@ -459,17 +460,18 @@ def test_a_task_that_ended_under_another_key_is_reported_when_its_queue_returns(
 
 def test_all_tasks_are_checked_even_if_one_tick_cannot_check_them_all(floor):
     """1200 clients wait for tasks of two queues, and each learns that its task no longer exists."""
-    tasks = {key: floor.boss("TASK.MPUSH", key, "TASKS", 600, *range(600)) for key in ("p", "q")}
+    each = bound("module/results.rs", "CHECKED_AT_ONCE") * 6 // 5
+    tasks = {key: floor.boss("TASK.MPUSH", key, "TASKS", each, *range(each)) for key in ("p", "q")}
     askers = []
     for key, ids in tasks.items():
         for task in ids:
             askers.append(Asker(floor.server))
             askers[-1].send(["TASK.RESULT", key, task, "BLOCK", 0])
     waiting = lambda: floor.info("taskslot", "taskslot_result_waiters")  # noqa: E731
-    floor.eventually(lambda: waiting() == 1200, "all wait", 20)
+    floor.eventually(lambda: waiting() == 2 * each, "all wait", 20)
     floor.boss("DEL", "q", "p")
     floor.eventually(lambda: waiting() == 0, "all were answered", 20)
-    assert [one.read() for one in askers] == [0] * 1200
+    assert [one.read() for one in askers] == [0] * 2 * each
 
 
 def test_a_server_shuts_down_while_clients_wait(start):

@@ -127,7 +127,7 @@ LIES = {
     "a page twice": lambda q: q.pages.append(q.pages[-1]),
     "pages out of order": lambda q: q.pages.reverse(),
     "a page without tasks": lambda q: q.pages.insert(0, Page(0, (1, 0), [b""])),
-    "a page of too many slots": lambda q: q.pages[-1].records.extend([b""] * 200),
+    "a page of too many slots": lambda q: q.pages[-1].records.extend([b""] * 256),
     "a page from beyond": lambda q: setattr(q.pages[-1], "first", 2**64 - 1),
     "ids beyond all time": lambda q: setattr(q.pages[-1], "base", (2**64 - 1, 0)),
     "a task twice": lambda q: q.pages[-1].records.__setitem__(-1, q.pages[-1].records[-2]),

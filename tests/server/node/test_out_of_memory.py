@@ -1,6 +1,7 @@
 """A server out of memory refuses commands that add data and nothing else, so that its queues can be drained."""
 
 import pytest
+from harness.edges import TINY, bound
 from harness.queues import HOUR
 from harness.talk import Error, Talk
 
@@ -217,6 +218,7 @@ def test_a_failure_is_accepted_without_its_text(full):
 
 def test_a_full_server_keeps_at_most_a_thousand_names_of_workers(server):
     """Later workers get tasks without a name. Known names are still used."""
+    last = bound("module/txn/claim.rs", "NAMES_WHEN_FULL") - 1
     c = Talk(server)
     c("TASK.MPUSH", "q", "TASKS", 1000, *["p"] * 1000)
     c("TASK.MPUSH", "q", "TASKS", 500, *["p"] * 500)
@@ -224,14 +226,15 @@ def test_a_full_server_keeps_at_most_a_thousand_names_of_workers(server):
     replies = c.many([("TASK.CLAIM", "q", "WORKER", f"{n:0>250}", "LEASE", HOUR) for n in range(1200)])
     assert all(len(tasks) == 1 for tasks in replies)
     assert "worker" not in str(c("TASK.GET", "q", replies[-1][0][0]))
-    again = c.claim("q", "WORKER", f"{7:0>250}")
-    assert c.map("TASK.GET", "q", again)[b"worker"] == b"%0250d" % 7
-    assert len(c("TASK.LIST", "q", "leased", "COUNT", 1000, "WORKER", f"{999:0>250}")[1]) == 1
+    again = c.claim("q", "WORKER", f"{0:0>250}")
+    assert c.map("TASK.GET", "q", again)[b"worker"] == b"%0250d" % 0
+    assert len(c("TASK.LIST", "q", "leased", "COUNT", 1000, "WORKER", f"{last:0>250}")[1]) == 1
     c("CONFIG", "SET", "maxmemory", 0)
     late = c.claim("q", "WORKER", "late")
     assert c.map("TASK.GET", "q", late)[b"worker"] == b"late", "with memory there is room for names"
 
 
+@pytest.mark.skipif(TINY, reason="the answer to a claim of 1,000 tasks is larger than all that it remembers")
 def test_a_full_server_remembers_few_requests(server):
     """It keeps 64 KiB of them per queue, otherwise 8 MiB. They count in `bytes`."""
     c = Talk(server)

@@ -1,12 +1,13 @@
 //! `TASK.INFO key BATCHES`: the batches of a queue, with their counts.
 
+use taskslot_edges::edge;
 use taskslot_engine::BatchView;
 
 use crate::datatype::TaskQueue;
 use taskslot_api::Reply;
 
 /// The most batches in one reply, because a queue can have a million.
-const SHOWN: usize = 1000;
+const SHOWN: usize = edge(1000, 4);
 
 /// Writes the number of batches, and an array of those whose names come after `after`, in the order of names.
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, after: &[u8]) {

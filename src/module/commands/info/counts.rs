@@ -4,6 +4,7 @@
 //! time, or that a figure isn't known. Fractions are texts with three decimals, the same in both protocols and on all
 //! servers.
 
+use taskslot_edges::edge;
 use taskslot_engine::{
     Figures, Gate, HeldBy, Now, Pause, Percentiles, Places, Queue, TaskState, Totals, Workload,
 };
@@ -14,7 +15,7 @@ use taskslot_api::reply::Map;
 use taskslot_api::{Arg, Reply};
 
 /// The most names of waiting workers that are counted.
-const COUNTED: usize = 1000;
+const COUNTED: usize = edge(1000, 2);
 
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, db: i32, key: Arg<'_>) {
     let queue = &value.queue;

@@ -1,12 +1,13 @@
 //! `TASK.INFO key GROUPS`: the groups of a queue, with their limits, and what keeps each from being claimed.
 
+use taskslot_edges::edge;
 use taskslot_engine::{GroupView, HeldBy, Now, Pause};
 
 use crate::datatype::TaskQueue;
 use taskslot_api::Reply;
 
 /// The most groups in one reply, because a queue can have a million.
-const SHOWN: usize = 1000;
+const SHOWN: usize = edge(1000, 16);
 
 /// Writes the number of groups, and an array of those whose names come after `after`, in the order of names.
 pub fn reply(reply: Reply<'_>, value: &TaskQueue, now: Now, after: &[u8]) {

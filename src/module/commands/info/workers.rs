@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use taskslot_edges::edge;
 use taskslot_engine::{Millis, Now};
 use taskslot_node::Demand;
 
@@ -10,7 +11,7 @@ use crate::waiters;
 use taskslot_api::{Arg, Reply};
 
 /// The most workers in one reply.
-const SHOWN: usize = 1000;
+const SHOWN: usize = edge(1000, 4);
 
 #[derive(Default)]
 struct Row {
