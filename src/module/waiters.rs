@@ -106,17 +106,34 @@ pub fn on_key_arrived(ctx: Context<'_>, key: Arg<'_>, value: &TaskQueue, now: &N
     serve_if_awaited(ctx, key);
 }
 
+/// Gives ready tasks to the workers that wait, in the next run of due work.
+pub fn serve_later(ctx: Context<'_>, key: Arg<'_>) {
+    QUEUES.with_borrow_mut(|queues| queues.set_put_off(ctx.selected_db(), key.as_bytes(), true));
+    agenda::serve_soon(ctx, key);
+}
+
+/// Whether tasks of a queue became ready that were not offered to all its workers yet.
+pub fn are_put_off(ctx: Context<'_>, key: Arg<'_>) -> bool {
+    QUEUES.with_borrow(|queues| queues.is_put_off(ctx.selected_db(), key.as_bytes()))
+}
+
+/// All workers that wait for a queue were offered its ready tasks.
+pub fn note_all_served(ctx: Context<'_>, key: Arg<'_>) {
+    QUEUES.with_borrow_mut(|queues| queues.set_put_off(ctx.selected_db(), key.as_bytes(), false));
+}
+
 /// Gives ready tasks to the workers that wait, if there are any. For tasks that became ready without a write of this
 /// node.
 pub fn serve_if_awaited(ctx: Context<'_>, key: Arg<'_>) {
     if any(ctx, key) {
-        agenda::serve_soon(ctx, key);
+        serve_later(ctx, key);
     }
 }
 
 /// Two databases were swapped. Workers wait for a name in a database, so those of both can have tasks now.
 pub fn on_swapdb(a: i32, b: i32) {
     for queue in [a, b].into_iter().flat_map(|db| QUEUES.with_borrow(|queues| queues.keys(db))) {
+        QUEUES.with_borrow_mut(|queues| queues.set_put_off(queue.db, &queue.name, true));
         agenda::later(Job::Serve(queue));
     }
 }

@@ -183,6 +183,8 @@ pub(crate) struct WaitQueue<T> {
     /// The workers by their name, empty for none.
     names: BTreeMap<Box<[u8]>, SameName>,
     demand: Demand,
+    /// Whether tasks became ready that were not offered to all of these workers yet.
+    pub(crate) is_put_off: bool,
 }
 
 /// The workers that wait for the same group.
@@ -206,7 +208,7 @@ struct SameName {
 impl<T> Default for WaitQueue<T> {
     fn default() -> WaitQueue<T> {
         let (waiters, groups, gatherers, tokens, names) = Default::default();
-        WaitQueue { waiters, groups, gatherers, tokens, names, demand: Demand::default() }
+        WaitQueue { waiters, groups, gatherers, tokens, names, demand: Demand::default(), is_put_off: false }
     }
 }
 

@@ -118,6 +118,20 @@ impl<T: Clone> WaitQueues<T> {
         queue.map(|queue| queue.heads(offer, &mut self.has_checked)).unwrap_or_default()
     }
 
+    /// Notes whether tasks of a queue became ready that are offered to its workers later. Until then each write has to
+    /// look at the workers of all groups. Otherwise it would give such a task to a later worker that takes any, because
+    /// it doesn't know which groups have become ready before.
+    pub fn set_put_off(&mut self, db: i32, name: &[u8], is_put_off: bool) {
+        if let Some(queue) = self.queues.get_mut(&db).and_then(|queues| queues.get_mut(name)) {
+            queue.is_put_off = is_put_off;
+        }
+    }
+
+    /// Whether tasks of a queue became ready that were not offered to all its workers yet.
+    pub fn is_put_off(&self, db: i32, name: &[u8]) -> bool {
+        self.get(db, name).is_some_and(|queue| queue.is_put_off)
+    }
+
     /// Whether a worker gathers for this group of a queue; `None` for those that take any task.
     pub fn gathers(&self, db: i32, name: &[u8], group: Option<&[u8]>) -> bool {
         self.get(db, name)

@@ -119,6 +119,20 @@ fn the_first_worker_to_come_is_served_first() {
 }
 
 #[test]
+fn what_is_put_off_is_forgotten_when_the_last_worker_leaves() {
+    let mut queues = Queues::default();
+    queues.set_put_off(0, b"q", true);
+    assert!(!queues.is_put_off(0, b"q"), "nobody waits");
+    let worker = join(&mut queues, &["q", "r"], "a", None, None);
+    queues.set_put_off(0, b"q", true);
+    assert!(queues.is_put_off(0, b"q") && !queues.is_put_off(0, b"r") && !queues.is_put_off(1, b"q"));
+    queues.leave(&worker);
+    queues.clear_from(&worker, 0, b"q");
+    join(&mut queues, &["q"], "b", None, None);
+    assert!(!queues.is_put_off(0, b"q"));
+}
+
+#[test]
 fn a_worker_that_waits_for_several_queues_leaves_all_of_them_at_once() {
     let mut queues = Queues::default();
     let keys: Vec<String> = (0..250).map(|nth| format!("q{nth}")).collect();

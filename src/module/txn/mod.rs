@@ -134,7 +134,13 @@ impl<'a, 'q> Txn<'a, 'q> {
         value.keep_clock();
         let now = value.now(node_now);
         value.queue.observe(now.at);
-        let mut ready = waiters::any(ctx, key).then(|| ReadyGroups::at_first(&value.queue));
+        let mut ready = waiters::any(ctx, key).then(|| match waiters::are_put_off(ctx, key) {
+            true => {
+                rare!("a write offers what an earlier one has put off");
+                ReadyGroups::unknown()
+            }
+            false => ReadyGroups::at_first(&value.queue),
+        });
         if let (Some(ready), true) = (&mut ready, is_new) {
             // Another queue can have been at this key before, for which workers wait.
             ready.is_unknown = true;

@@ -7,7 +7,6 @@ use taskslot_engine::Lease;
 use taskslot_node::{Candidates, QueueAt};
 
 use super::Txn;
-use crate::agenda;
 use crate::waiters::{self, BlockedWorker};
 use taskslot_api::blocked::Waiter;
 
@@ -27,7 +26,7 @@ impl Txn<'_, '_> {
         }
         if self.ctx.flags().is_multi_or_lua() {
             rare!("workers are served after a transaction or a script");
-            return agenda::serve_soon(self.ctx, self.key);
+            return waiters::serve_later(self.ctx, self.key);
         }
         waiters::end_gathering(self.ctx, self.key, self.node_now.at);
         let mut candidates = self.candidates();
@@ -35,11 +34,11 @@ impl Txn<'_, '_> {
             if self.served.is_enough() {
                 rare!("a write has served enough workers");
                 self.served.has_put_off = true;
-                return agenda::serve_soon(self.ctx, self.key);
+                return waiters::serve_later(self.ctx, self.key);
             }
             let (ctx, key, node_at) = (self.ctx, self.key, self.node_now.at);
             let first = waiters::first(ctx, key, self.offer(), &mut candidates, node_at);
-            let Some(waiter) = first else { return };
+            let Some(waiter) = first else { return waiters::note_all_served(ctx, key) };
             let was_awaited = self.queue().awaited_worker().is_some();
             if self.serve_one(waiter).is_break() {
                 return;

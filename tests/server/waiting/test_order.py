@@ -63,6 +63,13 @@ def test_a_claim_that_can_wait_does_not_overtake_workers_that_one_write_cannot_a
     assert [payload for _, payload, _ in got] == [b"%d" % at for at in range(140, 200)]
 
 
+def test_a_worker_of_a_group_is_not_overtaken_while_its_task_is_put_off(floor):
+    """A transaction's tasks are given out after it. The push behind it gives none of them to a later worker."""
+    first, later = floor.waiting("q", "GROUP", "g"), floor.waiting()
+    floor.boss.send(["MULTI"], ["TASK.PUSH", "q", "a", "GROUP", "g"], ["EXEC"], ["TASK.PUSH", "q", "b"])
+    assert (first.payloads(), later.payloads()) == ([b"a"], [b"b"])
+
+
 def test_the_highest_priority_goes_to_the_first_worker(floor):
     """Tasks that become ready at once are handed off in claim order."""
     floor.boss("TASK.PAUSE", "q")
