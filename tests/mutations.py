@@ -72,7 +72,7 @@ BREAKS = [
     ),
     ("total of acks", "apply/lease.rs", "        self.totals.acked += 1;\n", ""),
     ("total of requeues", "apply/lease.rs", "self.totals.requeued += 1;", ""),
-    ("rank kept at requeue", "apply/lease.rs", "if back {", "if true {"),
+    ("rank kept at requeue", "apply/lease.rs", "if back {\n            task", "if true {\n            task"),
     (
         "rank drawn when due",
         "apply/transition.rs",
@@ -148,7 +148,7 @@ BREAKS = [
     (
         "numbers of a queue that was moved",
         "rules/term.rs",
-        "self.last_lease.max(self.local.reached).0",
+        "self.last_lease.max(self.reached).0",
         "self.last_lease.0",
     ),
     ("the lead over the clock", "time.rs", ".saturating_add(self.lead_us)", ""),

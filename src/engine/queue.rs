@@ -101,11 +101,6 @@ impl Queue {
         self.state.clock_offset_ms = offset_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS);
     }
 
-    /// What the clocks of the node showed that saved this queue, until they are taken.
-    pub fn saved(&self) -> Option<Stamp> {
-        self.saved.get()
-    }
-
     /// What the clocks of the node showed that saved this queue. Returned once; `None` if an older version saved it.
     pub fn take_saved(&self) -> Option<Stamp> {
         self.saved.take()

@@ -46,6 +46,9 @@ pub struct State {
     pub(crate) clock_offset_ms: i64,
     pub(crate) term: u64,
     pub(crate) last_lease: LeaseNumber,
+    /// What lease numbers had reached where the queue was written, even if its last claims are missing in it. 0 if that
+    /// isn't known. It is not a part of digests, because only the next term needs it.
+    pub(crate) reached: LeaseNumber,
     pub(crate) log: Log,
     pub(crate) lanes: Lanes,
     pub(crate) groups: Groups,
@@ -88,9 +91,6 @@ pub(crate) struct Local {
     pub stats: Stats,
     /// Where searches of administrators go on.
     pub searches: Searches,
-    /// What lease numbers had reached where the queue was written, even if its last claims are missing in it. 0 if that
-    /// isn't known.
-    pub reached: LeaseNumber,
 }
 
 /// A task as the rules see it: its position in the log, its record, and its entry if it was touched.

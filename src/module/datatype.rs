@@ -86,18 +86,11 @@ impl TaskQueue {
     /// Keeps the clock by which the queue was written, as an offset to the node's clock. For a queue that came on its
     /// own, for example by RESTORE.
     pub fn keep_clock(&mut self) {
-        if self.queue.saved().is_some() {
-            self.clock_is_ahead(self.clock_offset_ms());
-            self.queue.take_saved();
+        if let Some(saved) = self.queue.take_saved() {
+            self.clock_is_ahead(self.queue.clock_offset_ms().saturating_add(clock::ahead_ms(&saved)));
             // A replica can have found another offset, so it gets the primary's even if that is 0.
             self.must_replicate_clock = true;
         }
-    }
-
-    /// How far the queue's clock is ahead of this node's, or will be once [`TaskQueue::keep_clock`] was called.
-    fn clock_offset_ms(&self) -> i64 {
-        let ahead_ms = self.queue.saved().map_or(0, |saved| clock::ahead_ms(&saved));
-        self.queue.clock_offset_ms().saturating_add(ahead_ms)
     }
 
     /// Sets how far the queue's clock is ahead of this node's, if that is more than the inaccuracy of a clock.
@@ -134,7 +127,7 @@ impl Value for TaskQueue {
     /// Writes why the queue is broken (empty if it is sound), then the queue's chunks, then an empty chunk.
     fn save(&self, out: &mut RdbWriter<'_>) {
         out.save_bytes(self.health.text().as_bytes());
-        self.queue.save_at(clock::stamp(), self.clock_offset_ms(), &mut |chunk| out.save_bytes(chunk));
+        self.queue.save_at(clock::stamp(), &mut |chunk| out.save_bytes(chunk));
         out.save_bytes(&[]);
     }
 
@@ -174,7 +167,7 @@ impl Value for TaskQueue {
             number += 1;
         };
         let mut kind = LOAD_HEAD;
-        self.queue.save_at(clock::stamp(), self.clock_offset_ms(), &mut |chunk| {
+        self.queue.save_at(clock::stamp(), &mut |chunk| {
             emit(mem::replace(&mut kind, LOAD_MORE), chunk);
         });
         emit(LOAD_END, self.health.text().as_bytes());

@@ -57,7 +57,7 @@ fn a_new_stored_form_gets_its_sample() {
     let (at_us, mut stored) = (1_700_000_000_000_000, Vec::new());
     let clocks =
         Stamp { at_us, wall_us: at_us + 5_000, boot: 1 << 32 | 1, up_us: 9_000_000, lead_us: 1 << 36 };
-    queue.save_at(clocks, 0, &mut |chunk| stored.push(chunk.to_vec()));
+    queue.save_at(clocks, &mut |chunk| stored.push(chunk.to_vec()));
     write_parts(sample_file("queue", FORMAT_VERSION), &stored);
     println!("put ({FORMAT_VERSION}, {:#018x}) into SAMPLES", digest(&queue));
 }

@@ -144,7 +144,7 @@ fn two_promoted_replicas_give_different_numbers_even_if_the_last_one_was_far_ahe
 /// The queue, as it is when it was moved to another node.
 fn moved(queue: &Queue, written: Stamp) -> Queue {
     let mut chunks = Vec::new();
-    queue.save_at(written, queue.clock_offset_ms(), &mut |chunk| chunks.push(chunk.to_vec()));
+    queue.save_at(written, &mut |chunk| chunks.push(chunk.to_vec()));
     let mut moved = Queue::load_head(&chunks[0]).unwrap();
     chunks[1..].iter().for_each(|chunk| moved.load_chunk(chunk).unwrap());
     moved.validate().unwrap();

@@ -302,7 +302,7 @@ impl World {
     fn full_sync(&mut self, at: usize, from: usize) {
         let stamp = self.stamp(from);
         let mut chunks = Vec::new();
-        self.nodes[from].queue.save_at(stamp, 0, &mut |chunk| chunks.push(chunk.to_vec()));
+        self.nodes[from].queue.save_at(stamp, &mut |chunk| chunks.push(chunk.to_vec()));
         // The replicas of this node must get its data again.
         self.nodes.iter_mut().filter(|other| other.source == Some(at)).for_each(|other| other.source = None);
         let (t, epoch) = (self.t, self.nodes[from].epoch);

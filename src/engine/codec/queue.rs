@@ -115,10 +115,17 @@ struct Head {
     /// The last number of a batch; since version 4.
     #[serde(default, skip_serializing_if = "is_none")]
     last_batch: BatchNumber,
+    /// What lease numbers had reached on another node, if the stored clocks don't say it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    reached: LeaseNumber,
 }
 
 fn is_none(number: &BatchNumber) -> bool {
     number.is_none()
+}
+
+fn is_zero(number: &LeaseNumber) -> bool {
+    number.0 == 0
 }
 
 /// One turn of a rotation: the priority, the group's number, the tasks left of the turn.
@@ -140,14 +147,12 @@ impl State {
     }
 
     /// Like [`State::save`], with what the node's clocks show, so that spans keep their length and lease numbers keep
-    /// growing where the queue is loaded. `clock_offset_ms` is how far the queue's clock is ahead of the node's: the one
-    /// of the queue, or what it will be once the clock of a queue that arrived is kept.
-    pub fn save_at(&self, saved: Stamp, clock_offset_ms: i64, put: &mut dyn FnMut(&[u8])) {
+    /// growing where the queue is loaded.
+    pub fn save_at(&self, saved: Stamp, put: &mut dyn FnMut(&[u8])) {
         let mut head = self.head(self.workers.stored());
-        head.clock_offset_ms = clock_offset_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS);
-        // The stamp says less than the stamp by which the queue arrived did.
-        if self.local.reached > number_reached(&saved, head.clock_offset_ms) {
-            head.last_lease = head.last_lease.max(self.local.reached);
+        // Only if the stamp says less than the one by which the queue arrived.
+        if self.reached > self.last_lease.max(number_reached(&saved, self.clock_offset_ms)) {
+            head.reached = self.reached;
         }
         self.save_chunks(&head, Some(&saved), put);
     }
@@ -205,6 +210,7 @@ impl State {
             passed_over: self.passed_over,
             awaited: self.awaited_worker().map(|name| ByteBuf::from(name.to_vec())),
             last_batch: self.batches.last,
+            reached: LeaseNumber(0),
         }
     }
 
@@ -245,6 +251,7 @@ impl State {
         let pauses = Pauses { inward: pause(head.pauses.inward), outward: pause(head.pauses.outward) };
         ensure(head.passed_over.is_none_or(|since| since <= Millis::MAX), "an instant")?;
         ensure(head.last_batch <= BatchNumber::MAX, "the number of a batch")?;
+        ensure(head.reached <= LeaseNumber::MAX, "a lease number")?;
         let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
         let workers = Interner::load(workers).ok_or(Invalid("valid names of workers"))?;
         let awaited = head
@@ -259,6 +266,7 @@ impl State {
             next_order: Order(head.next_order),
             term: head.term,
             last_lease: head.last_lease,
+            reached: head.reached,
             spent: head.spent,
             effects: head.effects.map_or(EffectCount::Unknown, EffectCount::Counted),
             clock_offset_ms: head.clock_offset_ms,
@@ -362,7 +370,7 @@ impl State {
                 let stamp: Stamp = decode(clocks).ok_or(Invalid("stored clocks"))?;
                 ensure(stamp.is_valid() && saved.get().is_none(), "clocks in bounds, once")?;
                 saved.set(Some(stamp));
-                self.local.reached = number_reached(&stamp, self.clock_offset_ms);
+                self.reached = self.reached.max(number_reached(&stamp, self.clock_offset_ms));
                 Ok(())
             }
             _ => Err(Invalid("a known chunk")),

@@ -43,7 +43,7 @@ impl State {
         }
         // The clock's number includes the step. The last one can be above it in a queue that comes from a node with
         // more promotions. Then a start needs a random part, too: an earlier start may have counted from the same one.
-        let (last, clock) = (self.last_lease.max(self.local.reached).0, now.lease_number(CLOCK_NUMBER_MAX));
+        let (last, clock) = (self.last_lease.max(self.reached).0, now.lease_number(CLOCK_NUMBER_MAX));
         let next = last.saturating_add(term.step_us());
         let floor = match term.beginning {
             // A queue that no primary has changed yet has nothing to lose.

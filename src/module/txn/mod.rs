@@ -328,11 +328,10 @@ impl<'a, 'q> Txn<'a, 'q> {
     }
 
     /// Replicates the offset of the queue's clock, once, if the queue came from another node. Each node that restored
-    /// the queue has computed an offset of its own; with this event all of them take the primary's. The beginning of the
-    /// term comes before it, because the offset means nothing in a file that has no stamp of this node's clock.
+    /// the queue has computed an offset of its own; with this event all of them take the primary's.
     fn replicate_clock(&mut self) -> Result<(), Error> {
         match mem::take(&mut self.value.must_replicate_clock) {
-            true => self.commit(&self.value.queue.clock_event()),
+            true => self.record(&self.value.queue.clock_event()),
             false => Ok(()),
         }
     }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use taskslot_engine::{Beginning, Event, Term};
 
+use super::known;
 use super::message::{Dump, Message, NAME};
 use super::node::{Copy, QUEUES};
 use super::step::{Step, Verb};
@@ -197,6 +198,10 @@ impl World {
         let mut copy = Copy { head, ..Copy::load(&dump) };
         copy.keeps_clock(&stamp);
         self.nodes[at].copies[queue] = Some(copy);
+        if known::a_restored_queue_lacks_a_stamp() {
+            self.nodes[at].sent.is_due = true;
+            self.sends_clock(at);
+        }
         self.sends(at, Message::Restored { queue, dump, head });
     }
 

@@ -8,3 +8,9 @@ use super::node::{Copy, Node};
 pub fn is_loose(node: &Node, copy: &Copy) -> bool {
     node.has_forgotten || copy.ledger.has_forgotten
 }
+
+/// A queue that is restored on a node which sent no stamp of its clock yet is in the file without one. If the machine
+/// boots before the first stamp, spans are off by what the wall clock is. The simulation sends a stamp before.
+pub fn a_restored_queue_lacks_a_stamp() -> bool {
+    true
+}

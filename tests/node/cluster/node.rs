@@ -281,21 +281,14 @@ impl Copy {
 
     pub fn dump(&self, stamp: Stamp, t: u64) -> Dump {
         let mut chunks = Vec::new();
-        self.queue.save_at(stamp, self.clock_offset_ms(&stamp), &mut |chunk| chunks.push(chunk.to_vec()));
+        self.queue.save_at(stamp, &mut |chunk| chunks.push(chunk.to_vec()));
         Dump { chunks, ledger: self.ledger.clone(), head: self.head, t }
-    }
-
-    /// How far the queue's clock is ahead of the node's, or will be once its clock is kept.
-    fn clock_offset_ms(&self, here: &Stamp) -> i64 {
-        let ahead_ms = self.queue.saved().map_or(0, |saved| arrived_ahead_ms(&saved, here));
-        self.queue.clock_offset_ms() + ahead_ms
     }
 
     /// Keeps the clock by which the queue was written, as the module does it for a queue that came on its own.
     pub fn keeps_clock(&mut self, here: &Stamp) {
-        if self.queue.saved().is_some() {
-            let offset_ms = self.clock_offset_ms(here);
-            self.queue.take_saved();
+        if let Some(saved) = self.queue.take_saved() {
+            let offset_ms = self.queue.clock_offset_ms() + arrived_ahead_ms(&saved, here);
             if offset_ms.abs_diff(self.queue.clock_offset_ms()) > SAME_CLOCK_MS {
                 self.queue.set_clock_offset(offset_ms);
             }

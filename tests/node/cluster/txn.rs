@@ -62,7 +62,7 @@ impl<'w> Txn<'w> {
         };
         if std::mem::take(&mut txn.copy.must_replicate_clock) {
             let event = txn.copy.queue.clock_event();
-            txn.commit(&event);
+            txn.record(&event, Watch::Decided);
         }
         txn
     }
