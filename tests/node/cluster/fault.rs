@@ -11,6 +11,9 @@ use super::step::{Step, Verb};
 use super::world::{LINK_US, NODES, World};
 use crate::dice::Dice;
 
+/// The lease numbers that a start skips, in microseconds: see `src/engine/rules/term.rs`.
+const START_STEP_US: u64 = 1 << 24;
+
 impl World {
     pub fn step(&mut self, step: Step) {
         self.dice = Dice(step.seed);
@@ -99,6 +102,7 @@ impl World {
     }
 
     fn is_gone(&mut self, at: usize) {
+        self.nodes[at].showed_us = self.nodes[at].stamp(self.instant(at)).at_us;
         self.nodes[at].is_alive = false;
         for link in self.nodes.iter_mut().map(|node| &mut node.link).filter(|link| link.source == Some(at)) {
             link.is_up = false;
@@ -113,7 +117,6 @@ impl World {
         }
         self.says(|| format!("the power of machine {on} is cut"));
         self.judge.count("power cuts");
-        self.machines[on].is_on = false;
         for at in 0..NODES {
             if self.nodes[at].machine != on {
                 continue;
@@ -127,6 +130,7 @@ impl World {
                 self.is_gone(at);
             }
         }
+        self.machines[on].is_on = false;
     }
 
     pub fn starts(&mut self, at: usize) {
@@ -144,6 +148,7 @@ impl World {
         let node = &mut self.nodes[at];
         node.term = Term { id, beginning: Beginning::Start };
         node.start(instant);
+        node.has_forgotten |= node.stamp(instant).at_us + START_STEP_US < node.showed_us;
         node.stream = super::link::Stream::new(stream);
         if self.nodes[at].is_primary {
             self.sends_clock(at);

@@ -4,7 +4,8 @@
 use super::node::{Copy, Node};
 
 /// Lease numbers of a queue can be as low as earlier ones if a power cut takes the beginning of a promotion or of a
-/// restart, and the next start comes within a second.
+/// restart, and the next start comes within a second. And if it takes the last stamp of the clock, and the machine boots
+/// with a wall clock that was set back.
 pub fn is_loose(node: &Node, copy: &Copy) -> bool {
     node.has_forgotten || copy.ledger.has_forgotten
 }

@@ -53,6 +53,8 @@ pub struct Node {
     pub tenure: u64,
     /// It lost what it knew of its promotion: see [`super::known::is_loose`].
     pub has_forgotten: bool,
+    /// What its clock showed when its process ended.
+    pub showed_us: u64,
     /// By how much its wall clock made it believe that it was off for longer than it was, in all.
     hurried_us: u64,
     /// The shard to which each queue belongs, as far as this node has heard.
@@ -82,6 +84,7 @@ impl Node {
             is_primary: false,
             tenure: 0,
             has_forgotten: false,
+            showed_us: 0,
             hurried_us: 0,
             owners: [0, 1],
             disk: Disk::default(),
