@@ -164,7 +164,7 @@ demo: build $(PLOTS) ## Show a cluster under load: nodes and workers are killed,
 	@.venv/bin/python examples/demo $(ARGS)
 
 # Seeds are new each time, unless one is given.
-chaos: build $(TEST) ## Put servers under load and faults, and judge the history of all calls (SECONDS=600, SERVER=, PROFILE=short, SEED=, ARGS=--help)
+chaos: build $(TEST) $(if $(filter short,$(PROFILE)),.venv/installed/servers) ## Put servers under load and faults, and judge the history of all calls (SECONDS=600, SERVER=, PROFILE=short, SEED=, ARGS=--help)
 	@PYTHONPATH=tests:clients/python .venv/bin/python -m chaos --seconds $(SECONDS) $(if $(SERVER),--server $(SERVER)) \
 		$(if $(PROFILE),--profile $(PROFILE)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
