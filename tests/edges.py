@@ -20,7 +20,7 @@ import run
 MODULE = run.ROOT / "target/debug/libtaskslot.so"
 REACHED = run.RESULTS / "edges"
 TINY = ["--config", "src/edges/tiny.toml", "--features", "taskslot-edges/tiny"]
-# CI runs one test of the server of so many.
+# With --ci, one test of the server of so many.
 SHARE = 4
 
 # Branches that no test reaches, and why.
