@@ -124,8 +124,8 @@ pub enum Event<'a> {
         term: u64,
         /// At least the highest lease number so far.
         floor: LeaseNumber,
-        /// What the primary's clocks show, so that a server that replays this from a file can continue its clock. Since
-        /// version 3.
+        /// What the primary's clocks show, so that a server that replays this from a file can continue its clock, and a
+        /// new replica can follow it. Since version 3.
         #[serde(default)]
         clocks: Option<Stamp>,
     },

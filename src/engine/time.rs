@@ -46,7 +46,7 @@ pub struct Now {
     pub grace: Option<Grace>,
     /// Whether the server is out of memory. If it is, schedules make no runs.
     pub is_full: bool,
-    /// How far lease numbers are ahead of the clock, in microseconds. Each promotion increases it.
+    /// How far lease numbers are ahead of the clock, in microseconds. Each start and each promotion increases it.
     pub lead_us: u64,
 }
 

@@ -55,6 +55,11 @@ pub fn follow(primary: &Stamp) {
     change(|clock, reading| clock.follow(reading, wall_us(), primary));
 }
 
+/// Follows the clock of the primary, which sent this stamp with the beginning of a term, until it sends its own.
+pub fn follow_at_first(primary: &Stamp) {
+    change(|clock, reading| clock.follow_at_first(reading, wall_us(), primary));
+}
+
 /// Notes that clients were served at this time, according to the data.
 pub fn served(at: Millis) {
     change(|clock, _| clock.served(at));

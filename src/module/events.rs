@@ -38,7 +38,8 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
             agenda::soon();
         }
         ServerEvent::Loading(LoadPhase::Ended) => {
-            // A replica that loads its file is not the primary whose claims may be missing there.
+            // A replica's own claims aren't in its file, so none of them can be missing there. (In a cluster, a replica
+            // passes for a primary here. Then its numbers are a little higher when it is promoted.)
             if term::is_first_load() && ctx.flags().is_primary() {
                 clock::on_term(term::current());
             }

@@ -172,6 +172,14 @@ impl Clock {
         self.served(primary.at());
     }
 
+    /// Follows the primary's clock by a stamp that came with the beginning of a term. Once a stamp of the clock itself has
+    /// come it says nothing new. Then it can even be of another node: the former owner of a slot that moves here.
+    pub fn follow_at_first(&mut self, reading: Reading, wall_us: u64, primary: &Stamp) {
+        if self.followed_us.is_none() {
+            self.follow(reading, wall_us, primary);
+        }
+    }
+
     /// The node begins a term: it has loaded its data after a start, or was promoted to primary. Its lease numbers run
     /// ahead of those of every primary whose stamps it has got.
     pub fn on_term(&mut self, term: Term) {

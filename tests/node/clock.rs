@@ -176,6 +176,20 @@ fn what_an_earlier_primary_showed_does_not_set_the_clock_forward_at_a_promotion(
 }
 
 #[test]
+fn a_stamp_that_comes_with_a_term_is_followed_only_until_the_clock_itself_has_sent_one() {
+    let (mut machine, mut primary, mut other) = (Machine::new(), Machine::new(), Machine::new());
+    (primary.boot, other.boot) = (2 << 32, 3 << 32);
+    primary.wall_us += 10 * SECOND;
+    other.wall_us += HOUR;
+    let mut clock = machine.clock();
+    clock.follow_at_first(machine.reading(), machine.wall_us, &primary.stamp(&primary.clock()));
+    assert_eq!(machine.at(&mut clock), 10_000);
+    // The former owner of a slot still begins terms in its queues.
+    clock.follow_at_first(machine.reading(), machine.wall_us, &other.stamp(&other.clock()));
+    assert_eq!(machine.at(&mut clock), 10_000);
+}
+
+#[test]
 fn a_grace_is_as_long_as_the_outage_that_the_data_shows() {
     let mut machine = Machine::new();
     let mut clock = machine.clock();

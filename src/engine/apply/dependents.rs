@@ -59,10 +59,10 @@ impl State {
             Release::Held | Release::Ready | Release::Cancelled => at,
         };
         ensure(tasks.iter().all(|(_, release)| due(release) <= Millis::MAX), "an instant")?;
-        if tasks.iter().any(|(_, release)| matches!(release, Release::Ready)) {
-            self.can_draw()?;
-        }
         tasks.iter().try_for_each(|(id, release)| {
+            if matches!(release, Release::Ready) {
+                self.can_draw()?;
+            }
             let found = self.find(*id).ok_or(Invalid("a held task"))?;
             let (order, phase) = (found.order, found.entry().phase);
             let open = match parent {

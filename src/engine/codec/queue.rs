@@ -288,9 +288,9 @@ impl State {
     }
 
     /// Adds one chunk after the head. A queue that was given up is kept as far as it can be read, and must be the same
-    /// when it is stored and loaded again. So a chunk that is refused adds nothing, except for a page, of which a part
-    /// may be indexed. It is stored behind everything that was loaded before it, because nothing behind the tasks can
-    /// come before a page.
+    /// when it is stored and loaded again. Of a list that is refused, the items before the bad one stay. Of a page, a
+    /// part may be indexed: it is stored behind everything that was loaded before it, because nothing behind the tasks
+    /// can come before a page.
     pub(crate) fn load_chunk(
         &mut self,
         bytes: &[u8],

@@ -19,8 +19,8 @@ impl Term {
     ///
     /// A part of it is random, so that two terms that begin from the same data don't give the same numbers: two
     /// replicas that are both promoted (below 2^32, which are 71 minutes), or two starts after clocks were set back
-    /// (below 2^20, a second). Of two starts that know of the same claims, and are more than a second apart, the later
-    /// one gives the higher numbers.
+    /// (below 2^20, a second). Of two starts that know of the same claims, the later one gives the higher numbers if its
+    /// first claim is more than a second after the last one of the other.
     pub fn step_us(&self) -> u64 {
         match self.beginning {
             Beginning::Start => START_STEP + self.id % (1 << 20),

@@ -127,7 +127,7 @@ impl Arrival<'_, '_> {
             clocks(&effect.events).for_each(clock::resume);
         } else if applied.is_ok() && self.from_peer && !self.ctx.flags().is_primary() {
             // The first effect of a primary can come before its first stamp.
-            clocks(&effect.events).for_each(clock::follow);
+            clocks(&effect.events).for_each(clock::follow_at_first);
         }
         if let Some((_, at)) = effect.stamp.filter(|_| self.from_peer) {
             self.take_time(at, offset_ms);

@@ -214,7 +214,7 @@ impl Node {
             match &*message {
                 Message::Effect { queue, bytes, payloads, commit } => {
                     for stamp in self.applies(*queue, bytes, payloads, commit) {
-                        self.clock.follow(now.reading, now.wall_us, &stamp);
+                        self.clock.follow_at_first(now.reading, now.wall_us, &stamp);
                     }
                 }
                 Message::Restored { queue, dump, head } => {
