@@ -177,7 +177,7 @@ fn what_an_earlier_primary_showed_does_not_set_the_clock_forward_at_a_promotion(
 
 #[test]
 fn a_stamp_that_comes_with_a_term_is_followed_only_until_the_clock_itself_has_sent_one() {
-    let (mut machine, mut primary, mut other) = (Machine::new(), Machine::new(), Machine::new());
+    let (machine, mut primary, mut other) = (Machine::new(), Machine::new(), Machine::new());
     (primary.boot, other.boot) = (2 << 32, 3 << 32);
     primary.wall_us += 10 * SECOND;
     other.wall_us += HOUR;
