@@ -34,7 +34,8 @@ def test_a_takeover_that_no_fault_brought_about_is_permitted(installed, tmp_path
         for fault in made:
             assert (int(fault.node), fault.details["by"]) == (number(old), number(new))
             assert fault.permits.undoes is not None
-            assert since <= fault.began <= fault.details["promoted"] <= fault.permits.undoes[1]
+            assert since <= fault.began
+            assert since <= fault.details["promoted"] <= fault.permits.undoes[1]
     finally:
         stage.close()
         topology.stop()
