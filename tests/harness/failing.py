@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.server import Server, build_shim
 
 SHIM = Path(__file__).with_name("failing.c")
-CONTROL = struct.Struct("=9q")
+CONTROL = struct.Struct("=8q")
 KINDS = ("open", "write", "sync", "folder", "cut", "rename", "fork")
 
 
@@ -37,16 +37,14 @@ class Failing:
         *,
         lasts: bool = False,
         torn: bool = False,
-        silent: bool = False,
         network: bool = False,
     ) -> Iterator[None]:
         """Let the nth call of these kinds fail: once or, with `lasts`, with all later ones, until the block is left.
 
-        With `torn`, a write that fails has written half; with `silent`, it says that it succeeded. With `network`,
-        writes to TCP connections are counted instead.
+        With `torn`, a write that fails has written half. With `network`, writes to TCP connections are counted instead.
         """
         bits = sum(1 << KINDS.index(kind) for kind in kinds)
-        self._control[:] = CONTROL.pack(n, bits, lasts, torn, silent, network, 0, 0, 0)
+        self._control[:] = CONTROL.pack(n, bits, lasts, torn, network, 0, 0, 0)
         try:
             yield
         finally:
@@ -55,9 +53,9 @@ class Failing:
     @property
     def failed(self) -> int:
         """How many calls have failed since the last `nth` began."""
-        return CONTROL.unpack(self._control[:])[7]
+        return CONTROL.unpack(self._control[:])[6]
 
     @property
     def kind(self) -> str:
         """What the last call was that failed."""
-        return KINDS[CONTROL.unpack(self._control[:])[8]]
+        return KINDS[CONTROL.unpack(self._control[:])[7]]
