@@ -101,6 +101,23 @@ impl Queue {
         self.state.clock_offset_ms = offset_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS);
     }
 
+    /// The queue came here from another node, on its own. The clocks there showed `written` when it was saved, and those
+    /// of this node show `here`. The queue's clock is `offset_ms` ahead of this node's from now on, and its lease numbers
+    /// go on above those of the other node.
+    pub fn arrive(&mut self, written: &Stamp, here: &Stamp, offset_ms: i64) {
+        self.state.arrive(written, here, offset_ms);
+    }
+
+    /// Whether it came here from another node, and no term has begun since.
+    pub fn has_arrived(&self) -> bool {
+        self.state.has_arrived
+    }
+
+    /// What the clocks of the node showed that saved this queue; `None` if it was taken, or an older version saved it.
+    pub fn saved(&self) -> Option<Stamp> {
+        self.saved.get()
+    }
+
     /// What the clocks of the node showed that saved this queue. Returned once; `None` if an older version saved it.
     pub fn take_saved(&self) -> Option<Stamp> {
         self.saved.take()

@@ -46,9 +46,11 @@ pub struct State {
     pub(crate) clock_offset_ms: i64,
     pub(crate) term: u64,
     pub(crate) last_lease: LeaseNumber,
-    /// What lease numbers had reached where the queue was written, even if its last claims are missing in it. 0 if that
-    /// isn't known. It is not a part of digests, because only the next term needs it.
-    pub(crate) reached: LeaseNumber,
+    /// How far the queue's lease numbers are above those that its node's clock shows, in microseconds: it came from a
+    /// node with a greater lead. It is not a part of digests, because only the next term needs it.
+    pub(crate) ahead_us: u64,
+    /// It came from another node, and no term has begun since.
+    pub(crate) has_arrived: bool,
     pub(crate) log: Log,
     pub(crate) lanes: Lanes,
     pub(crate) groups: Groups,

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use taskslot_engine::{Millis, Now, Stamp, Term};
-use taskslot_node::{Clock, Reading, arrived_ahead_ms};
+use taskslot_node::{Clock, Reading};
 
 use crate::entropy;
 use crate::settings::FAILOVER_GRACE;
@@ -32,12 +32,6 @@ pub fn now(ctx: Context<'_>) -> Now {
 /// from the next one.
 pub fn stamp() -> Stamp {
     change(|clock, reading| clock.stamp(reading, wall_us()))
-}
-
-/// How far the clock of a queue that was moved here is ahead of this node's clock, in ms. `written` is what the clocks
-/// showed when and where the queue was written.
-pub fn ahead_ms(written: &Stamp) -> i64 {
-    arrived_ahead_ms(written, &stamp())
 }
 
 /// Whether a clock was set since the last call. If so, times that were noted on it can be wrong.

@@ -3,7 +3,7 @@
 use std::mem;
 
 use taskslot_engine::{FORMAT_VERSION, Invalid, Millis, Now, Part, Queue};
-use taskslot_node::{Health, Hint, QueueKey, earliest};
+use taskslot_node::{Health, Hint, QueueKey, arrived_ahead_ms, earliest};
 
 use crate::agenda;
 use crate::metrics::QueueGauge;
@@ -87,9 +87,22 @@ impl TaskQueue {
     /// own, for example by RESTORE.
     pub fn keep_clock(&mut self) {
         if let Some(saved) = self.queue.take_saved() {
-            self.clock_is_ahead(self.queue.clock_offset_ms().saturating_add(clock::ahead_ms(&saved)));
+            let (here, offset_ms) = (clock::stamp(), self.queue.clock_offset_ms());
+            let ahead_ms = offset_ms.saturating_add(arrived_ahead_ms(&saved, &here));
+            let is_same = ahead_ms.abs_diff(offset_ms) <= SAME_CLOCK_MS;
+            // The lease numbers of a RESTORE in the AOF were kept before: see `keep_numbers`.
+            let written = if self.queue.has_arrived() { here } else { saved };
+            self.queue.arrive(&written, &here, if is_same { offset_ms } else { ahead_ms });
             // A replica can have found another offset, so it gets the primary's even if that is 0.
             self.must_replicate_clock = true;
+        }
+    }
+
+    /// Keeps how high the lease numbers were where the queue was written. For a RESTORE in an AOF that is being loaded:
+    /// what follows there can raise this node's numbers, and its clock is not known yet.
+    pub fn keep_numbers(&mut self) {
+        if let Some(saved) = self.queue.saved() {
+            self.queue.arrive(&saved, &clock::stamp(), self.queue.clock_offset_ms());
         }
     }
 

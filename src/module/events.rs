@@ -10,7 +10,7 @@ use crate::{agenda, clock, clock_notice, connections, ownership, results, runner
 use taskslot_api::events::{
     Kind, LoadPhase, NOTIFY_GENERIC, NOTIFY_LOADED, ServerEvent, subscribe, subscribe_to_keys,
 };
-use taskslot_api::key::KeyRead;
+use taskslot_api::key::{KeyRead, KeyWrite};
 use taskslot_api::load::LoadError;
 use taskslot_api::{Arg, Context, Level};
 
@@ -76,6 +76,13 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
     let arrivals = [&b"rename_to"[..], b"move_to", b"copy_to", b"restore", b"loaded"];
     if !arrivals.contains(&event.to_bytes()) {
         return;
+    }
+    if event == c"restore"
+        && ctx.flags().is_loading()
+        && let Some(mut open) = KeyWrite::open(ctx, key)
+        && let Ok(Some(value)) = open.value_mut(&QUEUES)
+    {
+        value.keep_numbers();
     }
     let Some(open) = KeyRead::peek(ctx, key) else { return };
     if let Ok(Some(value)) = open.value(&QUEUES) {

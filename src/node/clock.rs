@@ -153,7 +153,7 @@ impl Clock {
         let at_us = written.at_us.saturating_add(since_us(written, reading.boot, reading.up_us));
         self.set(reading, wall_us, at_us.saturating_add(off_us));
         self.followed_us = None;
-        self.lead_us = self.lead_us.max(written.lead_us).min(Millis::MAX_US);
+        self.exceed(written);
         self.served(written.at());
     }
 
@@ -168,16 +168,22 @@ impl Clock {
         });
         self.set(reading, wall_us, primary_us.max(earliest_us));
         self.followed_us = Some(reading.up_us);
-        self.lead_us = self.lead_us.max(primary.lead_us).min(Millis::MAX_US);
+        self.exceed(primary);
         self.served(primary.at());
     }
 
     /// Follows the primary's clock by a stamp that came with the beginning of a term. Once a stamp of the clock itself has
-    /// come it says nothing new. Then it can even be of another node: the former owner of a slot that moves here.
+    /// come, the clock is not set: the stamp can even be of another node, the former owner of a slot that moves here.
     pub fn follow_at_first(&mut self, reading: Reading, wall_us: u64, primary: &Stamp) {
-        if self.followed_us.is_none() {
-            self.follow(reading, wall_us, primary);
+        match self.followed_us {
+            None => self.follow(reading, wall_us, primary),
+            Some(_) => self.exceed(primary),
         }
+    }
+
+    /// Makes lease numbers run at least as far ahead as those of another node.
+    fn exceed(&mut self, other: &Stamp) {
+        self.lead_us = self.lead_us.max(other.lead_us).min(Millis::MAX_US);
     }
 
     /// The node begins a term: it has loaded its data after a start, or was promoted to primary. Its lease numbers run

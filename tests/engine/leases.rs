@@ -141,35 +141,94 @@ fn two_promoted_replicas_give_different_numbers_even_if_the_last_one_was_far_ahe
     assert_ne!(number(7), number(8));
 }
 
-/// The queue, as it is when it was moved to another node.
-fn moved(queue: &Queue, written: Stamp) -> Queue {
+/// What the clocks of a story's node show.
+fn clocks(s: &Story) -> Stamp {
+    Stamp { at_us: s.now.at.0 * 1000, lead_us: s.now.lead_us, ..Stamp::default() }
+}
+
+/// The queue of a node moves to another one.
+fn moves(from: &Story, to: &mut Story) {
     let mut chunks = Vec::new();
-    queue.save_at(written, &mut |chunk| chunks.push(chunk.to_vec()));
+    from.queue.save_at(clocks(from), &mut |chunk| chunks.push(chunk.to_vec()));
     let mut moved = Queue::load_head(&chunks[0]).unwrap();
     chunks[1..].iter().for_each(|chunk| moved.load_chunk(chunk).unwrap());
     moved.validate().unwrap();
-    moved
+    let offset_ms = moved.clock_offset_ms() + from.now.at.0 as i64 - to.now.at.0 as i64;
+    let saved = moved.take_saved().unwrap();
+    moved.arrive(&saved, &clocks(to), offset_ms);
+    to.push("a").arrives(&moved);
+}
+
+/// A node that has the same data as another one, and the same clocks.
+fn replica(of: &Story) -> Story {
+    let mut replica = story();
+    replica.push("a").arrives(&of.queue);
+    replica.now = of.now;
+    replica
+}
+
+/// A node whose clock shows a time before that of others.
+fn node(behind_ms: u64) -> Story {
+    let mut node = story();
+    node.now = Now::plain(START - behind_ms);
+    node
+}
+
+/// A replica is promoted.
+fn is_promoted(s: &mut Story, term: Term) {
+    s.now.lead_us += term.step_us();
 }
 
 #[test]
 fn numbers_grow_in_a_queue_that_a_promoted_node_moves_before_it_has_written_to_it() {
     let mut old = story();
     old.push("a");
-    let (known, after) = (old.queue.clone(), old.now.at.plus(50));
-    // Claims that the promoted node does not know of.
-    let lost = number_in(&mut old, promoted(1 << 20));
-    let stamp = |lead_us| Stamp { at_us: after.0 * 1000, lead_us, ..Stamp::default() };
-    let promoted_lead = old.now.lead_us + promoted(2).step_us();
-    let mut other = story();
-    other.push("a");
-    // Its clock is behind, and it was never promoted. The queue moves on from there before a write, too.
-    other.now.at = Millis(START - 5000);
-    let third = Stamp { at_us: other.now.at.0 * 1000, ..Stamp::default() };
-    for queue in [moved(&known, stamp(promoted_lead)), moved(&moved(&known, stamp(promoted_lead)), third)] {
-        other.arrives(&queue);
-        let number = number_in(&mut other, started(3));
+    number_in(&mut old, started(1));
+    let mut new = replica(&old);
+    is_promoted(&mut new, promoted(2));
+    // The old primary restarts. The new one doesn't know of its claim.
+    let lost = number_in(&mut old, started(1 << 19));
+    // The clock of the next node is behind, and it was never promoted. The queue moves on from there, too.
+    let (mut next, mut last) = (node(5000), node(900_000));
+    moves(&new, &mut next);
+    moves(&next, &mut last);
+    for (s, id) in [(&mut next, 3), (&mut last, 4)] {
+        let number = number_in(s, started(id));
         assert!(number > lost, "{number} after {lost}");
     }
+}
+
+#[test]
+fn a_queue_that_comes_back_in_its_own_term_numbers_above_a_copy_that_an_old_primary_kept_where_it_was() {
+    let (mut here, mut old) = (story(), node(0));
+    here.push("a");
+    number_in(&mut here, started(1));
+    moves(&here, &mut old);
+    let mut new = replica(&old);
+    is_promoted(&mut new, promoted(3));
+    let lost = number_in(&mut old, started(2));
+    // The promoted replica sends the queue back before it has written to it.
+    moves(&new, &mut here);
+    let number = number_in(&mut here, started(1));
+    assert!(number > lost, "{number} after {lost}");
+    assert_eq!(here.queue.begin_term(here.now, started(1)), None, "it begins once");
+}
+
+#[test]
+fn a_replica_is_promoted_above_a_primary_to_which_the_queue_came_from_a_node_with_more_promotions() {
+    let (mut far, mut primary) = (node(0), node(3000));
+    far.push("a");
+    (1..5).for_each(|id| _ = number_in(&mut far, promoted(id)));
+    is_promoted(&mut primary, promoted(u64::from(u32::MAX)));
+    moves(&far, &mut primary);
+    // Neither node has written to the queue when the replica is promoted. The old primary lives on.
+    let mut new = replica(&primary);
+    is_promoted(&mut new, promoted(6));
+    // It restarts, too, before it has written.
+    new.now.lead_us += started(7).step_us();
+    let old = number_in(&mut primary, started(8));
+    let number = number_in(&mut new, started(9));
+    assert!(number > old, "{number} while an old primary gives {old}");
 }
 
 #[test]

@@ -28,7 +28,12 @@ impl State {
     pub(crate) fn apply_term(&mut self, term: u64, floor: LeaseNumber, clocks: Option<&Stamp>) -> Applied {
         ensure(floor <= LeaseNumber::MAX, "a lease number")?;
         ensure(clocks.is_none_or(Stamp::is_valid), "clocks in bounds")?;
-        self.term = term;
+        if let Some(clocks) = clocks {
+            // While a slot moves here, the clocks can be those of its former owner. What was computed here counts then.
+            let least_us = if self.has_arrived { self.ahead_us } else { 0 };
+            self.ahead_us = least_us.max(self.ahead_of(clocks, floor));
+        }
+        (self.term, self.has_arrived) = (term, false);
         self.last_lease = self.last_lease.max(floor);
         Ok(())
     }

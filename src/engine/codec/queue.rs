@@ -19,7 +19,6 @@ use crate::numbers::{BatchNumber, GroupNumber, Order};
 use crate::pack::{decode, encode_named};
 use crate::pause::{Pause, Pauses};
 use crate::rate::Spent;
-use crate::rules::term::number_reached;
 use crate::settings::{Rule, SETTINGS, Settings};
 use crate::state::State;
 use crate::store::batches::{Batches, StoredBatch};
@@ -115,17 +114,17 @@ struct Head {
     /// The last number of a batch; since version 4.
     #[serde(default, skip_serializing_if = "is_none")]
     last_batch: BatchNumber,
-    /// What lease numbers had reached on another node, if the stored clocks don't say it.
+    /// How far lease numbers are above those of the stored clocks.
     #[serde(default, skip_serializing_if = "is_zero")]
-    reached: LeaseNumber,
+    ahead_us: u64,
 }
 
 fn is_none(number: &BatchNumber) -> bool {
     number.is_none()
 }
 
-fn is_zero(number: &LeaseNumber) -> bool {
-    number.0 == 0
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One turn of a rotation: the priority, the group's number, the tasks left of the turn.
@@ -149,11 +148,7 @@ impl State {
     /// Like [`State::save`], with what the node's clocks show, so that spans keep their length and lease numbers keep
     /// growing where the queue is loaded.
     pub fn save_at(&self, saved: Stamp, put: &mut dyn FnMut(&[u8])) {
-        let mut head = self.head(self.workers.stored());
-        // Only if the stamp says less than the one by which the queue arrived.
-        if self.reached > self.last_lease.max(number_reached(&saved, self.clock_offset_ms)) {
-            head.reached = self.reached;
-        }
+        let head = Head { ahead_us: self.ahead_us, ..self.head(self.workers.stored()) };
         self.save_chunks(&head, Some(&saved), put);
     }
 
@@ -210,7 +205,7 @@ impl State {
             passed_over: self.passed_over,
             awaited: self.awaited_worker().map(|name| ByteBuf::from(name.to_vec())),
             last_batch: self.batches.last,
-            reached: LeaseNumber(0),
+            ahead_us: 0,
         }
     }
 
@@ -251,7 +246,7 @@ impl State {
         let pauses = Pauses { inward: pause(head.pauses.inward), outward: pause(head.pauses.outward) };
         ensure(head.passed_over.is_none_or(|since| since <= Millis::MAX), "an instant")?;
         ensure(head.last_batch <= BatchNumber::MAX, "the number of a batch")?;
-        ensure(head.reached <= LeaseNumber::MAX, "a lease number")?;
+        ensure(head.ahead_us <= LeaseNumber::MAX.0, "a lease number")?;
         let workers = head.workers.into_iter().map(ByteBuf::into_vec).collect();
         let workers = Interner::load(workers).ok_or(Invalid("valid names of workers"))?;
         let awaited = head
@@ -266,7 +261,7 @@ impl State {
             next_order: Order(head.next_order),
             term: head.term,
             last_lease: head.last_lease,
-            reached: head.reached,
+            ahead_us: head.ahead_us,
             spent: head.spent,
             effects: head.effects.map_or(EffectCount::Unknown, EffectCount::Counted),
             clock_offset_ms: head.clock_offset_ms,
@@ -370,7 +365,8 @@ impl State {
                 let stamp: Stamp = decode(clocks).ok_or(Invalid("stored clocks"))?;
                 ensure(stamp.is_valid() && saved.get().is_none(), "clocks in bounds, once")?;
                 saved.set(Some(stamp));
-                self.reached = self.reached.max(number_reached(&stamp, self.clock_offset_ms));
+                // Older versions stored only the last number.
+                self.ahead_us = self.ahead_us.max(self.ahead_of(&stamp, self.last_lease));
                 Ok(())
             }
             _ => Err(Invalid("a known chunk")),

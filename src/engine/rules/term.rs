@@ -1,5 +1,6 @@
 //! Terms: the periods in which one node is the primary, and the lease numbers of each.
 
+use crate::bounds::CLOCK_OFFSET_MAX_MS;
 use crate::event::Event;
 use crate::request::{Beginning, Term};
 use crate::state::State;
@@ -38,27 +39,43 @@ impl State {
     /// lease number is a fencing token: a primary that was replaced, lives on or restarts never gives a number as high
     /// as its successor's.
     pub fn begin_term(&self, now: Now, term: Term) -> Option<Event<'static>> {
-        if self.term == term.id {
+        if self.term == term.id && !self.has_arrived {
             return None;
         }
-        // The clock's number includes the step. The last one can be above it in a queue that comes from a node with
-        // more promotions. Then a start needs a random part, too: an earlier start may have counted from the same one.
-        let (last, clock) = (self.last_lease.max(self.reached).0, now.lease_number(CLOCK_NUMBER_MAX));
-        let next = last.saturating_add(term.step_us());
+        let (last, clock) = (self.last_lease.0, now.lease_number(CLOCK_NUMBER_MAX));
+        // The clock's number includes the term's step.
+        let level = clock.saturating_add(self.ahead_us);
         let floor = match term.beginning {
             // A queue that no primary has changed yet has nothing to lose.
-            Beginning::Start if self.term == 0 && last == 0 => 0,
-            Beginning::Start if next > clock => next.saturating_add(term.id % START_STEP),
-            _ => next.max(clock),
+            Beginning::Start if self.term == 0 && last == 0 && self.ahead_us == 0 => 0,
+            // The clock shows less than it did before.
+            _ if level <= last => last.saturating_add(term.step_us()),
+            _ => level,
         };
         let most = LeaseNumber::MAX.0;
         Some(Event::Term { term: term.id, floor: LeaseNumber(floor.min(most)), clocks: None })
     }
 }
 
-/// What the lease numbers of a queue had reached at most when its primary's clocks showed this. Its own clock was
-/// `clock_offset_ms` ahead of the node's.
-pub(crate) fn number_reached(at: &Stamp, clock_offset_ms: i64) -> LeaseNumber {
-    let plain = Now { lead_us: at.lead_us, ..Now::plain(at.at().0) };
-    LeaseNumber(plain.ahead_by(clock_offset_ms).lease_number(CLOCK_NUMBER_MAX))
+impl State {
+    /// How far a lease number is above the one that the clocks of the queue's node showed, in microseconds; 0 if it is
+    /// below.
+    pub(crate) fn ahead_of(&self, clocks: &Stamp, number: LeaseNumber) -> u64 {
+        number.0.saturating_sub(self.number_at(clocks))
+    }
+
+    /// The queue came here from another node. The clocks there showed `written`, and those here show `here`. The queue's
+    /// clock is `offset_ms` ahead of this node's. Lease numbers go on above those that the other node could have given.
+    pub(crate) fn arrive(&mut self, written: &Stamp, here: &Stamp, offset_ms: i64) {
+        let level = self.number_at(written).saturating_add(self.ahead_us).min(LeaseNumber::MAX.0);
+        self.clock_offset_ms = offset_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS);
+        self.ahead_us = self.ahead_of(here, self.last_lease.max(LeaseNumber(level)));
+        self.has_arrived = true;
+    }
+
+    /// The lease number that a node's clocks showed, on the queue's clock.
+    fn number_at(&self, clocks: &Stamp) -> u64 {
+        let plain = Now { lead_us: clocks.lead_us, ..Now::plain(clocks.at().0) };
+        plain.ahead_by(self.clock_offset_ms).lease_number(CLOCK_NUMBER_MAX)
+    }
 }

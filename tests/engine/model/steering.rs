@@ -93,11 +93,9 @@ impl Model {
         let (last, clock) = (self.last_number, now.at.0 * 1000 + now.lead_us);
         match term.beginning {
             Beginning::Start if self.term == 0 && last == 0 => {}
-            Beginning::Start => {
-                let next = last + (1 << 24) + term.id % (1 << 20);
-                self.last_number = if next > clock { next + term.id % (1 << 24) } else { clock };
-            }
-            Beginning::Promotion => self.last_number = (last + (1 << 36) + term.id % (1 << 32)).max(clock),
+            _ if clock > last => self.last_number = clock,
+            Beginning::Start => self.last_number += (1 << 24) + term.id % (1 << 20),
+            Beginning::Promotion => self.last_number += (1 << 36) + term.id % (1 << 32),
         }
         self.term = term.id;
         true

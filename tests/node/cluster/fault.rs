@@ -75,6 +75,9 @@ impl World {
         let (term, tenure) = (Term { id, beginning: Beginning::Promotion }, self.draws());
         let instant = self.instant(at);
         self.nodes[at].is_promoted(instant, term, tenure);
+        for copy in self.nodes[at].copies.iter_mut().flatten() {
+            Rc::make_mut(&mut copy.ledger).begins_reign(&mut self.judge, tenure);
+        }
         self.hears(at);
         self.sends_clock(at);
     }
@@ -195,6 +198,7 @@ impl World {
         let way_us = self.dice.pick(&[0, 0, 0, 300_000, 2_000_000]);
         self.passes(way_us);
         self.hears(target);
+        Rc::make_mut(&mut dump.ledger).begins_reign(&mut self.judge, self.nodes[target].tenure);
         self.restores(target, queue, Rc::new(dump));
     }
 

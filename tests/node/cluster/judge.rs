@@ -7,9 +7,9 @@ use taskslot_engine::Queue;
 
 use super::message::Name;
 
-/// The changes that one primary makes to a queue, from one promotion to the next.
+/// The time in which one primary has a queue: from its promotion, or from when the queue was moved to it, or was created.
 struct Reign {
-    /// The reign whose data it took over.
+    /// The reign whose data it took over, whether anything was changed in that or not.
     parent: Option<usize>,
     /// Its numbers need not be above those of reigns before it.
     is_loose: bool,

@@ -9,6 +9,7 @@ use taskslot_engine::{
     TaskId, TaskState, Then, When,
 };
 
+use super::judge::Judge;
 use super::message::Commit;
 use super::oracle::{Oracle, Place};
 
@@ -75,7 +76,7 @@ pub enum Watch {
 #[derive(Clone, Default)]
 pub struct Ledger {
     pub oracle: Oracle,
-    /// The reign, promotion and term of the last change.
+    /// The reign that the copy belongs to, and the promotion and the term of its last change.
     pub reign: usize,
     pub tenure: u64,
     pub term: u64,
@@ -103,6 +104,11 @@ pub struct Ledger {
 impl Ledger {
     pub fn new() -> Ledger {
         Ledger { concurrency: -1, ..Ledger::default() }
+    }
+
+    /// A primary takes over this copy: it was promoted, or the queue was moved to it.
+    pub fn begins_reign(&mut self, judge: &mut Judge, tenure: u64) {
+        (self.reign, self.tenure) = (judge.reign(Some(self.reign), false), tenure);
     }
 
     pub fn uid(&self, id: TaskId) -> u64 {

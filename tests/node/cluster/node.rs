@@ -148,7 +148,9 @@ impl Node {
                 }
                 Message::Restored { queue, dump, head } => {
                     // Its clock is not continued, because the file can be from another time.
-                    self.copies[*queue] = Some(Copy { head: *head, ..Copy::load(dump) });
+                    let mut copy = Copy { head: *head, ..Copy::load(dump) };
+                    copy.keeps_numbers(&self.stamp(now));
+                    self.copies[*queue] = Some(copy);
                 }
                 Message::Deleted { queue } => self.copies[*queue] = None,
                 Message::Clock { stamp, t } => hurry_us = self.resumes(stamp, *t, now),
@@ -288,13 +290,21 @@ impl Copy {
         Dump { chunks, ledger: self.ledger.clone(), head: self.head, t }
     }
 
+    /// Keeps how high the lease numbers were where the queue was written, as the module does it for a RESTORE in a file.
+    fn keeps_numbers(&mut self, here: &Stamp) {
+        if let Some(saved) = self.queue.saved() {
+            self.queue.arrive(&saved, here, self.queue.clock_offset_ms());
+        }
+    }
+
     /// Keeps the clock by which the queue was written, as the module does it for a queue that came on its own.
     pub fn keeps_clock(&mut self, here: &Stamp) {
         if let Some(saved) = self.queue.take_saved() {
-            let offset_ms = self.queue.clock_offset_ms() + arrived_ahead_ms(&saved, here);
-            if offset_ms.abs_diff(self.queue.clock_offset_ms()) > SAME_CLOCK_MS {
-                self.queue.set_clock_offset(offset_ms);
-            }
+            let before_ms = self.queue.clock_offset_ms();
+            let ahead_ms = before_ms + arrived_ahead_ms(&saved, here);
+            let is_same = ahead_ms.abs_diff(before_ms) <= SAME_CLOCK_MS;
+            let written = if self.queue.has_arrived() { here } else { &saved };
+            self.queue.arrive(written, here, if is_same { before_ms } else { ahead_ms });
             self.must_replicate_clock = true;
         }
     }

@@ -113,7 +113,8 @@ impl<'w> Txn<'w> {
         self.payloads.extend(event.changes().payloads.iter().map(|payload| payload.to_vec()));
     }
 
-    /// Begins the node's term in the queue. Its first change after a promotion begins a reign.
+    /// Begins the node's term in the queue. A new queue begins a reign by it, and so does one that may have forgotten how
+    /// high its numbers were.
     pub fn begins_term(&mut self) {
         let Some(mut event) = self.copy.queue.begin_term(self.now, self.term) else { return };
         let Event::Term { clocks, .. } = &mut event else { return };
