@@ -28,6 +28,8 @@ RUNS: tuple[Wanted, ...] = (
     ("clock", "valkey-9.1", 1),
     ("keys", "redis-7.0", 1),
     ("calm", "redis-8.2", 1),
+    ("cluster-replaced", "redis-8.2", 1),
+    ("sentinel-stopped", "redis-6.2", 1),
 )
 
 

@@ -17,7 +17,7 @@ from harness.talk import Talk, packed
 
 # How an AOF is written: as effects alone, or with what a rewrite puts before them.
 WAYS = ["effects", "commands", "preamble"]
-FEW, MANY = 6, 70
+FEW, MANY = 6, 40
 CHECKSUM = b"the checksum that was computed"
 GAP = b"effects are missing"
 
