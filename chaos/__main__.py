@@ -145,8 +145,10 @@ def tell(one: Judged) -> None:
     for story in one.told:
         print(f"\n{story}\n", flush=True)
     if one.told:
+        kept = f"kept in {one.folder}; " if one.folder else ""
         again = f"--profile {one.row.profile} --server {one.row.server} --seed {one.row.seeds[0]}"
-        print(f"kept in {one.folder}; again: python -m chaos {again}\n", flush=True)
+        length = f" --length {one.length:g}" if one.length else ""
+        print(f"{kept}again: python -m chaos {again}{length}\n", flush=True)
 
 
 def checked(folders: list[Path]) -> int:

@@ -33,11 +33,14 @@ TOLD = 3
 
 @dataclass
 class Judged:
-    """The numbers of a run and, if something was found, what to tell of it."""
+    """The numbers of a run and, if something was found, what to tell of it. `length` is the seconds of its load, 0 if
+    that is not known any more.
+    """
 
     row: Row
     told: list[str] = field(default_factory=list)
     folder: str = ""
+    length: float = 0.0
 
 
 # Profile, server and seed of a run.
@@ -107,6 +110,7 @@ def judged_run(profile: str, server: str, seed: int, seconds: float, keeps: bool
     except Exception:
         found = Judged(Row(profile, server, 1, [seed], problems=1), [traceback.format_exc()])
     found.row.profile, found.row.server, found.row.seeds = profile, server, [seed]
+    found.length = seconds
     if found.told or keeps:
         found.folder = os.path.relpath(order.folder)
         (order.folder / "row.json").write_text(json.dumps(found.row.plain(), indent=1))

@@ -41,6 +41,11 @@ class Caught:
 
 def main(words: Sequence[str], server: str = "valkey-9.1") -> int:
     """Try the mistakes whose names contain one of these words, or all. Exit status 1 if one isn't caught."""
+    if set(words) & {"-h", "--help"}:
+        print(
+            f"usage: python -m chaos wrong [WORD ...]    a part of a name: {', '.join(one.name for one in MISTAKES)}"
+        )
+        return 0
     chosen = [one for one in MISTAKES if not words or any(word in one.name for word in words)]
     if not chosen:
         print(f"no mistake has a name with one of {list(words)}: {', '.join(one.name for one in MISTAKES)}")

@@ -168,7 +168,9 @@ def test_after_a_failed_snapshot_changes_are_refused_until_one_succeeds(start, k
 
 
 # Without a preamble a rewrite writes each part of a queue by itself, so some of these calls are enough.
-@pytest.mark.parametrize("preamble, step", [pytest.param("no", 7, id="no-each-7"), *all_or_some(("yes",), skips=7)])
+@pytest.mark.parametrize(
+    "preamble, step", [pytest.param("no", 7, id="no-each-7"), *all_or_some(("yes",), skips=7)]
+)
 def test_a_rewrite_whose_nth_call_fails_leaves_an_aof_with_everything(start, preamble, step):
     """The file, old or new, holds all that was acknowledged, also what was pushed after the failure."""
     stage, failed = Stage(start, **AOF, aof_use_rdb_preamble=preamble), Counter()
