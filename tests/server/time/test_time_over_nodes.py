@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from harness.files import wait_aof
+from harness.files import commands_in, wait_aof
 from harness.queues import HOUR
 from harness.server import passes, wait_synced
 from harness.spans import check_moved_spans, check_spans, spans
@@ -138,6 +138,29 @@ def test_a_queue_that_moves_keeps_its_spans(start, step, way):
     assert far.digest("q") == Talk(replica).digest("q")
     there.restart(kill=True)
     check_moved_spans(Talk(there), found)
+
+
+@STEPS
+def test_a_restored_queue_keeps_its_spans_if_nothing_else_reached_the_aof(start, step):
+    """The server is killed right after the RESTORE. Once it runs again, a replica copies all data, and is promoted."""
+    here, replica = start(clock=True), start(clock=True)
+    there = start(clock=True, port=True, **KEPT["commands"])
+    there.clock.step(step)
+    there.restart()
+    talk, far = Talk(here), Talk(there)
+    found = spans(talk)
+    assert far("RESTORE", "q", 0, talk("DUMP", "q")) == "OK"
+    there.kill9()
+    aof = there._aof()
+    data = aof.read_bytes()
+    behind = [at for at, words in commands_in(data) if words[0].startswith(b"TASK.")]
+    aof.write_bytes(data[: min([len(data), *behind])])
+    there.start()
+    replica.replicate(there)
+    wait_synced(there, replica)
+    there.kill9()
+    assert Talk(replica)("REPLICAOF", "NO", "ONE") == "OK"
+    check_moved_spans(Talk(replica), found)
 
 
 @STEPS
