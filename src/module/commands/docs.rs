@@ -257,7 +257,7 @@ pub const HEAD_FIRST: ErrorDoc =
     ErrorDoc::new("ERR the head of a queue must come first", "The key holds no queue that is being loaded");
 pub const PART: ErrorDoc = ErrorDoc::new(
     "ERR invalid queue part",
-    "With `allow-effects`: the part cannot be read, or parts are missing",
+    "With `allow-effects`: the part has changed since it was written, or others are missing. The right one can follow",
 );
 pub const STAMP: ErrorDoc =
     ErrorDoc::new("ERR invalid stamp", "The stamp cannot be read, or its time is not possible");

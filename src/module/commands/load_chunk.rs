@@ -23,8 +23,8 @@ impl Command for LoadChunk {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._LOAD",
         summary: "Internal: restores a queue from its stored form, part by part",
-        details: "AOF files without an RDB preamble and Valkey's slot migration use it. Ordinary clients \
-            can send it only if the module's setting `allow-effects` is on.",
+        details: "AOF files without an RDB preamble and Valkey's slot migration use it. Until its END has come, the \
+            queue is `BROKEN`. Ordinary clients can send it only if the module's setting `allow-effects` is on.",
         complexity: "O(n) for n tasks",
         since: FIRST,
         arity: 4,
@@ -46,7 +46,7 @@ impl Command for LoadChunk {
             ),
         ],
         reply: "OK",
-        replicates: "Itself, unchanged. Nothing if a part from an ordinary client is refused",
+        replicates: "Itself, unchanged. Nothing if a part from an ordinary client is refused and changes nothing",
         errors: errors![NOT_A_PEER, OUT_OF_MEMORY, HEAD, HEAD_FIRST, PART, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
@@ -65,21 +65,8 @@ fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     match (kind.as_bytes(), part) {
         (kind, Err(Invalid(what))) => loading.refuse(kind, what),
         (LOAD_HEAD, Ok(part)) => loading.begin(part),
-        (LOAD_END, Ok(part @ Part { chunk: [], .. })) => {
-            loading.add(part, |value| value.queue.validate().map(|()| end(ctx, value)))
-        }
-        (LOAD_END, Ok(part)) => loading.give_up(part),
-        (_, Ok(part)) => loading.add(part, |value| value.queue.load_chunk(part.chunk)),
-    }
-}
-
-/// The queue is complete and valid.
-fn end(ctx: Context<'_>, value: &mut TaskQueue) {
-    value.health = Health::Sound;
-    // What the clocks showed is in one of the parts, so it is known by now.
-    match ctx.flags().is_loading() {
-        true => value.carry_clock_on(),
-        false => value.keep_clock(),
+        (LOAD_END, Ok(part)) => loading.end(part),
+        (_, Ok(part)) => loading.add(part),
     }
 }
 
@@ -116,41 +103,48 @@ impl Loading<'_> {
         value
     }
 
-    /// Adds a part. If it is not valid, or others are missing before it, the queue is marked damaged.
-    fn add(
-        &mut self,
-        part: Part<'_>,
-        add: impl FnOnce(&mut TaskQueue) -> Result<(), Invalid>,
-    ) -> Result<(), Error> {
-        let Loading { ctx, key, now, .. } = *self;
-        let value = self.value(part)?;
-        ctx.signal_modified(key);
-        let Health::Loading(next) = value.health else { return Err(Error::Broken) };
-        if next.is_some_and(|next| part.number != Some(next)) {
-            return self.fail("all parts before this one");
-        }
-        value.health = Health::Loading(part.number.map(after));
-        match add(value) {
+    /// Adds a part. If it is not valid, the queue is marked damaged, because some of it may be in the queue by then.
+    fn add(&mut self, part: Part<'_>) -> Result<(), Error> {
+        let Loading { ctx, key, from_peer, .. } = *self;
+        let value = self.next(part)?;
+        match value.queue.load_chunk(part.chunk) {
             Ok(()) => {
+                value.health = Health::Loading(part.number.map(after));
                 value.update_gauges();
-                value.put_on_agenda(ctx, key, &now);
+                ctx.signal_modified(key);
                 Ok(())
             }
-            Err(Invalid(what)) => self.fail(what),
+            Err(Invalid(what)) => {
+                if !from_peer {
+                    // An error, but a change too: replicas and the AOF need it.
+                    ctx.replicate_verbatim();
+                }
+                self.damage(what)
+            }
         }
     }
 
-    /// Marks the queue that is being loaded as damaged. It is kept, because operators see a broken queue, but not a
-    /// missing one. A tool is told that it failed instead.
-    fn fail(&mut self, what: &str) -> Result<(), Error> {
-        if !self.from_peer {
-            self.open.delete();
-            return Err(Error::Bad("invalid queue part"));
+    /// The last part. Without a reason, the queue must be complete and valid. With one, it was broken where it comes
+    /// from, and can be damaged: it is kept as far as it can be read, for reading.
+    fn end(&mut self, part: Part<'_>) -> Result<(), Error> {
+        let Loading { ctx, key, now, .. } = *self;
+        let value = self.next(part)?;
+        let health = Health::from_text(part.chunk);
+        if health.is_sound() {
+            if let Err(Invalid(what)) = value.queue.validate() {
+                return self.fail(what);
+            }
+            // What the clocks showed is in one of the parts, so it is known by now.
+            match ctx.flags().is_loading() {
+                true => value.carry_clock_on(),
+                false => value.keep_clock(),
+            }
         }
-        if let Some(value) = self.open.value_mut(&QUEUES)? {
-            value.give_up(self.ctx, self.key, Health::damaged(what));
-        }
-        Err(Error::Broken)
+        value.health = health;
+        value.update_gauges();
+        value.put_on_agenda(ctx, key, &now);
+        ctx.signal_modified(key);
+        Ok(())
     }
 
     /// Refuses a part that has changed since it was written. Perhaps its name has, so it says nothing about a queue that
@@ -158,44 +152,45 @@ impl Loading<'_> {
     fn refuse(&mut self, kind: &[u8], what: &str) -> Result<(), Error> {
         let value = self.open.value_mut(&QUEUES)?;
         let is_loading = value.is_some_and(|value| matches!(value.health, Health::Loading(_)));
-        if is_loading && kind != LOAD_HEAD {
-            self.ctx.signal_modified(self.key);
+        if !self.from_peer || is_loading && kind != LOAD_HEAD {
             return self.fail(what);
-        }
-        if !self.from_peer {
-            return Err(Error::Bad("invalid queue part"));
         }
         let queue = QueueKey::new(self.ctx.selected_db(), self.key.as_bytes());
         self.ctx.log(Level::Warning, &format!("a part of {queue} is skipped: it should have {what}"));
         Err(Error::Broken)
     }
 
-    /// Ends the load of a queue that was broken where it comes from, and can be damaged. It is kept as far as it can be
-    /// read, for reading.
-    fn give_up(&mut self, end: Part<'_>) -> Result<(), Error> {
-        let value = self.value(end)?;
-        value.health = Health::from_text(end.chunk);
-        value.update_gauges();
-        self.ctx.signal_modified(self.key);
-        Ok(())
+    /// Refuses a part that doesn't fit, of which nothing is in the queue. A tool can send the right one instead. A peer
+    /// can't, so the queue is marked damaged.
+    fn fail(&mut self, what: &str) -> Result<(), Error> {
+        if self.from_peer { self.damage(what) } else { Err(Error::Bad("invalid queue part")) }
     }
 
-    /// The queue that is being loaded. Errors: there is none. A part with a checksum is of this queue for certain, so
-    /// the head was lost, and the queue is marked damaged.
-    fn value(&mut self, part: Part<'_>) -> Result<&mut TaskQueue, Error> {
-        let found = self.open.value_mut(&QUEUES)?;
-        let is_loading = found
-            .as_ref()
-            .is_some_and(|value| matches!(value.health, Health::Loading(_) | Health::Damaged(_)));
-        if !is_loading && self.from_peer && part.number.is_some() {
-            match found {
-                Some(value) => value.give_up(self.ctx, self.key, Health::damaged(HEAD)),
-                None => self.open.set_value(&QUEUES, self.damaged(HEAD))?,
-            }
-            self.ctx.signal_modified(self.key);
+    /// Marks the queue as damaged. It is kept, because operators see a broken queue, but not a missing one.
+    fn damage(&mut self, what: &str) -> Result<(), Error> {
+        match self.open.value_mut(&QUEUES)? {
+            Some(value) => value.give_up(self.ctx, self.key, Health::damaged(what)),
+            None => self.open.set_value(&QUEUES, self.damaged(what))?,
+        }
+        self.ctx.signal_modified(self.key);
+        Err(Error::Broken)
+    }
+
+    /// The queue that is being loaded, if this is its next part. Errors: others are missing before it; no queue is being
+    /// loaded; or it is broken, and keeps its first reason. A peer's part with a checksum is of this queue for certain,
+    /// so then the head was lost, and the queue is marked damaged.
+    fn next(&mut self, part: Part<'_>) -> Result<&mut TaskQueue, Error> {
+        let health = self.open.value_mut(&QUEUES)?.map_or(&Health::Sound, |value| &value.health);
+        match *health {
+            Health::Loading(None) => {}
+            Health::Loading(next) if next == part.number => {}
+            Health::Loading(_) => self.fail("all parts before this one")?,
+            Health::Damaged(_) | Health::Broken(_) => return Err(Error::Broken),
+            Health::Sound if self.from_peer && part.number.is_some() => self.damage(HEAD)?,
+            Health::Sound => {}
         }
         let value = self.open.value_mut(&QUEUES)?;
-        let value = value.filter(|value| matches!(value.health, Health::Loading(_) | Health::Damaged(_)));
+        let value = value.filter(|value| matches!(value.health, Health::Loading(_)));
         value.ok_or(Error::Bad("the head of a queue must come first"))
     }
 }

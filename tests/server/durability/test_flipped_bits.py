@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness.files import commands_in, rewrite_aof
+from harness.files import add_to_aof, commands_in, rewrite_aof
 from harness.queues import rich_queue
 from harness.server import CRASH, Server, ServerDied, parse_commands
 from harness.talk import Talk, packed
@@ -270,6 +270,40 @@ def test_a_part_that_changed_breaks_its_queue(start, what):
     c = edited(server, change)
     assert broken(c, "a") and c("DEBUG", "RELOAD") == "OK" and broken(c, "a")
     assert broken(c, "c") == b"" and c.digest("c") == before
+
+
+def with_broken(start) -> Server:
+    """A server with a rewritten AOF of queues `a` and `c`, of which `a` is BROKEN."""
+    server = with_parts(start)
+    server.kill9()
+    add_to_aof(server, packed([b"TASK._APPLY", b"a", b""]))
+    server.start()
+    assert broken(Talk(server), "a").startswith(b"an effect should have")
+    rewrite_aof(server)
+    return server
+
+
+@pytest.mark.parametrize("what", ["the head", "a chunk", "a part is missing", "the head is missing"])
+def test_damage_in_the_parts_of_a_broken_queue_becomes_its_reason(start, what):
+    """What is left of it can be less than what could be read before."""
+    server = with_broken(start)
+
+    def change(commands: list[list[bytes]]) -> None:
+        if ours := parts_of(commands, b"a"):
+            commands[ours[0] : ours[-1] + 1] = PART_CHANGES[what]([commands[at] for at in ours])
+
+    assert broken(edited(server, change), "a").startswith(b"its stored form should have")
+
+
+def test_a_part_behind_the_last_one_of_a_broken_queue_changes_nothing(start):
+    """It keeps the first reason, which is the one to look into."""
+    server = with_broken(start)
+    before = Talk(server).digest("a")
+
+    def change(commands: list[list[bytes]]) -> None:
+        commands += [commands[at] for at in parts_of(commands, b"a")[1:2]]
+
+    assert edited(server, change).digest("a") == before
 
 
 def test_a_stamp_that_changed_is_not_believed(start):

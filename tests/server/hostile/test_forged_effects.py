@@ -6,12 +6,17 @@ or is BROKEN.
 
 import msgpack
 import pytest
+from harness.checksums import sealed
+from harness.dumps import varint
 from harness.effects import addressed, as_5
+from harness.files import wait_aof
 from harness.forger import Forger, story
+from harness.server import Server, wait_synced
 from harness.talk import Error, Talk, stored_parts
 
 REFUSED = Error("ERR this command is reserved for replication and the AOF")
 INVALID = Error("ERR invalid effect")
+INVALID_PART = Error("ERR invalid queue part")
 EMPTY = b"\x01\xdd\0\0\0\0"
 STATES = ["ready", "delayed", "leased", "dead"]
 
@@ -174,3 +179,76 @@ def test_forged_parts_of_a_stored_queue_do_no_harm(allowing, seed):
     keys = c("DBSIZE")
     assert c("DEBUG", "RELOAD") == "OK" and c("DBSIZE") == keys
     assert "panic" not in allowing.log()
+
+
+def load(key: str, number: int, kind: bytes, chunk: bytes) -> list:
+    """The command that carries part `number` of a queue."""
+    return ["TASK._LOAD", key, kind, sealed(varint(number) + chunk, key.encode(), kind)]
+
+
+@pytest.fixture
+def copies(start) -> list[Server]:
+    """A server that accepts parts of queues from clients, and its replica. Each has an AOF."""
+    files = {"appendonly": "yes", "aof_use_rdb_preamble": "no"}
+    primary = start(port=True, module_args=("allow-effects", "yes"), **files)
+    replica = start(port=True, **files)
+    replica.replicate(primary)
+    wait_aof(replica)
+    return [primary, replica]
+
+
+def check_same(copies: list[Server], key: str) -> None:
+    """All copies of a queue are equal, in memory and in the AOFs."""
+    wait_synced(*copies)
+    before = Talk(copies[0]).digest(key)
+    assert Talk(copies[1]).digest(key) == before
+    for copy in copies:
+        assert Talk(copy.restart(kill=True, replicaof="127.0.0.1 1")).digest(key) == before
+
+
+WRONG = {
+    "a part that is missing": lambda parts, at: load("r", at + 1, *parts[at]),
+    "another part's number": lambda parts, at: load("r", 0, *parts[at]),
+    "a part of another queue": lambda parts, at: ["TASK._LOAD", "r", *load("q", at, *parts[at])[2:]],
+    "the end too early": lambda parts, at: load("r", at, b"END", b""),
+    "a reason with the wrong number": lambda parts, at: load("r", at + 1, b"END", b"why"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_part_from_a_tool_changes_nothing(copies, what):
+    """The right one can follow."""
+    c = Talk(copies[0])
+    story(copies[0], c)
+    parts = stored_parts(copies[0])
+    for at, part in enumerate(parts):
+        if at == 1:
+            before = c.digest("r")
+            assert c(*WRONG[what](parts, at)) == INVALID_PART and c.digest("r") == before
+        assert c(*load("r", at, *part)) == "OK"
+    assert c.digest("r") == c.digest("q")
+    check_same(copies, "r")
+
+
+def test_half_a_queue_from_a_tool_is_broken_in_all_copies(copies):
+    """It can be read and deleted."""
+    c = Talk(copies[0])
+    story(copies[0], c)
+    parts = stored_parts(copies[0])
+    for at, part in enumerate(parts[:-1]):
+        assert c(*load("r", at, *part)) == "OK"
+    assert c.map("TASK.INFO", "r")[b"broken"] == b"its stored form has no end"
+    check_same(copies, "r")
+
+
+def test_a_part_of_which_only_the_beginning_is_valid_breaks_the_queue_in_all_copies(copies):
+    """The beginning may be in the queue, so it is an error, but not without a change."""
+    c = Talk(copies[0])
+    story(copies[0], c)
+    head, *more, _ = stored_parts(copies[0])
+    for part in [head, *more]:
+        assert c("TASK._LOAD", "r", *part) == "OK"
+    assert c("TASK._LOAD", "r", *more[-1]).startswith("BROKEN"), "each task's last attempt came already"
+    assert c.map("TASK.INFO", "r")[b"broken"].startswith(b"its stored form should have")
+    assert c("TASK._LOAD", "r", "END", "another reason").startswith("BROKEN")
+    check_same(copies, "r")
