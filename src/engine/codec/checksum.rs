@@ -11,9 +11,10 @@ use crate::invalid::{Invalid, ensure};
 #[derive(Debug, Default)]
 pub(super) struct Checksum(Hasher);
 
-/// What words lack whose checksum is another one.
-pub(super) const DAMAGED: Invalid =
-    Invalid("the checksum that was computed when it was written: it is damaged");
+/// What words lack whose checksum is another one. The queue's name is among them, and can be the word that changed.
+pub(super) const DAMAGED: Invalid = Invalid(
+    "the checksum that was computed when it was written: it is damaged, and may belong to another queue",
+);
 
 /// Begins a word that carries its checksum. No word of an older version begins with it, so none is mistaken for another.
 /// One whose mark has changed in a bit is not valid in an older form either.
