@@ -39,7 +39,7 @@ class Answer(IntEnum):
     """The reply for one handle of `next` and of `ack_many` and the like, as the server's number."""
 
     OK = 1
-    GONE = 0  # there is nothing left to do: the task was finished or removed before
+    GONE = 0  # nothing is left to do: the task was finished or removed, perhaps by this call, if it was sent twice
     DEAD = -1  # `fail_many` only: the task is dead now
     LEASE_LOST = -2  # the lease is over, but the task is not
     CANCEL_ASKED = -3  # `extend_many` only: the task was cancelled

@@ -151,7 +151,8 @@ class AsyncQueue(AsyncBaseQueue):
         """Finish tasks of this queue as `ack_many` does, then claim up to `count` others as `claim` does.
 
         That is one command, which saves a worker half of its round trips. The tasks are finished at once, also if the
-        claim then waits, and even if the wait ends with an exception.
+        claim then waits, and even if the wait ends with an exception. If the command was sent again, because its reply
+        was lost or its slot moved, the answer for a task that the first copy finished is `GONE`.
         """
         commands.refuse_unknown(options, ClaimOptions)
         ends_at = None if block_ms is None else deadline(block_ms)
