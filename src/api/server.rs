@@ -1,6 +1,7 @@
 //! Information about the server: its clock, INFO and settings; and its latency monitor.
 
-use std::ffi::{CStr, c_longlong};
+use std::ffi::{CStr, OsStr, OsString, c_longlong};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::NonNull;
 
 use super::context::Context;
@@ -55,6 +56,11 @@ impl Drop for ServerInfo<'_> {
 /// A setting of the server that is a number. `None` if it isn't a number, or if CONFIG was renamed.
 pub fn setting(ctx: Context<'_>, name: &CStr) -> Option<i64> {
     look_up(ctx, name, |value| std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()))
+}
+
+/// A setting of the server that names a file or a folder. `None` if it is empty, unknown, or if CONFIG was renamed.
+pub fn file_setting(ctx: Context<'_>, name: &CStr) -> Option<OsString> {
+    look_up(ctx, name, |value| (!value.is_empty()).then(|| OsStr::from_bytes(value).to_owned()))
 }
 
 /// Whether the command runs in a script that the server replicates as a script, to run it again on replicas. The

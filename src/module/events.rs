@@ -6,7 +6,10 @@ use std::ffi::CStr;
 use taskslot_engine::Beginning;
 
 use crate::datatype::QUEUES;
-use crate::{agenda, clock, clock_notice, connections, ownership, results, runner, term, waiters, warnings};
+use crate::{
+    agenda, append_only, clock, clock_notice, connections, ownership, results, runner, term, waiters,
+    warnings,
+};
 use taskslot_api::events::{
     Kind, LoadPhase, NOTIFY_GENERIC, NOTIFY_LOADED, ServerEvent, subscribe, subscribe_to_keys,
 };
@@ -37,7 +40,9 @@ fn on_event(ctx: Context<'_>, event: ServerEvent) {
             clock_notice::send_soon();
             agenda::soon();
         }
+        ServerEvent::Loading(LoadPhase::Started) => append_only::on_load(ctx),
         ServerEvent::Loading(LoadPhase::Ended) => {
+            append_only::on_loaded(ctx);
             // A replica's own claims aren't in its file, so none of them can be missing there. (In a cluster, a replica
             // passes for a primary here. Then its numbers are a little higher when it is promoted.)
             if term::is_first_load() && ctx.flags().is_primary() {

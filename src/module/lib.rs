@@ -17,6 +17,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod agenda;
+mod append_only;
 mod blocking;
 mod change;
 mod claims;

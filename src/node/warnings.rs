@@ -10,6 +10,7 @@ const LOOK_MS: u64 = 2000;
 pub struct Warnings {
     evicts: bool,
     is_alone: bool,
+    is_cut: bool,
     /// When to check again.
     next: Millis,
 }
@@ -23,6 +24,8 @@ pub struct Look<'a> {
     pub is_primary: bool,
     /// Whether the server writes an AOF.
     pub has_aof: bool,
+    /// Whether the server cut the end off its AOF when it loaded it, and uses it still.
+    pub is_aof_cut: bool,
     /// The number of replicas, as INFO shows it, if it could be read.
     pub replicas: Option<&'a str>,
 }
@@ -34,6 +37,8 @@ pub enum Warning {
     Eviction,
     /// The server is a primary without an AOF and without a replica.
     Durability,
+    /// The server cut the end off its AOF. On Redis the next start can be wrong then.
+    AofCut,
     /// This many queues are near the size above which they can't be moved.
     QueueSize(usize),
 }
@@ -41,7 +46,7 @@ pub enum Warning {
 impl Warnings {
     /// No warnings. The first check is due at once.
     pub const fn new() -> Warnings {
-        Warnings { evicts: false, is_alone: false, next: Millis(0) }
+        Warnings { evicts: false, is_alone: false, is_cut: false, next: Millis(0) }
     }
 
     /// Whether the server has to be checked now.
@@ -56,7 +61,7 @@ impl Warnings {
         let evicts = look.policy.map_or(self.evicts, |policy| policy.starts_with("allkeys-"));
         let is_alone = look.is_primary && !look.has_aof && look.replicas == Some("0");
         let is_new = evicts && !self.evicts;
-        *self = Warnings { evicts, is_alone, next: at.plus(LOOK_MS) };
+        *self = Warnings { evicts, is_alone, is_cut: look.is_aof_cut, next: at.plus(LOOK_MS) };
         is_new
     }
 
@@ -64,7 +69,8 @@ impl Warnings {
     pub fn all(&self, big_queues: usize) -> impl Iterator<Item = Warning> {
         let eviction = self.evicts.then_some(Warning::Eviction);
         let durability = self.is_alone.then_some(Warning::Durability);
+        let cut = self.is_cut.then_some(Warning::AofCut);
         let size = (big_queues > 0).then_some(Warning::QueueSize(big_queues));
-        [eviction, durability, size].into_iter().flatten()
+        [eviction, durability, cut, size].into_iter().flatten()
     }
 }

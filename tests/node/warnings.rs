@@ -5,9 +5,14 @@ use taskslot_node::{Look, Warning, Warnings};
 
 const AT: Millis = Millis(1_700_000_000_000);
 
-/// A primary without warnings: it has an AOF and a replica, and evicts nothing.
-const SAFE: Look<'_> =
-    Look { policy: Some("noeviction"), is_primary: true, has_aof: true, replicas: Some("1") };
+/// A primary without warnings: it has a whole AOF and a replica, and evicts nothing.
+const SAFE: Look<'_> = Look {
+    policy: Some("noeviction"),
+    is_primary: true,
+    has_aof: true,
+    is_aof_cut: false,
+    replicas: Some("1"),
+};
 
 fn all(warnings: &Warnings) -> Vec<Warning> {
     warnings.all(0).collect()
@@ -63,11 +68,26 @@ fn a_primary_without_replica_and_aof_gives_a_warning() {
 }
 
 #[test]
+fn an_aof_that_was_cut_gives_a_warning_until_it_is_rewritten() {
+    let mut warnings = Warnings::new();
+    warnings.look(AT, &Look { is_aof_cut: true, ..SAFE });
+    assert_eq!(all(&warnings), [Warning::AofCut]);
+    warnings.look(AT, &SAFE);
+    assert_eq!(all(&warnings), []);
+}
+
+#[test]
 fn the_warning_of_big_queues_comes_last() {
     let mut warnings = Warnings::new();
-    let worst = Look { policy: Some("allkeys-lru"), is_primary: true, has_aof: false, replicas: Some("0") };
+    let worst = Look {
+        policy: Some("allkeys-lru"),
+        is_primary: true,
+        has_aof: false,
+        is_aof_cut: true,
+        replicas: Some("0"),
+    };
     warnings.look(AT, &worst);
-    let expected = [Warning::Eviction, Warning::Durability, Warning::QueueSize(3)];
+    let expected = [Warning::Eviction, Warning::Durability, Warning::AofCut, Warning::QueueSize(3)];
     assert_eq!(warnings.all(3).collect::<Vec<_>>(), expected);
     assert_eq!(Warnings::new().all(1).collect::<Vec<_>>(), [Warning::QueueSize(1)]);
 }

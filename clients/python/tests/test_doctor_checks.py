@@ -210,6 +210,9 @@ def test_late_and_broken_queues_are_found_by_name():
     assert names(node(taskslot_due_lag_ms=1500)) == ["lag"]
     assert names(node(taskslot_warning_queue_size="1 queue above 256 MB")) == ["queue_size"]
     assert names(node(taskslot_warning_eviction="it is allkeys-lru")) == ["eviction"]
+    facts = Facts((node(taskslot_warning_aof_cut="it was cut"),), "0.2.0")
+    [cut] = [one for one in examine(facts) if one.name == "aof_cut"]
+    assert cut.mend.startswith("BGREWRITEAOF")
     seen = Seen(
         infos={"ma\x1bil": broken("a gap"), "other": broken("")},
         places={"ma\x1bil": "10.0.0.7:6379", "other": "10.0.0.7:6379"},

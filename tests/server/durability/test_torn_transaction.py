@@ -34,15 +34,24 @@ def payloads(server: Server) -> list[bytes]:
     return [one["payload"] for one in contents(server.client(), "q")["tasks"]["ready"]]
 
 
+def warns(server: Server) -> bool:
+    """Whether INFO says that the AOF was cut."""
+    return b"taskslot_warning_aof_cut:" in Talk(server)("INFO", "taskslot")
+
+
 def test_a_torn_transaction_is_left_out_and_a_rewrite_makes_the_file_whole(start):
     """What is pushed after BGREWRITEAOF comes back at the next start, and nothing of the transaction does."""
     server = torn(start)
     assert payloads(server) == [b"before"]
+    server.wait_until(lambda: warns(server), "INFO says that the file was cut")
+    assert "the end of the AOF was cut off: BGREWRITEAOF makes it whole" in server.log()
     rewrite_aof(server)
+    server.wait_until(lambda: not warns(server), "INFO says that the file is whole")
     Talk(server).push("q", "after")
     server.restart(kill=True)
     assert payloads(server) == [b"before", b"after"]
     assert Talk(server).push("q", "more")
+    assert server.log().count("the end of the AOF was cut off") == 1, "the next start cuts nothing"
 
 
 def test_without_a_rewrite_a_torn_transaction_spoils_the_next_start(start, installed):

@@ -110,7 +110,7 @@ def node_concerns(node: NodeInfo) -> tuple[Concern, ...]:
 
     `module`: it has none. `broken`: queues of it are broken. `lag`: timed work is late. `link`: a replica has lost its
     primary. `memory`: it is short of memory. The warnings of the module by their names: `eviction`, `durability`,
-    `queue_size`. `clock`: its clock is off. `unknown`: its INFO could not be read; that is fine of a
+    `aof_cut`, `queue_size`. `clock`: its clock is off. `unknown`: its INFO could not be read; that is fine of a
     replica that only this machine can't reach.
     """
     if node.trouble == UNREACHED:

@@ -40,7 +40,7 @@ class NodeInfo:
     `maxmemory` is 0 for no limit. `totals` are what happened on this node since it started, by name (`pushed`, …).
     `clock_skew_ms` is how far the module's clock is ahead of this server's wall clock, and `ahead_ms` how far that is
     ahead of the clock of this machine, accurate to `took_ms`; None if it is unknown. `warnings` are texts, by name
-    (`eviction`, `durability`, `queue_size`). `fields` has all of INFO that was read.
+    (`eviction`, `durability`, `aof_cut`, `queue_size`). `fields` has all of INFO that was read.
     """
 
     address: str

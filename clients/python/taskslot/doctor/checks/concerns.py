@@ -41,6 +41,10 @@ EXPLAINED = {
         set_to("maxmemory-policy", "noeviction"),
     ),
     "durability": ("a crash loses every task since the last snapshot", set_to("appendonly", "yes")),
+    "aof_cut": (
+        "Redis can cut it in the wrong place: what is written from now on can be lost at the next start",
+        "BGREWRITEAOF, before the server stops (docs/operations.md#after-an-aof-was-cut)",
+    ),
     "clock": (
         "due times (AT) and cron schedules follow the server's clock",
         "synchronise all machines by NTP (chronyc tracking, timedatectl)",
