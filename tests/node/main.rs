@@ -8,7 +8,6 @@ mod connections;
 mod dice;
 mod health;
 mod metrics;
-mod nodes;
 mod slots;
 mod wait_queue;
 mod warnings;

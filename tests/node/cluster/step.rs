@@ -89,7 +89,7 @@ const VERBS: [(Verb, u64); 40] = [
     (Verb::SetWall, 15),
     (Verb::Rewrite, 10),
     (Verb::Move, 12),
-    (Verb::CrashLoop, 1),
+    (Verb::CrashLoop, 4),
     (Verb::Check, 40),
 ];
 
