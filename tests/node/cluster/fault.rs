@@ -156,6 +156,12 @@ impl World {
         if self.nodes[at].is_primary {
             self.sends_clock(at);
         }
+        // The module looks at each queue that it has loaded, before it serves clients.
+        for queue in 0..QUEUES {
+            if self.nodes[at].copies[queue].is_some() && self.servers(queue).contains(&at) {
+                self.writes(at, queue, |txn| txn.moves_due(usize::MAX));
+            }
+        }
         (0..QUEUES).for_each(|queue| self.checks(at, queue));
     }
 
