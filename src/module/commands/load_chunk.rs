@@ -80,8 +80,10 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    /// Creates the queue, and replaces an existing one. Until its last part arrives, it isn't known to be complete.
+    /// Creates the queue, and replaces an existing one, but no value of another type. Until its last part arrives, it
+    /// isn't known to be complete.
     fn begin(&mut self, head: Part<'_>) -> Result<(), Error> {
+        self.open.value_mut(&QUEUES)?;
         let value = match Queue::load_head(head.chunk) {
             Ok(mut queue) if self.from_peer || queue.has_room() => {
                 queue.use_zones(zones::HERE);

@@ -230,6 +230,16 @@ def test_a_wrong_part_from_a_tool_changes_nothing(copies, what):
     check_same(copies, "r")
 
 
+def test_a_part_from_a_tool_replaces_no_other_value(allowing):
+    """Neither does the first one, which replaces queues."""
+    c = Talk(allowing)
+    story(allowing, c)
+    c("SET", "s", "v")
+    for part in stored_parts(allowing):
+        assert c("TASK._LOAD", "s", *part).startswith("WRONGTYPE")
+    assert c("GET", "s") == b"v"
+
+
 def test_half_a_queue_from_a_tool_is_broken_in_all_copies(copies):
     """It can be read and deleted."""
     c = Talk(copies[0])
