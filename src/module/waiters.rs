@@ -180,7 +180,9 @@ pub fn first(
             let before = (first.as_ref().map(|(number, _)| *number), node_at);
             let full = candidates.peek_full(queues, db, name, &offer, before);
             full.or(first).map(|(_, waiter)| waiter)
-        })?;
+        });
+        serve_unsettled();
+        let waiter = waiter?;
         if waiter.state().ticket.is_valid() && waiter.is_waiting() {
             return Some(waiter);
         }
@@ -206,11 +208,13 @@ pub fn gather_end(ctx: Context<'_>, key: Arg<'_>) -> Option<Millis> {
     })
 }
 
-/// Workers whose gathering is over at `node_at` take what is there.
-pub fn end_gathering(ctx: Context<'_>, key: Arg<'_>, node_at: Millis) {
+/// Workers whose gathering is over at `node_at` take what is there. Adds the groups that they wait for to the ready
+/// ones.
+pub fn end_gathering(ctx: Context<'_>, key: Arg<'_>, node_at: Millis, ready: &mut ReadyGroups) {
     QUEUES.with_borrow_mut(|queues| {
         if queues.some_gather() {
-            queues.end_gathering(ctx.selected_db(), key.as_bytes(), node_at);
+            let add_group = &mut |group: &[u8]| ready.groups.add(group);
+            queues.end_gathering(ctx.selected_db(), key.as_bytes(), node_at, add_group);
         }
     });
 }
@@ -231,23 +235,35 @@ pub fn take_out(ctx: Context<'_>, key: Arg<'_>, waiter: &Waiter<BlockedWorker>) 
 fn leave(ticket: &Rc<Ticket>) -> bool {
     let (was_here, some_have_left) =
         QUEUES.with_borrow_mut(|queues| (queues.leave(ticket), queues.some_have_left()));
+    serve_unsettled();
     if was_here && some_have_left {
         agenda::soon();
     }
     was_here
 }
 
+/// Looks soon at the workers of queues in which one gathers that has got its end elsewhere, or that begins because the
+/// one before it has left.
+fn serve_unsettled() {
+    for queue in QUEUES.with_borrow_mut(WaitQueues::take_unsettled) {
+        rare!("a worker gathers from now on, or until a new end");
+        agenda::later(Job::Serve(queue));
+    }
+}
+
 /// Clears the positions of workers that have left: some of them, then more until the slice of time that began at
 /// `started` is over. Returns whether there are more.
 pub fn clear_left(started: Instant) -> bool {
-    QUEUES.with_borrow_mut(|queues| {
+    let more = QUEUES.with_borrow_mut(|queues| {
         queues.clear_some();
         while queues.some_have_left() && started.elapsed() < SLICE {
             rare!("more positions are cleared in the same run");
             queues.clear_some();
         }
         queues.some_have_left()
-    })
+    });
+    serve_unsettled();
+    more
 }
 
 /// Notes the workers that were served, to be woken soon.
@@ -285,6 +301,7 @@ pub fn wait(ctx: Context<'_>, keys: &[Arg<'_>], request: &ClaimRequest<'_>, time
     QUEUES.with_borrow_mut(|queues| {
         older.iter().for_each(|waiter| queues.leave_to_copy(&waiter.state().ticket));
     });
+    serve_unsettled();
     let worker = BlockedWorker::new(ctx, request, positions, timeout_ms);
     let ticket = Rc::clone(&worker.ticket);
     let waiter = block(ctx, *first, timeout_ms, worker);

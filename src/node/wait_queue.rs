@@ -340,14 +340,24 @@ impl<T> WaitQueue<T> {
         self.gatherers.of_group(group).any(is_valid)
     }
 
-    /// Adds workers whose gathering is over to those that take what is there, at most `limit`.
-    pub(crate) fn end_gathering(&mut self, at: Millis, limit: usize) {
+    /// Whether this worker is the first that gathers for its group, and others stand behind it. They begin when it
+    /// leaves.
+    pub(crate) fn gathers_before_others(&self, number: u64, ticket: &Ticket) -> bool {
+        let is_here = self.waiters.get(&number).is_some_and(|(here, _)| std::ptr::eq(&**here, ticket));
+        let mut same = self.gatherers.of_group(&ticket.group);
+        is_here && same.next() == Some(number) && same.next().is_some()
+    }
+
+    /// Adds workers whose gathering is over to those that take what is there, at most `limit`. Calls `add_group` with
+    /// the group that each of them waits for, if it waits for one.
+    pub(crate) fn end_gathering(&mut self, at: Millis, limit: usize, add_group: &mut dyn FnMut(&[u8])) {
         for _ in 0..limit {
             let Some(number) = self.gatherers.over(at) else { return };
             let Some((ticket, _)) = self.waiters.get(&number) else { return };
             let ticket = Rc::clone(ticket);
             self.stop_gathering(number, &ticket);
             self.line_up(number, &ticket.group);
+            ticket.group.as_deref().into_iter().for_each(&mut *add_group);
         }
         rare!("more workers may stop gathering than one step ends");
     }

@@ -42,12 +42,15 @@ pub struct WaitQueues<T> {
     has_checked: bool,
     /// Workers that have left but are still in some wait queues, each with the index of the first position to clear.
     left: VecDeque<(Rc<Ticket>, usize)>,
+    /// The queues in which a worker may begin or stop to gather by a change elsewhere: see
+    /// [`WaitQueues::take_unsettled`].
+    unsettled: Vec<QueueKey>,
 }
 
 impl<T> Default for WaitQueues<T> {
     fn default() -> WaitQueues<T> {
-        let (queues, left) = Default::default();
-        WaitQueues { queues, total: 0, gatherers: 0, last_number: 0, has_checked: false, left }
+        let (queues, left, unsettled) = Default::default();
+        WaitQueues { queues, total: 0, gatherers: 0, last_number: 0, has_checked: false, left, unsettled }
     }
 }
 
@@ -144,10 +147,11 @@ impl<T: Clone> WaitQueues<T> {
     }
 
     /// Workers whose gathering is over at `at` are from now on like those that never gathered. Ends that of a limited
-    /// number of workers.
-    pub fn end_gathering(&mut self, db: i32, name: &[u8], at: Millis) {
+    /// number of workers. Calls `add_group` with the group that each of them waits for, if it waits for one: it may be
+    /// ready since long ago.
+    pub fn end_gathering(&mut self, db: i32, name: &[u8], at: Millis, add_group: &mut dyn FnMut(&[u8])) {
         if let Some(queue) = self.queues.get_mut(&db).and_then(|queues| queues.get_mut(name)) {
-            queue.end_gathering(at, ENDS_A_STEP);
+            queue.end_gathering(at, ENDS_A_STEP, add_group);
         }
     }
 
@@ -180,20 +184,30 @@ impl<T: Clone> WaitQueues<T> {
         let Some((number, ticket, batch)) = queue.gatherer(group, offer) else { return Gathered::Nobody };
         match (batch, queue.at(number)) {
             (Some(batch), Some(waiter)) if batch.is_full => return Gathered::Full(number, waiter.clone()),
-            (Some(batch), _) => self.settle(&ticket, at, offer.at().since(batch.since)),
+            (Some(batch), _) => self.settle(&ticket, (db, name), at, offer.at().since(batch.since)),
             (None, _) => {}
         }
         Gathered::Waits
     }
 
-    /// The first task of a worker that gathers has been ready for `age_ms`.
-    fn settle(&mut self, ticket: &Ticket, at: Millis, age_ms: u64) {
+    /// The first task of a worker that gathers has been ready for `age_ms`, in the queue `here`.
+    fn settle(&mut self, ticket: &Ticket, here: (i32, &[u8]), at: Millis, age_ms: u64) {
         let Some(gather) = &ticket.gather else { return };
         let Some(before) = gather.settle(at, age_ms) else { return };
         for Position { queue: key, number } in &ticket.positions {
             let queue = self.queues.get_mut(&key.db).and_then(|queues| queues.get_mut(&key.name));
             queue.into_iter().for_each(|queue| queue.change_end(*number, before, gather.until()));
+            if (key.db, &*key.name) != here {
+                self.unsettled.push(key.clone());
+            }
         }
+    }
+
+    /// The queues that need a write soon, in which the workers of all groups are looked at: a worker that gathers there
+    /// has got its end by the tasks of another queue, or has left, so that the one behind it begins. No write of these
+    /// queues knows of that. A queue can be named twice.
+    pub fn take_unsettled(&mut self) -> Vec<QueueKey> {
+        std::mem::take(&mut self.unsettled)
     }
 
     /// Rechecks the workers of this name, because they may get tasks now that they could not get before. Calls
@@ -256,10 +270,10 @@ impl<T: Clone> WaitQueues<T> {
         }
     }
 
-    /// Removes a worker from the wait queue of one task queue.
+    /// Removes a worker from the wait queue of one task queue, whose workers are being served.
     pub fn clear_from(&mut self, ticket: &Ticket, db: i32, name: &[u8]) {
         if let Some(position) = ticket.position_in(db, name) {
-            self.clear(ticket, position);
+            self.remove(ticket, position);
         }
     }
 
@@ -287,7 +301,17 @@ impl<T: Clone> WaitQueues<T> {
         was_valid
     }
 
-    fn clear(&mut self, ticket: &Ticket, Position { queue: key, number }: &Position) {
+    fn clear(&mut self, ticket: &Ticket, position: &Position) {
+        let Position { queue: key, number } = position;
+        if ticket.gather.is_some()
+            && self.get(key.db, &key.name).is_some_and(|queue| queue.gathers_before_others(*number, ticket))
+        {
+            self.unsettled.push(key.clone());
+        }
+        self.remove(ticket, position);
+    }
+
+    fn remove(&mut self, ticket: &Ticket, Position { queue: key, number }: &Position) {
         let Some(queues) = self.queues.get_mut(&key.db) else { return };
         let Some(queue) = queues.get_mut(&key.name) else { return };
         queue.remove(*number, ticket);

@@ -336,11 +336,17 @@ fn some(groups: &[&'static str], tasks: u64, since: u64, at: u64) -> Tasks {
     Tasks { tasks, since, at, ..ready(groups) }
 }
 
-/// The worker that is served next at the tasks' instant, found in the same way as in the module.
+/// The worker that is served next at the tasks' instant, by a write that may have made tasks of any group ready.
 fn served(queues: &mut Queues, key: &str, tasks: &Tasks) -> String {
-    queues.end_gathering(0, key.as_bytes(), Millis(tasks.at));
+    served_by(queues, key, tasks, Groups::All)
+}
+
+/// The worker that is served next at the tasks' instant, found in the same way as in the module, by a write that made
+/// tasks of these groups ready.
+fn served_by(queues: &mut Queues, key: &str, tasks: &Tasks, mut ready: Groups) -> String {
     let key = key.as_bytes();
-    let mut candidates = Candidates::of(queues, 0, key, tasks, &Groups::All);
+    queues.end_gathering(0, key, Millis(tasks.at), &mut |group| ready.add(group));
+    let mut candidates = Candidates::of(queues, 0, key, tasks, &ready);
     if !tasks.is_claimable(None) {
         return "nobody".to_owned();
     }
@@ -452,8 +458,63 @@ fn a_thousand_workers_that_gather_are_a_matter_of_one() {
     }
     assert!(tasks.asked.take() < 20, "only the first was asked");
     // The others end their waits at the same time: a bounded number in each step.
-    queues.end_gathering(0, b"q", Millis(LATE));
-    assert_eq!(queues.gather_end(0, b"q"), Some(Millis(LATE)));
-    (1..1000_usize.div_ceil(ENDS_A_STEP)).for_each(|_| queues.end_gathering(0, b"q", Millis(LATE)));
-    assert_eq!(queues.gather_end(0, b"q"), None);
+    let mut step = || {
+        queues.end_gathering(0, b"q", Millis(LATE), &mut |_| unreachable!("none waits for a group"));
+        queues.gather_end(0, b"q")
+    };
+    assert_eq!(step(), Some(Millis(LATE)));
+    (2..1000_usize.div_ceil(ENDS_A_STEP)).for_each(|_| assert_eq!(step(), Some(Millis(LATE))));
+    assert_eq!(step(), None);
+}
+
+/// The groups of a write that makes nothing ready: the timer's.
+fn nothing() -> Groups {
+    Groups::Some(BTreeSet::new())
+}
+
+#[test]
+fn a_worker_for_a_group_is_served_in_time_by_a_write_that_makes_nothing_ready() {
+    let mut queues = Queues::default();
+    gather(&mut queues, &["q"], "a", Some("g"), 3, (100, LATE));
+    gather(&mut queues, &["q"], "b", Some("g"), 3, (10, LATE));
+    gather(&mut queues, &["q"], "c", Some("h"), 3, (10, 500));
+    assert_eq!(served(&mut queues, "q", &some(&["g"], 1, 0, 0)), "nobody");
+    assert_eq!(served_by(&mut queues, "q", &some(&["g"], 1, 0, 99), nothing()), "nobody");
+    assert_eq!(served_by(&mut queues, "q", &some(&["g"], 1, 0, 100), nothing()), "a");
+    assert_eq!(served_by(&mut queues, "q", &some(&["g", "h"], 1, 0, 500), nothing()), "c", "its wait ends");
+}
+
+/// The queues that need a write soon.
+fn unsettled(queues: &mut Queues) -> Vec<String> {
+    let unsettled = queues.take_unsettled().into_iter();
+    unsettled.map(|queue| String::from_utf8_lossy(&queue.name).into_owned()).collect()
+}
+
+#[test]
+fn when_a_worker_that_gathers_leaves_its_queue_is_looked_at_for_the_one_behind_it() {
+    let mut queues = Queues::default();
+    let keys = ["q", "r"];
+    let [first, second, third] =
+        ["a", "b", "c"].map(|name| gather(&mut queues, &keys, name, None, 3, (9, LATE)));
+    let other = gather(&mut queues, &["q"], "d", Some("g"), 3, (9, LATE));
+    queues.leave(&second);
+    queues.leave(&other);
+    assert_eq!(unsettled(&mut queues), [""; 0], "none of them was the first of several");
+    queues.leave(&first);
+    assert_eq!(unsettled(&mut queues), ["q", "r"]);
+    gather(&mut queues, &keys, "e", None, 3, (9, LATE));
+    // This one is served by `q`, which looks at the next by itself.
+    queues.clear_from(&third, 0, b"q");
+    queues.leave(&third);
+    assert_eq!(unsettled(&mut queues), ["r"]);
+}
+
+#[test]
+fn when_one_queue_decides_the_end_of_a_gathering_the_others_are_looked_at() {
+    let mut queues = Queues::default();
+    gather(&mut queues, &["q", "r", "s"], "a", Some("g"), 3, (100, LATE));
+    assert_eq!(served(&mut queues, "r", &some(&["g"], 1, 0, 0)), "nobody");
+    assert_eq!(unsettled(&mut queues), ["q", "s"]);
+    assert_eq!(served(&mut queues, "q", &some(&["g"], 1, 0, 0)), "nobody");
+    assert_eq!(unsettled(&mut queues), [""; 0], "only once");
 }

@@ -28,7 +28,9 @@ impl Txn<'_, '_> {
             rare!("workers are served after a transaction or a script");
             return waiters::serve_later(self.ctx, self.key);
         }
-        waiters::end_gathering(self.ctx, self.key, self.node_now.at);
+        if let Some(ready) = &mut self.ready {
+            waiters::end_gathering(self.ctx, self.key, self.node_now.at, ready);
+        }
         let mut candidates = self.candidates();
         loop {
             if self.served.is_enough() {

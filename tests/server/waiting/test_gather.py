@@ -198,6 +198,54 @@ def test_workers_for_groups_gather_each_for_theirs(floor):
     assert floor.all_wait([f])
 
 
+def test_a_worker_for_a_group_takes_what_is_there_in_time(floor):
+    """Its batch is not full. No other write comes, and its wait has no end."""
+    worker = gathers(floor, 3, "GROUP", "f", ms=60)
+    push(floor, "a", "GROUP", "g")
+    push(floor, "bc", "GROUP", "f")
+    assert worker.payloads() == letters("bc")
+    floor.nobody_waits()
+
+
+def test_a_worker_for_a_group_takes_what_is_there_when_its_wait_ends(floor):
+    """The first in line gathers on."""
+    first = gathers(floor, 9, "GROUP", "f")
+    second = gathers(floor, 9, "GROUP", "f", block=150)
+    push(floor, "ab", "GROUP", "f")
+    assert second.payloads() == letters("ab")
+    assert floor.all_wait([first])
+
+
+@pytest.mark.parametrize("group", [[], ["GROUP", "f"]], ids=["any", "group"])
+@pytest.mark.parametrize("ends", ["unblocked", "closed", "elsewhere"])
+def test_the_next_in_line_gathers_from_the_tasks_that_are_there(floor, group, ends):
+    """The first leaves, or is served by another queue. It would have gathered for an hour. No other task comes."""
+    first = gathers(floor, 2, *group, key=["q", "r"])
+    second = gathers(floor, 2, *group, ms=30)
+    push(floor, "a", *group)
+    assert floor.all_wait([first, second])
+    if ends == "unblocked":
+        floor.boss("CLIENT", "UNBLOCK", first.id)
+    elif ends == "closed":
+        first.leave()
+    else:
+        push(floor, "bc", *group, key="r")
+        assert first.served() == (b"r", letters("bc"))
+    assert second.payloads() == letters("a")
+    floor.nobody_waits()
+
+
+@pytest.mark.parametrize("group", [[], ["GROUP", "f"]], ids=["any", "group"])
+def test_a_worker_whose_time_is_over_takes_tasks_of_each_queue_that_it_waits_for(floor, group):
+    """Its time began in another queue, where the task was then taken. Here it stands behind one that gathers on."""
+    first = gathers(floor, 2, *group)
+    worker = gathers(floor, 2, *group, key=["r", "q"], ms=60)
+    push(floor, "a", *group)
+    floor.boss.many([["TASK.PUSH", "r", "b", *group], ["TASK.CLAIM", "r"]])
+    assert worker.served() == (b"q", letters("a"))
+    assert floor.all_wait([first])
+
+
 def test_limits_of_groups_bound_what_counts(floor):
     """Of five tasks of a group that runs two at a time, two count. The others come with the time."""
     floor.boss("TASK.GROUP", "q", "SET", "g", "CONCURRENCY", 2)
@@ -239,7 +287,7 @@ def test_mclaim_gathers_in_each_queue(floor):
     assert floor.all_wait([worker])
     push(floor, "c", key="r")
     assert worker.served() == (b"r", letters("bc"))
-    worker = gathers(floor, 2, key=["r", "q"], ms=50)
+    worker = floor.worker().asks(["r", "q"], "COUNT", 2, "GATHER", 50)
     key, tasks = worker.served()
     assert (key, tasks) == (b"q", letters("a"))
 
