@@ -41,6 +41,6 @@ pub const WEIGHT_MAX: u32 = 1_000_000;
 pub(crate) const PLAIN_WEIGHT: u32 = 1;
 /// The most that a queue's clock can differ from its node's, in ms: 69 years. That covers a node which believes it is
 /// 1970, and keeps the clock of any queue that arrives here far from [`crate::Millis::MAX`].
-pub(crate) const CLOCK_OFFSET_MAX_MS: i64 = 1 << 41;
+pub const CLOCK_OFFSET_MAX_MS: i64 = 1 << 41;
 /// How many tasks one event moves or removes: about a page of leases, so a step takes far less than a millisecond.
 pub const STEP_TASKS: usize = edge(128, 3);

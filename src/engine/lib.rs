@@ -123,12 +123,13 @@ pub mod edges {
 }
 
 pub use bounds::{
-    ATTEMPTS_MAX, BATCH_MAX, ERROR_MAX_BYTES, ERRORS_KEPT_MAX, HEADERS_MAX, HEADERS_MAX_BYTES, LEASE_MAX_MS,
-    NAME_MAX_BYTES, NUMBER_MAX, PROGRESS_MAX_BYTES, RATE_MAX, RESULT_MAX_BYTES, SPAN_MAX_MS, WAITS_MAX,
-    WEIGHT_MAX,
+    ATTEMPTS_MAX, BATCH_MAX, CLOCK_OFFSET_MAX_MS, ERROR_MAX_BYTES, ERRORS_KEPT_MAX, HEADERS_MAX,
+    HEADERS_MAX_BYTES, LEASE_MAX_MS, NAME_MAX_BYTES, NUMBER_MAX, PROGRESS_MAX_BYTES, RATE_MAX,
+    RESULT_MAX_BYTES, SPAN_MAX_MS, WAITS_MAX, WEIGHT_MAX,
 };
 pub use calendar::{BadRule, Calendar, EXPRESSION_MAX_BYTES};
 pub use changes::{Changes, Kinds, Outcome, Ready, Tasks};
+pub use codec::arrival::Arrival;
 pub use codec::effect::{EFFECT_VERSION, Effect, Received};
 pub use codec::part::Part;
 pub use codec::queue::FORMAT_VERSION;

@@ -44,6 +44,11 @@ pub fn resume(written: &Stamp) {
     change(|clock, reading| clock.resume(reading, wall_us(), written));
 }
 
+/// Makes lease numbers run at least as far ahead as those of another node.
+pub fn exceed(other: &Stamp) {
+    change(|clock, _| clock.exceed(other));
+}
+
 /// Follows the clock of the primary, which sent this stamp.
 pub fn follow(primary: &Stamp) {
     change(|clock, reading| clock.follow(reading, wall_us(), primary));

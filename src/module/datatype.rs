@@ -2,7 +2,9 @@
 
 use std::mem;
 
-use taskslot_engine::{FORMAT_VERSION, Invalid, Millis, Now, Part, Queue};
+use taskslot_engine::{
+    Arrival, CLOCK_OFFSET_MAX_MS, FORMAT_VERSION, Invalid, Millis, Now, Part, Queue, Stamp,
+};
 use taskslot_node::{Health, Hint, QueueKey, arrived_ahead_ms, earliest};
 
 use crate::agenda;
@@ -87,15 +89,22 @@ impl TaskQueue {
     /// own, for example by RESTORE.
     pub fn keep_clock(&mut self) {
         if let Some(saved) = self.queue.take_saved() {
-            let (here, offset_ms) = (clock::stamp(), self.queue.clock_offset_ms());
-            let ahead_ms = offset_ms.saturating_add(arrived_ahead_ms(&saved, &here));
-            let is_same = ahead_ms.abs_diff(offset_ms) <= SAME_CLOCK_MS;
+            let here = clock::stamp();
+            let offset_ms = offset_here_ms(self.queue.clock_offset_ms(), &saved, &here);
             // The lease numbers of a RESTORE in the AOF were kept before: see `keep_numbers`.
             let written = if self.queue.has_arrived() { here } else { saved };
-            self.queue.arrive(&written, &here, if is_same { offset_ms } else { ahead_ms });
+            self.queue.arrive(&written, &here, offset_ms);
             // A replica can have found another offset, so it gets the primary's even if that is 0.
             self.must_replicate_clock = true;
         }
+    }
+
+    /// What this node makes of a chunk that shows the clocks of the node which the queue comes from; `None` if it is
+    /// another chunk.
+    pub fn arrival(&self, chunk: &[u8]) -> Option<Arrival> {
+        let (written, offset_ms) = Arrival::source(chunk, self.queue.clock_offset_ms())?;
+        let here = clock::stamp();
+        Some(Arrival { written, here, offset_ms: offset_here_ms(offset_ms, &written, &here) })
     }
 
     /// Keeps how high the lease numbers were where the queue was written. For a RESTORE in an AOF that is being loaded:
@@ -131,6 +140,14 @@ impl TaskQueue {
     pub fn update_gauges(&mut self) {
         self.gauge.update(self.memory(), !self.health.is_sound());
     }
+}
+
+/// How far the clock of a queue is ahead of this node's, in ms. It was `offset_ms` ahead of that of the node which it
+/// comes from, whose clocks showed `written`; those of this node show `here`.
+fn offset_here_ms(offset_ms: i64, written: &Stamp, here: &Stamp) -> i64 {
+    let ahead_ms = offset_ms.saturating_add(arrived_ahead_ms(written, here));
+    let is_same = ahead_ms.abs_diff(offset_ms) <= SAME_CLOCK_MS;
+    if is_same { offset_ms } else { ahead_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS) }
 }
 
 impl Value for TaskQueue {

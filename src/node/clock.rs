@@ -182,7 +182,7 @@ impl Clock {
     }
 
     /// Makes lease numbers run at least as far ahead as those of another node.
-    fn exceed(&mut self, other: &Stamp) {
+    pub fn exceed(&mut self, other: &Stamp) {
         self.lead_us = self.lead_us.max(other.lead_us).min(Millis::MAX_US);
     }
 

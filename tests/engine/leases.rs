@@ -1,7 +1,7 @@
 //! The rules for ids, leases and late answers.
 
 use taskslot_engine::{
-    Beginning, Claim, Event, LeaseNumber, Millis, Now, Queue, Refusal, Retry, Stamp, TaskId, Term,
+    Arrival, Beginning, Claim, Event, LeaseNumber, Millis, Now, Queue, Refusal, Retry, Stamp, TaskId, Term,
 };
 
 use crate::story::{self, START, Story, story};
@@ -196,6 +196,35 @@ fn numbers_grow_in_a_queue_that_a_promoted_node_moves_before_it_has_written_to_i
         let number = number_in(s, started(id));
         assert!(number > lost, "{number} after {lost}");
     }
+}
+
+#[test]
+fn a_replica_and_an_aof_load_a_queue_that_arrived_as_its_primary_has_it() {
+    let (mut far, here) = (node(0), node(7_200_000));
+    far.push("a");
+    number_in(&mut far, promoted(1));
+    let mut chunks = Vec::new();
+    far.queue.save_at(clocks(&far), &mut |chunk| chunks.push(chunk.to_vec()));
+    let (written, stored_ms) = Arrival::source(&chunks[1], 0).unwrap();
+    assert_eq!((written, stored_ms), (clocks(&far), 0));
+    let arrival = Arrival { written, here: clocks(&here), offset_ms: 7_200_000 };
+    assert_eq!(Arrival::open(&arrival.chunk()), Some(arrival));
+    assert_eq!(Arrival::source(&arrival.chunk(), 0), Some((arrival.here, 7_200_000)));
+    let load = |clocks: &[u8]| {
+        let mut queue = Queue::load_head(&chunks[0]).unwrap();
+        queue.load_chunk(clocks).unwrap();
+        assert!(queue.load_chunk(clocks).is_err(), "only once");
+        chunks[2..].iter().for_each(|chunk| queue.load_chunk(chunk).unwrap());
+        queue
+    };
+    let mut primary = load(&chunks[1]);
+    primary.arrive(&primary.take_saved().unwrap(), &clocks(&here), 7_200_000);
+    let copy = load(&arrival.chunk());
+    assert_eq!((copy.clock_offset_ms(), copy.saved(), copy.has_arrived()), (7_200_000, None, true));
+    let begins = |queue: &Queue| queue.begin_term(here.now, started(9));
+    assert_eq!(begins(&copy), begins(&primary));
+    let absurd = Arrival { offset_ms: i64::MIN, ..arrival };
+    assert_eq!(Arrival::open(&absurd.chunk()), None);
 }
 
 #[test]

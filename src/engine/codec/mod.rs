@@ -5,6 +5,7 @@
 //! reader of the old one stays, and a sample of each is loaded by a test. What is read is never trusted: it is either
 //! valid or refused with [`crate::Invalid`].
 
+pub(crate) mod arrival;
 mod checksum;
 pub(crate) mod digest;
 pub(crate) mod effect;

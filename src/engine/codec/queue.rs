@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 use taskslot_edges::{edge, rare};
 
+use super::arrival::{ARRIVAL, Arrival, CLOCKS};
 use crate::bounds::{CLOCK_OFFSET_MAX_MS, NUMBER_MAX};
 use crate::invalid::{Invalid, ensure};
 use crate::numbers::{BatchNumber, GroupNumber, Order};
@@ -79,8 +80,6 @@ pub(crate) const BATCHES: u8 = b'c';
 const DEPENDENTS: u8 = b'h';
 /// Tasks that ended, of which not all that wait for them were told yet, and whether they are done.
 const ENDED: u8 = b'f';
-/// What the clocks of the saving node showed; since version 3.
-const CLOCKS: u8 = b'k';
 
 /// Everything about a queue except its tasks and tables, in its stored form.
 #[derive(Serialize, Deserialize)]
@@ -292,7 +291,8 @@ impl State {
         saved: &Cell<Option<Stamp>>,
         has_all_tasks: &mut bool,
     ) -> Result<(), Invalid> {
-        *has_all_tasks |= !matches!(bytes.first(), Some(&(CLOCKS | GROUPS | EDITS | BATCHES | PAGE)) | None);
+        *has_all_tasks |=
+            !matches!(bytes.first(), Some(&(CLOCKS | ARRIVAL | GROUPS | EDITS | BATCHES | PAGE)) | None);
         match bytes.split_first() {
             Some((&PAGE, page)) => {
                 ensure(!*has_all_tasks, "all tasks before what is stored behind them")?;
@@ -367,6 +367,12 @@ impl State {
                 saved.set(Some(stamp));
                 // Older versions stored only the last number.
                 self.ahead_us = self.ahead_us.max(self.ahead_of(&stamp, self.last_lease));
+                Ok(())
+            }
+            Some((&ARRIVAL, _)) => {
+                let arrival = Arrival::open(bytes).ok_or(Invalid("how it arrived"))?;
+                ensure(saved.get().is_none() && !self.has_arrived, "clocks once")?;
+                self.arrive(&arrival.written, &arrival.here, arrival.offset_ms);
                 Ok(())
             }
             _ => Err(Invalid("a known chunk")),

@@ -116,6 +116,7 @@ impl Arrival<'_, '_> {
             self.value.queue.observe(self.value.now(self.now).at);
         }
         let offset_ms = self.value.queue.clock_offset_ms();
+        let has_arrived = self.value.queue.has_arrived();
         let expected = effect.and_then(|effect| self.value.queue.expect_effect(&effect).map(|()| effect));
         let effect = expected.map_err(|Invalid(what)| {
             self.value.give_up(self.ctx, self.key, Health::Broken(format!("an effect should have {what}")));
@@ -124,7 +125,9 @@ impl Arrival<'_, '_> {
         let applied = self.apply_events(&effect.events);
         // Only for an effect that was applied, because a refused one was not checked.
         if applied.is_ok() && !self.is_live {
-            clocks(&effect.events).for_each(clock::resume);
+            // While its slot moved here, a queue got the effects of its former owner, with that node's clocks.
+            let take = if has_arrived { clock::exceed } else { clock::resume };
+            clocks(&effect.events).for_each(take);
         } else if applied.is_ok() && self.from_peer && !self.ctx.flags().is_primary() {
             // The first effect of a primary can come before its first stamp.
             clocks(&effect.events).for_each(clock::follow_at_first);

@@ -1,18 +1,18 @@
 //! `TASK._LOAD key HEAD|MORE|END chunk`: restores a queue from its stored form, for AOFs without an RDB preamble and
 //! for Valkey's slot migration. Ordinary clients are refused.
 
-use taskslot_engine::{Invalid, Now, Part, Queue};
+use taskslot_engine::{Arrival, Invalid, Now, Part, Queue};
 use taskslot_node::{Health, QueueKey};
 
 use super::docs::{FIRST, errors};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
-use crate::peers::{is_from_peer, pass_on};
-use crate::replication::{LOAD_END, LOAD_HEAD};
+use crate::peers::{answer, is_from_peer, pass_on};
+use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::{clock, zones};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::key::KeyWrite;
-use taskslot_api::{Arg, Context, Level};
+use taskslot_api::{Arg, Context, Level, OwnedString};
 
 /// The command `TASK._LOAD`.
 pub struct LoadChunk;
@@ -46,28 +46,47 @@ impl Command for LoadChunk {
             ),
         ],
         reply: "OK",
-        replicates: "Itself, unchanged. Nothing if a part from an ordinary client is refused and changes nothing",
+        replicates: "Itself, unchanged, but for the part with the clocks of another node: a primary puts its own beside \
+            them. Nothing if a part from an ordinary client is refused and changes nothing",
         errors: errors![NOT_A_PEER, OUT_OF_MEMORY, HEAD, HEAD_FIRST, PART, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-        pass_on(ctx, args, load_chunk(ctx, args))
+        match load_chunk(ctx, args) {
+            Ok(Some(word)) => {
+                pass_on_instead(ctx, args, &word);
+                answer(ctx, args.get(1), Ok(()))
+            }
+            result => pass_on(ctx, args, result.map(|_| ())),
+        }
     }
 }
 
-fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+/// Sends a part on to replicas and the AOF with this word instead of its own.
+fn pass_on_instead(ctx: Context<'_>, args: &[Arg<'_>], word: &[u8]) {
+    let [_, key, ..] = args else { return };
+    let word = OwnedString::new(word);
+    if ctx.replicate(LOAD, *key, LOAD_MORE, &[word.as_arg()]).is_err() {
+        let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
+        ctx.log(Level::Warning, &format!("a part of {queue} could not be replicated"));
+    }
+}
+
+/// Loads a part. Returns the word that this node sends on instead, if it is another one.
+fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<Option<Vec<u8>>, Error> {
     let from_peer = is_from_peer(ctx)?;
     let [_, key, kind, word] = args else { return Err(Error::Syntax) };
     let part = Part::open(key.as_bytes(), kind.as_bytes(), word.as_bytes());
     let open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
     let mut loading = Loading { ctx, key: *key, open, now: clock::now(ctx), from_peer };
     match (kind.as_bytes(), part) {
-        (kind, Err(Invalid(what))) => loading.refuse(kind, what),
-        (LOAD_HEAD, Ok(part)) => loading.begin(part),
-        (LOAD_END, Ok(part)) => loading.end(part),
-        (_, Ok(part)) => loading.add(part),
+        (kind, Err(Invalid(what))) => loading.refuse(kind, what)?,
+        (LOAD_HEAD, Ok(part)) => loading.begin(part)?,
+        (LOAD_END, Ok(part)) => loading.end(part)?,
+        (_, Ok(part)) => return loading.add(part),
     }
+    Ok(None)
 }
 
 /// A key whose queue arrives in parts. Between two parts, the queue's [`Health`] says whether they are valid so far.
@@ -106,22 +125,35 @@ impl Loading<'_> {
     }
 
     /// Adds a part. If it is not valid, the queue is marked damaged, because some of it may be in the queue by then.
-    fn add(&mut self, part: Part<'_>) -> Result<(), Error> {
+    ///
+    /// The clocks of the node that a queue comes from are not this node's. A primary adds what they say about the queue
+    /// here, and returns the word that says so.
+    fn add(&mut self, part: Part<'_>) -> Result<Option<Vec<u8>>, Error> {
         let Loading { ctx, key, from_peer, .. } = *self;
+        let (is_loading, is_primary) = (ctx.flags().is_loading(), ctx.flags().is_primary());
         let value = self.next(part)?;
-        match value.queue.load_chunk(part.chunk) {
+        let arrival = value.arrival(part.chunk).filter(|_| is_primary && !is_loading);
+        let instead = arrival.map(|arrival| arrival.chunk());
+        match value.queue.load_chunk(instead.as_deref().unwrap_or(part.chunk)) {
             Ok(()) => {
+                if let Some(arrival) = Arrival::open(part.chunk).filter(|_| is_loading) {
+                    clock::resume(&arrival.here);
+                }
                 value.health = Health::Loading(part.number.map(after));
                 value.update_gauges();
                 ctx.signal_modified(key);
-                Ok(())
+                let seal = |chunk: Vec<u8>| match part.number {
+                    Some(number) => Part::seal(key.as_bytes(), LOAD_MORE, number, &chunk),
+                    None => chunk,
+                };
+                Ok(instead.map(seal))
             }
             Err(Invalid(what)) => {
                 if !from_peer {
                     // An error, but a change too: replicas and the AOF need it.
                     ctx.replicate_verbatim();
                 }
-                self.damage(what)
+                self.damage(what).map(|()| None)
             }
         }
     }

@@ -144,6 +144,40 @@ def test_a_queue_keeps_its_time_spans_on_a_node_with_another_clock(start, instal
     assert two.boss("TASK.LEN", "q", "delayed") == 2
 
 
+def test_the_new_node_keeps_its_own_clock_over_a_restart(start, installed):
+    """The old node's clock was two hours ahead. Leases and delays of the moved queue and of another one keep their hour.
+
+    Nothing was written to the moved queue since."""
+    if not installed.is_valkey or installed.version < (9, 0):
+        pytest.skip("only Valkey 9 migrates slots by itself")
+    one, two = pair(start, clock=True, appendonly="yes", appendfsync="always")
+    migrate(one, two.boss("CLUSTER", "MYID"), "own")
+    wait_moved(one, two, "own")
+    one.server.clock.step(2 * HOUR)
+    one.server.restart()
+    one = Floor(one.server)
+    one.eventually(lambda: one.boss("CLUSTER", "INFO").count(b"cluster_state:ok") == 1, "it is back", 20)
+    two.boss("TASK.PUSH", "own", "leased", "LEASE", HOUR)
+    assert len(two.boss("TASK.CLAIM", "own")) == 1
+    two.boss("TASK.PUSH", "own", "delayed", "DELAY", HOUR)
+    two.eventually(
+        lambda: any(words[0] == b"TASK._CLOCK" for words in two.server.propagated()), "it has sent its clock"
+    )
+    for delay in ((), ("DELAY", HOUR)):
+        one.boss("TASK.PUSH", "q", "x", "LEASE", HOUR, *delay)
+    assert len(one.boss("TASK.CLAIM", "q")) == 1
+    migrate(one, two.boss("CLUSTER", "MYID"), "q")
+    wait_moved(one, two, "q")
+    before = digest(two.server.client(), "q")
+    two.server.restart(kill=True)
+    two = Floor(two.server)
+    two.eventually(lambda: two.boss("CLUSTER", "INFO").count(b"cluster_state:ok") == 1, "it is back", 20)
+    assert digest(two.server.client(), "q") == before
+    for key in ("own", "q"):
+        two.boss("TASK.PUSH", key, "new")
+        assert (two.boss("TASK.LEN", key, "leased"), two.boss("TASK.LEN", key, "delayed")) == (1, 1), key
+
+
 def test_a_tied_lease_ends_by_its_deadline_on_the_new_node(nodes):
     """The new node does not see the end of the connection that claimed."""
     one, two = nodes
