@@ -3,7 +3,7 @@
 
 use std::cell::OnceCell;
 
-use taskslot_engine::{Effect, Invalid, Millis, Now, Queue, Received};
+use taskslot_engine::{Effect, Invalid, Millis, Now, Queue, Received, Stamp};
 
 use crate::copies::{Dice, NAME, digest, load_given_up, save};
 use crate::parts::split;
@@ -52,7 +52,7 @@ pub fn run(input: &[u8]) {
         return;
     }
     queue.validate().expect("an effect that applies leaves a valid queue");
-    if queue.has_room() {
+    if queue.has_room(&Stamp::default()) {
         lives_on(queue, &mut Dice(input.len() as u64), VERBS);
     }
 }

@@ -1,6 +1,6 @@
 //! The stored form of a queue, from an RDB file, a DUMP or another node. Each part of an input is a chunk.
 
-use taskslot_engine::Now;
+use taskslot_engine::{Now, Stamp};
 
 use crate::copies::{Dice, digest, load, load_given_up, save};
 use crate::parts::split;
@@ -27,7 +27,7 @@ pub fn run(input: &[u8]) {
     let copy = queue.copied().expect("a valid queue has a copy");
     copy.validate().expect("a copy is valid");
     // Without room for more numbers, a push may be refused as it is applied.
-    if queue.has_room() {
+    if queue.has_room(&Stamp::default()) {
         lives_on(queue, &mut Dice(input.len() as u64), VERBS);
     }
 }

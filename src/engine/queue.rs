@@ -76,6 +76,13 @@ impl Queue {
         self.state.load_chunk(bytes, &self.saved, &mut self.has_all_tasks)
     }
 
+    /// Whether a queue that arrives alone (RESTORE) has enough numbers left: of tasks, batches, leases and counts. The limit
+    /// is far above what any queue uses, and a queue accepted once can load again after it has used more of them. The
+    /// clocks of this node show `here`.
+    pub fn has_room(&self, here: &Stamp) -> bool {
+        self.state.has_room(self.saved.get().as_ref().unwrap_or(here))
+    }
+
     /// A copy of the queue in which no task is leased and no schedule is set (COPY). A leased task is ready in the
     /// copy, at its old position in the order, or removed if it was to be cancelled. The copy depends on the queue
     /// alone, so a replica makes the same one.

@@ -52,6 +52,15 @@ pub fn on_cron(ctx: Context<'_>) {
     if !sent.is_due && sent.last.is_some_and(|last| is_known(&last, &stamp, HAS_CHANGED.get())) {
         return;
     }
+    replicate(ctx, stamp);
+}
+
+/// Sends a stamp now. Only in a command.
+pub fn send(ctx: Context<'_>) {
+    replicate(ctx, clock::stamp());
+}
+
+fn replicate(ctx: Context<'_>, stamp: Stamp) {
     match ctx.replicate_keyless(CLOCK, &stamp.seal()) {
         Ok(()) => {
             SENT.set(Sent { last: Some(stamp), is_due: false });

@@ -165,8 +165,11 @@ impl Value for TaskQueue {
         match load(input)? {
             Ok(mut value) => {
                 let flags = Flags::of_server();
-                if !flags.is_loading() && !flags.is_loading_beside() && !value.queue.has_room() {
-                    input.log_error("a queue is refused: it has run out of ids or lease numbers");
+                if !flags.is_loading() && !flags.is_loading_beside() && !value.queue.has_room(&clock::stamp())
+                {
+                    input.log_error(
+                        "a queue is refused: it has run out of ids, or of the numbers of leases or batches",
+                    );
                     return None;
                 }
                 if flags.is_loading_beside() {

@@ -13,6 +13,8 @@ const STEP_US: u64 = 20_000;
 /// A replica's clock falls back towards its primary's by at most one part in this many. A stamp that arrives late looks
 /// like a clock that is behind, but a slewed clock can't fall behind faster than this.
 const FOLLOW_BACK: u64 = 50;
+/// The data can't show a time that is further ahead of the clock than this.
+const BELIEVED_MS: u64 = 24 * 3_600_000;
 
 /// What the clocks of a machine show, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,9 +194,12 @@ impl Clock {
         self.lead_us = self.lead_us.saturating_add(term.step_us()).min(Millis::MAX_US);
     }
 
-    /// Notes that clients were served at this time, according to the data.
+    /// Notes that clients were served at this time, according to the data. A time that is more than a day ahead of the
+    /// clock is not believed: the data has a stamp of the clock for each minute in which it changed.
     pub fn served(&mut self, at: Millis) {
-        self.served_at = self.served_at.max(Some(at.min(Millis::MAX)));
+        if at.since(self.at()) <= BELIEVED_MS {
+            self.served_at = self.served_at.max(Some(at.min(Millis::MAX)));
+        }
     }
 
     /// The node has loaded its data or was promoted. No client was served since the last time that the data shows; if

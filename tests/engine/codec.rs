@@ -320,14 +320,14 @@ fn a_false_head_is_refused() {
 #[test]
 fn a_queue_without_numbers_left_can_be_read_and_has_no_room() {
     let stored = save(&live(&mut |_, _| {}));
-    assert!(load(&stored).unwrap().has_room());
+    assert!(load(&stored).unwrap().has_room(&Stamp::default()));
     let (order, total) = ((1u64 << 48) - 2, (1u64 << 53) - 1);
     let used: [Vec<Vec<u8>>; 2] = [
         with_head(&stored, |h| h.next_order = order),
         with_head(&stored, |h| _ = h.totals.insert("claimed".into(), total)),
     ];
     for stored in used {
-        assert!(!load(&stored).unwrap().has_room());
+        assert!(!load(&stored).unwrap().has_room(&Stamp::default()));
     }
 }
 

@@ -349,3 +349,19 @@ fn a_machine_and_its_boot_have_a_number() {
     assert_eq!(container >> 32, 0x0123_4567);
     assert_ne!(container, Reading::boot(machine, start, "", || 7));
 }
+
+#[test]
+fn a_time_of_the_data_that_is_days_ahead_does_not_set_the_clock() {
+    let machine = Machine::new();
+    let mut clock = machine.clock();
+    let before = machine.stamp(&clock).at();
+    clock.served(Millis(before.0 + 3 * DAY_MS));
+    clock.served(Millis::MAX);
+    clock.on_takeover(5000);
+    assert_eq!(machine.stamp(&clock).at(), before);
+    clock.served(Millis(before.0 + DAY_MS / 2));
+    clock.on_takeover(5000);
+    assert_eq!(machine.stamp(&clock).at(), Millis(before.0 + DAY_MS / 2), "the wall clock was set back");
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;

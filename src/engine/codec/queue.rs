@@ -275,10 +275,15 @@ impl State {
 
     /// Whether a queue that arrives alone (RESTORE) has enough numbers left. The limit is far above what any queue
     /// uses, and below that of [`crate::Queue::load_head`]: a queue accepted once must load again after it has used
-    /// more of them.
-    pub fn has_room(&self) -> bool {
+    /// more of them. `clocks` are those of the node that wrote it.
+    pub(crate) fn has_room(&self, clocks: &Stamp) -> bool {
         let most = NUMBER_MAX as u64 - ROOM;
-        self.next_order.0 <= Order::MAX.0 - ROOM && self.totals.values().iter().all(|&total| total <= most)
+        let number = self.last_lease.0.max(self.number_at(clocks).saturating_add(self.ahead_us));
+        self.next_order.0 <= Order::MAX.0 - ROOM
+            && self.totals.values().iter().all(|&total| total <= most)
+            && number <= LeaseNumber::MAX.0 - ROOM
+            && self.batches.last.0 <= BatchNumber::MAX.0 - ROOM
+            && (self.last_id.ms < Millis::MAX.0 || self.last_id.seq <= u64::MAX - ROOM)
     }
 
     /// Adds one chunk after the head. A queue that was given up is kept as far as it can be read, and must be the same

@@ -2,6 +2,7 @@
 
 use crate::bounds::STEP_TASKS;
 use crate::event::{Event, Release};
+use crate::numbers::BatchNumber;
 use crate::request::{Push, Refusal};
 use crate::state::State;
 use crate::store::batches::{BATCHES_MAX, Batch};
@@ -24,6 +25,9 @@ impl State {
         }
         if self.batches.len() >= BATCHES_MAX {
             return Err(Refusal::FullBatches);
+        }
+        if self.batches.last >= BatchNumber::MAX {
+            return Err(Refusal::Exhausted);
         }
         let Event::Pushed { first: id, options, payloads, .. } = self.push(now, push)? else {
             return Ok(None);

@@ -74,7 +74,7 @@ impl State {
     }
 
     /// The lease number that a node's clocks showed, on the queue's clock.
-    fn number_at(&self, clocks: &Stamp) -> u64 {
+    pub(crate) fn number_at(&self, clocks: &Stamp) -> u64 {
         let plain = Now { lead_us: clocks.lead_us, ..Now::plain(clocks.at().0) };
         plain.ahead_by(self.clock_offset_ms).lease_number(CLOCK_NUMBER_MAX)
     }

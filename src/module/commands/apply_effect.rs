@@ -1,18 +1,19 @@
 //! `TASK._APPLY key effect [payload ...]`: applies the effect of a primary's write. Ordinary clients are refused.
 
 use taskslot_engine::{Effect, Event, Invalid, Millis, Now, Queue, Received, Stamp};
-use taskslot_node::Health;
+use taskslot_node::{Health, QueueKey};
 
 use super::docs::{FIRST, errors};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
-use crate::peers::{is_from_peer, pass_on};
+use crate::peers::{answer, is_from_peer, pass_on};
+use crate::replication::APPLY;
 use crate::{change, clock, waiters};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::guard::guard;
 use taskslot_api::key::KeyWrite;
-use taskslot_api::{Arg, Context};
+use taskslot_api::{Arg, Context, Level};
 
 /// The command `TASK._APPLY`.
 pub struct ApplyEffect;
@@ -39,21 +40,38 @@ impl Command for ApplyEffect {
                 .about("The payloads of pushes and replacements in the change"),
         ],
         reply: "OK",
-        replicates: "Itself, unchanged. Nothing if an effect from an ordinary client is refused",
+        replicates: "Itself, unchanged. An effect from an ordinary client without the clocks of another node, and with an \
+            instant that is not in the future. Nothing if an effect from an ordinary client is refused",
         errors: errors![NOT_A_PEER, OUT_OF_MEMORY, EFFECT, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-        pass_on(ctx, args, apply_effect(ctx, args))
+        match apply_effect(ctx, args) {
+            Ok(Some(bytes)) => {
+                pass_on_instead(ctx, args, &bytes);
+                answer(ctx, args.get(1), Ok(()))
+            }
+            result => pass_on(ctx, args, result.map(|_| ())),
+        }
     }
 }
 
-fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
+/// Sends an effect on to replicas and the AOF with these bytes instead of its own.
+fn pass_on_instead(ctx: Context<'_>, args: &[Arg<'_>], bytes: &[u8]) {
+    let [_, key, _, payloads @ ..] = args else { return };
+    if ctx.replicate(APPLY, *key, bytes, payloads).is_err() {
+        let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
+        ctx.log(Level::Warning, &format!("a change of {queue} could not be replicated"));
+    }
+}
+
+/// Applies an effect. Returns the bytes that this node sends on instead, if they are others.
+fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<Option<Vec<u8>>, Error> {
     let from_peer = is_from_peer(ctx)?;
     let [_, key, effect, payloads @ ..] = args else { return Err(Error::Syntax) };
     let payloads: Vec<&[u8]> = payloads.iter().map(|payload| payload.as_bytes()).collect();
-    let effect = Effect::decode(key.as_bytes(), effect.as_bytes(), &payloads);
+    let mut effect = Effect::decode(key.as_bytes(), effect.as_bytes(), &payloads);
     let mut open = KeyWrite::open(ctx, *key).ok_or(Error::Busy)?;
     let now = clock::now(ctx);
     let mut created = TaskQueue::new();
@@ -64,8 +82,13 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if !value.health.is_sound() {
         return Err(Error::Broken);
     }
+    let mut instead = None;
+    if let (false, Ok(effect)) = (from_peer, &mut effect) {
+        forget_clocks(&mut effect.events);
+    }
     if !from_peer {
         try_on_copy(&value.queue, &effect)?;
+        instead = effect.as_ref().ok().and_then(|effect| sealed(effect, value.now(now).at, *key, &payloads));
     }
     // Effects in a file are from the past, so they don't count for rates, and subscribers get no events for them.
     let is_live = !ctx.flags().is_loading();
@@ -82,7 +105,27 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<(), Error> {
     if is_live {
         notifications.send(ctx, *key);
     }
-    result
+    result.map(|()| instead)
+}
+
+/// Removes the clocks of another node from the effect of a tool. After a restart, this node must not take them for its
+/// own.
+fn forget_clocks(events: &mut [Event<'_>]) {
+    for event in events {
+        if let Event::Term { clocks, .. } = event {
+            *clocks = None;
+        }
+    }
+}
+
+/// The effect of a tool, as this node sends it on: with an instant that is not after `now`. `None` if it came without
+/// instant, from an old version, whose effects say nothing about clocks.
+fn sealed(effect: &Received<'_>, now: Millis, key: Arg<'_>, payloads: &[&[u8]]) -> Option<Vec<u8>> {
+    let (number, at) = effect.stamp?;
+    let mut sealed = Effect::default();
+    effect.events.iter().for_each(|event| sealed.add(event));
+    let bytes = sealed.seal(number, at.min(now), key.as_bytes(), payloads.iter().copied());
+    (!bytes.is_empty()).then(|| bytes.to_vec())
 }
 
 /// Tries the effect of a tool on a copy of the queue, so that an invalid one doesn't break the queue.
@@ -124,11 +167,12 @@ impl Arrival<'_, '_> {
         })?;
         let applied = self.apply_events(&effect.events);
         // Only for an effect that was applied, because a refused one was not checked.
-        if applied.is_ok() && !self.is_live {
+        let has_clocks = applied.is_ok() && effect.stamp.is_some();
+        if has_clocks && !self.is_live {
             // While its slot moved here, a queue got the effects of its former owner, with that node's clocks.
             let take = if has_arrived { clock::exceed } else { clock::resume };
             clocks(&effect.events).for_each(take);
-        } else if applied.is_ok() && self.from_peer && !self.ctx.flags().is_primary() {
+        } else if has_clocks && self.from_peer && !self.ctx.flags().is_primary() {
             // The first effect of a primary can come before its first stamp.
             clocks(&effect.events).for_each(clock::follow_at_first);
         }

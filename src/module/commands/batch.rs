@@ -55,7 +55,7 @@ impl Command for Batch {
             1, or 0 if it was closed. With INFO: a map, or nil if there is no such batch. With DEL: 1 if \
             the batch was removed, 2 if the worker of its callback is asked to stop, 0 if there is no \
             such batch",
-        replicates: "One TASK._APPLY with the batch and its callback, its end, or its removal. Nothing if \
+        replicates: "One TASK._APPLY with the batch and its callback, its end, or its removal. Only TASK._CLOCK if \
             nothing changes",
         errors: errors![
             UNKNOWN,
@@ -140,7 +140,10 @@ fn open<'a>(
                 txn.commit_push(&event, callback)?;
                 Ok((callback_of(txn, name)?, true))
             }
-            None => Ok((callback_of(txn, name)?, false)),
+            None => {
+                txn.refer_back();
+                Ok((callback_of(txn, name)?, false))
+            }
         }
     })?;
     opened.ok_or(Error::Busy)
@@ -155,7 +158,10 @@ fn callback_of(txn: &Txn<'_, '_>, name: &[u8]) -> Result<TaskId, Error> {
 fn close(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<bool, Error> {
     let closed = write(ctx, key, Missing::Skip, |txn| match txn.queue().close_batch(txn.now, name)? {
         Some(event) => txn.commit(&event).map(|()| true),
-        None => Ok(false),
+        None => {
+            txn.refer_back();
+            Ok(false)
+        }
     })?;
     closed.ok_or(Refusal::UnknownBatch.into())
 }
@@ -173,6 +179,7 @@ fn show(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<(), Error> {
 /// 0 if there is no such batch.
 fn delete(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<i64, Error> {
     let deleted = write(ctx, key, Missing::Skip, |txn| {
+        txn.refer_back();
         if txn.queue().batch(name).is_none() {
             return Ok(0);
         }

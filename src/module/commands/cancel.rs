@@ -32,7 +32,7 @@ impl Command for Cancel {
         reply: "1 if the task was removed, 2 if its worker is asked to stop, 0 if there is nothing to \
             cancel. With IDS: an array",
         replicates: "One TASK._APPLY with the tasks that are removed, and the leases whose workers are asked \
-            to stop. Nothing if there is nothing to cancel",
+            to stop. Only TASK._CLOCK if there is nothing to cancel",
         errors: errors![
             TOO_MANY,
             NO_VALUE,
@@ -56,6 +56,7 @@ impl Command for Cancel {
         args.finish()?;
         let mut answers = vec![0; tasks.as_slice().len()];
         write(ctx, key, Missing::Skip, |txn| {
+            txn.refer_back();
             let ids = tasks.as_slice().iter().filter_map(|task| task.id(txn.queue(), txn.now.at));
             check_waits(txn.queue(), &ids.collect::<Vec<_>>())?;
             for (task, answer) in tasks.as_slice().iter().zip(&mut answers) {

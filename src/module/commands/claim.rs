@@ -97,7 +97,7 @@ impl Command for Claim {
             WITHMETA is given. The array is empty if there is nothing to claim",
         replicates: "One TASK._APPLY with the leases, or with the ids of the tasks that NOACK finished, and \
             the reply to remember for REQUEST. A claim that gets nothing can still send an \
-            effect: if it removed expired tasks, or if it passed over a task that stalled twice. Nothing for a REQUEST that is sent again. If the worker waited, the leases are part of \
+            effect: if it removed expired tasks, or if it passed over a task that stalled twice. Only TASK._CLOCK for a REQUEST that is sent again. If the worker waited, the leases are part of \
             the effect of the write that served it",
         errors: errors![
             UNKNOWN,

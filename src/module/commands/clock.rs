@@ -20,7 +20,8 @@ impl Command for Clock {
     const DOC: &'static CommandDoc = &CommandDoc {
         name: "TASK._CLOCK",
         summary: "Internal: reports the time of the primary's clock",
-        details: "Ordinary clients can send it only if the module's setting `allow-effects` is on. They get OK, and \
+        details: "A primary also sends it if a command changes nothing because an earlier one did its work, so that \
+            `WAIT` and `WAITAOF` wait for that. Ordinary clients can send it only if the module's setting `allow-effects` is on. They get OK, and \
             the clock does not change: a valid stamp from a client is ignored.",
         complexity: "O(1)",
         since: FIRST,

@@ -75,7 +75,7 @@ impl Command for Cron {
         args: &[ArgDoc::key("key", 0), ArgDoc::one_of("action", &[SET, DEL, RUN])],
         reply: "With SET: 1 for a new schedule, 0 if it replaced one. With DEL: 1 if the schedule was \
             removed, 0 if there is none. With RUN: the id of the task",
-        replicates: "One TASK._APPLY with the schedule and its next time, or with its removal, or with the run. Nothing for a \
+        replicates: "One TASK._APPLY with the schedule and its next time, or with its removal, or with the run. Only TASK._CLOCK for a \
             DEL of a schedule that does not exist",
         errors: errors![
             UNKNOWN,
@@ -216,6 +216,7 @@ fn set<'a>(ctx: Context<'a>, key: Arg<'a>, mut args: Args<'a>) -> Result<bool, E
 /// Removes a schedule, and returns whether there was one.
 fn delete(ctx: Context<'_>, key: Arg<'_>, name: &[u8]) -> Result<bool, Error> {
     let removed = write(ctx, key, Missing::Skip, |txn| {
+        txn.refer_back();
         let event = txn.queue().unschedule(name);
         event.as_ref().map_or(Ok(()), |event| txn.commit(event))?;
         Ok(event.is_some())

@@ -66,7 +66,7 @@ impl Command for Group {
             ),
         ],
         reply: "OK. With DEL: 1, or 0 if nothing was set for the group",
-        replicates: "One TASK._APPLY with the limits of the group, or with their removal. Nothing if they \
+        replicates: "One TASK._APPLY with the limits of the group, or with their removal. Only TASK._CLOCK if they \
             stay the same",
         errors: errors![
             UNKNOWN,
@@ -130,6 +130,7 @@ fn set(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Error> 
         let mut limits = before;
         read_limits(&mut args, &mut limits)?;
         if limits == before {
+            txn.refer_back();
             return Ok(());
         }
         let event = txn.queue().set_group(name, limits)?;
@@ -145,7 +146,10 @@ fn delete(ctx: Context<'_>, key: Arg<'_>, mut args: Args<'_>) -> Result<(), Erro
     args.finish()?;
     let deleted = write(ctx, key, Missing::Skip, |txn| match txn.queue().forget_group(name) {
         Some(event) => txn.commit(&event).map(|()| true),
-        None => Ok(false),
+        None => {
+            txn.refer_back();
+            Ok(false)
+        }
     })?;
     ctx.reply().integer(i64::from(deleted.unwrap_or(false)));
     Ok(())

@@ -114,8 +114,11 @@ where
                 txn.commit(event)?;
                 Ok((self.answer)(txn.now, event))
             }
-            Err(Refusal::Gone) => Ok(GONE),
-            &Err(refusal) => Err(refusal.into()),
+            &Err(refusal) => {
+                // Perhaps the same answer came before.
+                txn.refer_back();
+                if refusal == Refusal::Gone { Ok(GONE) } else { Err(refusal.into()) }
+            }
         }
     }
 

@@ -104,7 +104,7 @@ impl Loading<'_> {
     fn begin(&mut self, head: Part<'_>) -> Result<(), Error> {
         self.open.value_mut(&QUEUES)?;
         let value = match Queue::load_head(head.chunk) {
-            Ok(mut queue) if self.from_peer || queue.has_room() => {
+            Ok(mut queue) if self.from_peer || queue.has_room(&clock::stamp()) => {
                 queue.use_zones(zones::HERE);
                 TaskQueue::of(queue, Health::Loading(head.number.map(after)))
             }
@@ -132,7 +132,7 @@ impl Loading<'_> {
         let Loading { ctx, key, from_peer, .. } = *self;
         let (is_loading, is_primary) = (ctx.flags().is_loading(), ctx.flags().is_primary());
         let value = self.next(part)?;
-        let arrival = value.arrival(part.chunk).filter(|_| is_primary && !is_loading);
+        let arrival = value.arrival(part.chunk).filter(|_| !is_loading && (is_primary || !from_peer));
         let instead = arrival.map(|arrival| arrival.chunk());
         match value.queue.load_chunk(instead.as_deref().unwrap_or(part.chunk)) {
             Ok(()) => {
@@ -161,12 +161,15 @@ impl Loading<'_> {
     /// The last part. Without a reason, the queue must be complete and valid. With one, it was broken where it comes
     /// from, and can be damaged: it is kept as far as it can be read, for reading.
     fn end(&mut self, part: Part<'_>) -> Result<(), Error> {
-        let Loading { ctx, key, now, .. } = *self;
+        let Loading { ctx, key, now, from_peer, .. } = *self;
         let value = self.next(part)?;
         let health = Health::from_text(part.chunk);
         if health.is_sound() {
             if let Err(Invalid(what)) = value.queue.validate() {
                 return self.fail(what);
+            }
+            if !from_peer && !value.queue.has_room(&clock::stamp()) {
+                return self.fail("numbers left");
             }
             // What the clocks showed is in one of the parts, so it is known by now.
             match ctx.flags().is_loading() {

@@ -105,7 +105,7 @@ impl Command for Resume {
         keys: KEYS,
         args: &[ArgDoc::key("key", 0), GATE],
         reply: "OK",
-        replicates: "One TASK._APPLY with the end of the pause. Nothing if the queue or the group is not paused",
+        replicates: "One TASK._APPLY with the end of the pause. Only TASK._CLOCK if the queue or the group is not paused",
         errors: errors![UNKNOWN, TWICE, NO_VALUE, NAME, CLASH, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
@@ -115,6 +115,7 @@ impl Command for Resume {
         let key = args.next()?;
         let (what, _) = what(&mut args, &["OUT", "IN", "ALL", "GROUP"])?;
         write(ctx, key, Missing::Skip, |txn| {
+            txn.refer_back();
             let event = match what {
                 What::Gate(gate) => {
                     let is_closed = |one| !txn.queue().paused(txn.now.at, one).is_open();

@@ -63,7 +63,7 @@ impl Command for Purge {
                 .about("The most tasks to remove, 1 to 1000. 1000 by default. Not with IDS"),
         ],
         reply: "The number of tasks that were removed",
-        replicates: "One TASK._APPLY with the ids of the tasks that are removed. Nothing if there are none",
+        replicates: "One TASK._APPLY with the ids of the tasks that are removed. Only TASK._CLOCK if there are none",
         errors: errors![UNKNOWN, TWICE, NO_VALUE, TOO_FEW_VALUES, NUMBER, RANGE, ID, CLASH, WAITS_OF_IDS, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };
@@ -79,9 +79,12 @@ impl Command for Purge {
                 (option, Which::States(_)) => count = args.count(option)?,
             }
         }
-        let removed = write(ctx, key, Missing::Skip, |txn| match &which {
-            Which::Ids(ids) => purge_ids(txn, ids, older_ms),
-            Which::States(states) => purge_states(txn, states, older_ms, count),
+        let removed = write(ctx, key, Missing::Skip, |txn| {
+            txn.refer_back();
+            match &which {
+                Which::Ids(ids) => purge_ids(txn, ids, older_ms),
+                Which::States(states) => purge_states(txn, states, older_ms, count),
+            }
         })?;
         ctx.reply().integer(removed.unwrap_or(0) as i64);
         Ok(())

@@ -46,7 +46,7 @@ impl Command for Push {
         reply: "The task's id. With UNIQUE: [id, 1] for a new task, [id, 0] if a task already holds the \
             token",
         replicates: "One TASK._APPLY with the task, its id and times, and the reply to remember for REQUEST. \
-            If UNIQUE finds a task: what REPLACE and POSTPONE change in it. Nothing for a REQUEST that is sent \
+            If UNIQUE finds a task: what REPLACE and POSTPONE change in it, if anything. Only TASK._CLOCK for a REQUEST that is sent \
             again",
         errors: errors![
             UNKNOWN,
@@ -118,7 +118,7 @@ impl Command for MPush {
         args: push_args!(ArgDoc::key("key", 0), WHEN; ; BATCH, AFTER, REQUEST, TASKS),
         reply: "An array of the tasks' ids, in the order of the payloads",
         replicates: "One TASK._APPLY with the tasks, their first id and times, and the reply to remember for \
-            REQUEST. Nothing for a REQUEST that is sent again",
+            REQUEST. Only TASK._CLOCK for a REQUEST that is sent again",
         errors: errors![
             UNKNOWN,
             TWICE,

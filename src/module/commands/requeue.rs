@@ -41,7 +41,7 @@ impl Command for Requeue {
         ],
         reply: "1 if the task was given back, 0 if it was removed or there is nothing left to give back. \
             With HANDLES: an array, with -2 instead of the error STALE",
-        replicates: "One TASK._APPLY with the tasks that are given back, when they are ready, and PROGRESS. Nothing for \
+        replicates: "One TASK._APPLY with the tasks that are given back, when they are ready, and PROGRESS. Only TASK._CLOCK for \
             handles that are stale or have nothing left to give back",
         errors: errors![
             UNKNOWN,

@@ -48,7 +48,7 @@ impl Command for Retry {
             ),
         ],
         reply: "The number of tasks that became ready",
-        replicates: "One TASK._APPLY with the tasks that became ready. Nothing if there are none",
+        replicates: "One TASK._APPLY with the tasks that became ready. Only TASK._CLOCK if there are none",
         errors: errors![
             TOO_MANY,
             NO_VALUE,
@@ -75,6 +75,7 @@ impl Command for Retry {
         let tasks = if count.is_none() { Some(tasks(&mut args)?) } else { None };
         args.finish()?;
         let retried = write(ctx, key, Missing::Skip, |txn| {
+            txn.refer_back();
             let (queue, count) = (txn.queue(), count.unwrap_or_default());
             let (event, stopped) = match (&tasks, group) {
                 (Some(tasks), _) => {

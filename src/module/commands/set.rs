@@ -66,7 +66,7 @@ impl Command for Set {
         keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
         args: &[ArgDoc::key("key", 0), TASKS, WHEN, PRIORITY, GROUP, PAYLOAD, HEADERS],
         reply: "1 if the task waits and is now as given, 0 if it does not wait (any more). With IDS: an array",
-        replicates: "One TASK._APPLY with the tasks that change and what changes. Nothing if nothing changes",
+        replicates: "One TASK._APPLY with the tasks that change and what changes. Only TASK._CLOCK if nothing changes",
         errors: errors![
             UNKNOWN,
             TWICE,
@@ -97,6 +97,7 @@ impl Command for Set {
         let options = SetOptions::read(&mut args)?;
         options.check(tasks.as_slice().len())?;
         let waits = write(ctx, key, Missing::Skip, |txn| {
+            txn.refer_back();
             let (queue, at) = (txn.queue(), txn.now.at);
             let ids: Vec<Option<TaskId>> = tasks.as_slice().iter().map(|task| task.id(queue, at)).collect();
             let waits: Vec<bool> = ids.iter().map(|id| id.is_some_and(|id| queue.waits(id))).collect();

@@ -107,7 +107,10 @@ impl<'a> Step<'a> {
             txn.count_duplicate();
         }
         let acked = match ending.decide(txn.queue(), now, handle) {
-            Err(Refusal::Gone) => return Ok(earlier),
+            Err(Refusal::Gone) => {
+                txn.refer_back();
+                return Ok(earlier);
+            }
             acked => acked?,
         };
         if earlier.is_some() {

@@ -75,6 +75,8 @@ pub struct Txn<'a, 'q> {
     /// The groups and workers for which there may be tasks now; `None` if no worker waits for the queue.
     ready: Option<ReadyGroups>,
     served: Served,
+    /// The answer says what an earlier write has done.
+    refers_back: bool,
 }
 
 /// What remains to be done once the key is closed: replies and other modules can run code that opens it again.
@@ -157,6 +159,7 @@ impl<'a, 'q> Txn<'a, 'q> {
             notifications: Notifications::default(),
             ready,
             served: Served::default(),
+            refers_back: false,
         }
     }
 
@@ -182,6 +185,8 @@ impl<'a, 'q> Txn<'a, 'q> {
         }
         if has_changed {
             self.replicate();
+        } else if self.refers_back {
+            clock_notice::send(self.ctx);
         }
         self.value.put_on_agenda(self.ctx, self.key, &self.node_now);
         if self.ready.is_some() {
@@ -236,11 +241,20 @@ impl<'a, 'q> Txn<'a, 'q> {
     /// Counts a request that was sent again and answered as before.
     pub fn count_duplicate(&mut self) {
         self.value.duplicate += 1;
+        self.refer_back();
     }
 
     /// Counts a push that found another task with its UNIQUE token.
     pub fn count_found(&mut self) {
         self.value.found += 1;
+        self.refer_back();
+    }
+
+    /// Notes that the answer says what an earlier write has done, perhaps one of another connection. The server counts
+    /// WAIT and WAITAOF from the last write of a connection. So a call that changes nothing then sends the time of this
+    /// node's clock to replicas and the AOF: whoever has that has the earlier write too.
+    pub fn refer_back(&mut self) {
+        self.refers_back = true;
     }
 
     /// Notes that the hint for this time has fired.

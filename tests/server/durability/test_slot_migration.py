@@ -145,9 +145,8 @@ def test_a_queue_keeps_its_time_spans_on_a_node_with_another_clock(start, instal
 
 
 def test_the_new_node_keeps_its_own_clock_over_a_restart(start, installed):
-    """The old node's clock was two hours ahead. Leases and delays of the moved queue and of another one keep their hour.
-
-    Nothing was written to the moved queue since."""
+    """The old node's clock was two hours ahead. Leases and delays of the moved queue and of another one keep their hour,
+    also if nothing was written to the moved queue since."""
     if not installed.is_valkey or installed.version < (9, 0):
         pytest.skip("only Valkey 9 migrates slots by itself")
     one, two = pair(start, clock=True, appendonly="yes", appendfsync="always")

@@ -111,6 +111,23 @@ def test_an_accepted_queue_can_still_be_loaded_after_more_changes(start):
         assert isinstance(talk("RESTORE", "p", 0, changed(talk, **numbers)), Error), numbers
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"last_batch": LAST},
+        {"last_lease": TOTAL_LAST},
+        {"ahead_us": TOTAL_LAST},
+        {"last_id": {"ms": LAST, "seq": 2**64 - 1}},
+    ],
+    ids=["batches", "leases", "leases elsewhere", "ids"],
+)
+def test_a_queue_that_has_no_numbers_left_is_refused(server: Server, numbers):
+    """Otherwise the next batch breaks it, or it takes no claims or pushes any more."""
+    server.client().config_set("rdbcompression", "no")
+    talk = Talk(server)
+    assert isinstance(talk("RESTORE", "q", 0, changed(talk, **numbers)), Error)
+
+
 def test_a_restored_queue_is_equal_on_a_replica_with_another_clock_once_it_changes(start):
     """Each node computes the clock offset of a restored queue. The first change replaces it by the primary's."""
     primary, replica = start(port=True, clock=True, **FILES), start(clock=True, rdbcompression="no")

@@ -4,11 +4,13 @@ Bytes and fields of real ones are changed at random. Afterwards each queue can b
 or is BROKEN.
 """
 
+import time
+
 import msgpack
 import pytest
 from harness.checksums import sealed
 from harness.dumps import varint
-from harness.effects import addressed, as_5
+from harness.effects import addressed, as_5, pack_as_3, unpack
 from harness.files import wait_aof
 from harness.forger import Forger, story
 from harness.server import Server, wait_synced
@@ -17,6 +19,8 @@ from harness.talk import Error, Talk, stored_parts
 REFUSED = Error("ERR this command is reserved for replication and the AOF")
 INVALID = Error("ERR invalid effect")
 INVALID_PART = Error("ERR invalid queue part")
+LAST = 2**48 - 1
+HOUR = 3_600_000
 EMPTY = b"\x01\xdd\0\0\0\0"
 STATES = ["ready", "delayed", "leased", "dead"]
 
@@ -81,7 +85,7 @@ def test_allow_effects_can_be_set_while_the_server_runs(server, c):
 
 
 def test_effects_that_are_allowed_create_the_same_queue(allowing):
-    """They are sent to another key one by one, with a checksum for it, and propagated unchanged."""
+    """They are sent to another key one by one, with a checksum for it, and propagated unchanged, but for the clocks."""
     c = Talk(allowing)
     c("TASK.PAUSE", "r")  # so that the timer does not change the compared queue
     c("DEL", "r")
@@ -93,7 +97,11 @@ def test_effects_that_are_allowed_create_the_same_queue(allowing):
     assert replies == ["OK"] * len(real)
     assert c.digest("r") == c.digest("q")
     propagated = [words for words in allowing.propagated() if words[0] == b"TASK._APPLY"]
-    assert propagated == sent
+    assert propagated[1:] == sent[1:]
+    (event, fields), *_ = unpack(propagated[0][2])[2][0].items()
+    assert event == "term" and fields[2] is None, (
+        "it begins with a term, now without the clocks of another node"
+    )
 
 
 def test_an_effect_that_does_not_fit_changes_nothing(allowing):
@@ -204,6 +212,34 @@ def check_same(copies: list[Server], key: str) -> None:
     assert Talk(copies[1]).digest(key) == before
     for copy in copies:
         assert Talk(copy.restart(kill=True, replicaof="127.0.0.1 1")).digest(key) == before
+
+
+ABSURD = {"at_us": LAST * 1000, "wall_us": LAST * 1000, "boot": 0, "up_us": 0, "lead_us": LAST * 1000}
+
+
+def test_clocks_that_a_tool_sends_do_not_become_those_of_the_node(copies):
+    """They come with a queue, with a term and with the instant of a change. Restarted nodes keep their own clocks."""
+    c = Talk(copies[0])
+    story(copies[0], c)
+    parts = stored_parts(copies[0])
+    c.push("own", "x", "LEASE", HOUR)
+    c.claim("own")
+    c.push("own", "d", "DELAY", HOUR)
+    [at] = [at for at, (_, chunk) in enumerate(parts) if chunk[:1] == b"k"]
+    parts[at][1] = b"k" + msgpack.packb({**ABSURD, "lead_us": 2**50})
+    for number, part in enumerate(parts):
+        assert c(*load("r", number, *part)) == "OK"
+    assert c.map("TASK.INFO", "r")[b"broken"] == b""
+    for number, event in enumerate([{"term": [7, 0, list(ABSURD.values())]}, {"pause": ["out", None]}], 1):
+        assert c("TASK._APPLY", "s", pack_as_3(number, LAST, [event])) == "OK"
+    wait_synced(*copies)
+    for copy in copies:
+        copy.restart(kill=True, replicaof="no one")
+        talk = Talk(copy)
+        talk.push("own", "new")
+        assert (talk("TASK.LEN", "own", "leased"), talk("TASK.LEN", "own", "delayed")) == (1, 1)
+        number = int(talk.claim("own").split(b"@")[1].split(b"-")[0])
+        assert number < time.time() * 1_000_000 + 2**40, "its lead is its own"
 
 
 WRONG = {

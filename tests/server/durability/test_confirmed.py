@@ -1,0 +1,90 @@
+"""WAIT after a command that was sent again: it tells whether a replica has what the first copy did."""
+
+import pytest
+from harness.server import wait_synced
+from harness.talk import Error, Talk
+
+HOUR = 3_600_000
+# How long a WAIT lasts that must not be confirmed, and the most for one that must be.
+SHORT_MS, LONG_MS = 50, 20_000
+HANDLE = object()
+REPEATED: dict[str, list] = {
+    "push": ["TASK.PUSH", "q", "x", "REQUEST", "t"],
+    "push of several": ["TASK.MPUSH", "q", "REQUEST", "t", "TASKS", 2, "x", "y"],
+    "push that finds a task": ["TASK.PUSH", "q", "x", "UNIQUE", "u"],
+    "claim": ["TASK.CLAIM", "q", "REQUEST", "t"],
+    "claim from several": ["TASK.MCLAIM", "q", "KEYS", 1, "r", "REQUEST", "t"],
+    "ack": ["TASK.ACK", "q", HANDLE],
+    "acks": ["TASK.ACK", "q", "HANDLES", 1, HANDLE],
+    "fail": ["TASK.FAIL", "q", HANDLE],
+    "requeue": ["TASK.REQUEUE", "q", HANDLE],
+    "next": ["TASK.NEXT", "empty", HANDLE],
+    "next step": ["TASK.ACK", "q", HANDLE, "PUSH", "x"],
+    "next step with a token": ["TASK.ACK", "q", HANDLE, "PUSH", "x", "REQUEST", "t"],
+    "opened batch": ["TASK.BATCH", "q", "OPEN", "new", "PAYLOAD", "x"],
+    "closed batch": ["TASK.BATCH", "q", "CLOSE", "b"],
+    "deleted batch": ["TASK.BATCH", "q", "DEL", "b"],
+    "cancel": ["TASK.CANCEL", "q", "UNIQUE", "held"],
+    "purge": ["TASK.PURGE", "q", "delayed"],
+    "retry": ["TASK.RETRY", "q", "COUNT", 9],
+    "removed schedule": ["TASK.CRON", "q", "DEL", "c"],
+    "resume": ["TASK.RESUME", "q", "IN"],
+    "limits of a group": ["TASK.GROUP", "q", "SET", "g", "WEIGHT", 3],
+    "removed limits": ["TASK.GROUP", "q", "DEL", "h"],
+}
+
+
+@pytest.fixture(scope="module")
+def prepared() -> list[list]:
+    """Commands that make a queue on which each of the others does something."""
+    return [
+        ["TASK.PUSH", "q", "dead", "ATTEMPTS", 1],
+        ["TASK.CLAIM", "q", "REQUEST", "dies"],
+        ["TASK.PUSH", "q", "x", "DELAY", HOUR, "UNIQUE", "held"],
+        ["TASK.BATCH", "q", "OPEN", "b", "PAYLOAD", "x"],
+        ["TASK.CRON", "q", "SET", "c", "EVERY", HOUR, "PAYLOAD", "x"],
+        ["TASK.GROUP", "q", "SET", "h", "WEIGHT", 2],
+    ]
+
+
+@pytest.mark.parametrize("what", REPEATED)
+def test_a_wait_after_a_repeated_command_confirms_what_the_first_one_did(start, prepared, what):
+    """The replica hangs. The command is sent again on a new connection, and WAIT counts no replica."""
+    primary, replica = start(port=True), start()
+    replica.replicate(primary)
+    talk = Talk(primary)
+    for command in prepared:
+        assert not isinstance(talk(*command), Error), command
+    [[dead, *_]] = talk("TASK.CLAIM", "q", "REQUEST", "dies")
+    assert talk("TASK.FAIL", "q", dead) == -1
+    key = REPEATED[what][1] if HANDLE in REPEATED[what] else "q"
+    talk.push(key, "task")
+    command = list(REPEATED[what])
+    if HANDLE in command:
+        command[command.index(HANDLE)] = talk.claim(key)
+    if what == "resume":
+        talk("TASK.PAUSE", "q", "IN")
+    wait_synced(primary, replica)
+    replica.freeze()
+    first = talk(*command)
+    assert not isinstance(first, Error) and talk("WAIT", 1, SHORT_MS) == 0
+    again = Talk(primary)
+    again(*command)
+    assert again("WAIT", 1, SHORT_MS) == 0, "the replica has nothing"
+    replica.thaw()
+    assert again("WAIT", 1, LONG_MS) == 1
+    wait_synced(primary, replica)
+    assert Talk(replica).digest() == talk.digest()
+
+
+def test_a_claim_that_finds_nothing_sends_nothing_to_replicas(start):
+    """Workers ask again and again."""
+    primary = start(port=True, appendonly="yes")
+    talk = Talk(primary)
+    talk.push()
+    talk("TASK.CLAIM", "q", "NOACK")
+    primary.propagated()
+    for command in (["TASK.CLAIM", "q"], ["TASK.CLAIM", "q", "REQUEST", "t"], ["TASK.CLAIM", "none"]):
+        assert talk(*command) == []
+    talk.push("other", "x")
+    assert [words[1] for words in primary.propagated() if words[0] == b"TASK._APPLY"] == [b"other"]
