@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use taskslot_edges::TINY;
 use taskslot_engine::{
-    Claim, EFFECT_VERSION, Effect, FORMAT_VERSION, Hold, Now, OnDead, Options, Push, Queue, Retry, Stamp,
-    TaskId, Unique, When,
+    Claim, EFFECT_VERSION, Effect, FORMAT_VERSION, Hold, Now, OnDead, Options, Push, Queue, Refusal, Retry,
+    Stamp, TaskId, Unique, When,
 };
 
 use crate::copies::{Dice, NAME, digest, load, load_given_up, save};
@@ -280,6 +280,8 @@ struct Head {
     last_lease: u64,
     workers: Vec<ByteBuf>,
     last_batch: u64,
+    #[serde(default)]
+    ahead_us: u64,
 }
 
 fn with_head(stored: &[Vec<u8>], change: impl FnOnce(&mut Head)) -> Vec<Vec<u8>> {
@@ -322,7 +324,11 @@ fn a_queue_without_numbers_left_can_be_read_and_has_no_room() {
     let stored = save(&live(&mut |_, _| {}));
     assert!(load(&stored).unwrap().has_room(&Stamp::default()));
     let (order, total) = ((1u64 << 48) - 2, (1u64 << 53) - 1);
-    let used: [Vec<Vec<u8>>; 2] = [
+    let used: [Vec<Vec<u8>>; 6] = [
+        with_head(&stored, |h| h.last_batch = (1 << 48) - 1),
+        with_head(&stored, |h| h.last_lease = total),
+        with_head(&stored, |h| h.ahead_us = total),
+        with_head(&stored, |h| h.last_id.extend([("ms".into(), (1 << 48) - 1), ("seq".into(), u64::MAX)])),
         with_head(&stored, |h| h.next_order = order),
         with_head(&stored, |h| _ = h.totals.insert("claimed".into(), total)),
     ];
@@ -679,8 +685,11 @@ fn false_batch_numbers_of_tasks_are_refused() {
     assert!(last(1 << 48).is_err(), "a number beyond six bytes");
     let mut full = last((1 << 48) - 1).unwrap();
     let push = Push { due: None, options: Options::default(), payloads: &[b"x"] };
-    let event = full.open_batch(Now::plain(1 << 40), b"new", When::Now, &push).unwrap().unwrap();
-    assert!(full.apply(&event).is_err(), "no number is left");
+    let now = Now::plain(1 << 40);
+    assert_eq!(full.open_batch(now, b"new", When::Now, &push), Err(Refusal::Exhausted), "no number is left");
+    let before = last((1 << 48) - 2).unwrap();
+    let event = before.open_batch(now, b"new", When::Now, &push).unwrap().unwrap();
+    assert!(full.apply(&event).is_err(), "an effect that a primary with a number left could send");
 }
 
 #[test]

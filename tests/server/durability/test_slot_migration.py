@@ -4,7 +4,7 @@ import pytest
 from harness.queues import HOUR, STATES, contents, goes_on, info, rich_queue, tasks
 from harness.server import digest
 from harness.spans import check_moved_spans, spans
-from harness.talk import Error
+from harness.talk import Error, Talk, stored_parts
 from harness.two_nodes import pair
 from harness.waiting import Floor
 
@@ -145,8 +145,8 @@ def test_a_queue_keeps_its_time_spans_on_a_node_with_another_clock(start, instal
 
 
 def test_the_new_node_keeps_its_own_clock_over_a_restart(start, installed):
-    """The old node's clock was two hours ahead. Leases and delays of the moved queue and of another one keep their hour,
-    also if nothing was written to the moved queue since."""
+    """The old node's clock was two hours ahead. Leases and delays of the moved queue and of another one keep their
+    hour, also if nothing was written to the moved queue since."""
     if not installed.is_valkey or installed.version < (9, 0):
         pytest.skip("only Valkey 9 migrates slots by itself")
     one, two = pair(start, clock=True, appendonly="yes", appendfsync="always")
@@ -175,6 +175,37 @@ def test_the_new_node_keeps_its_own_clock_over_a_restart(start, installed):
     for key in ("own", "q"):
         two.boss("TASK.PUSH", key, "new")
         assert (two.boss("TASK.LEN", key, "leased"), two.boss("TASK.LEN", key, "delayed")) == (1, 1), key
+
+
+def test_the_clocks_of_the_old_node_in_its_changes_do_not_become_those_of_the_new_one(start):
+    """The AOF has a queue that moved here, and then a change by the old node, with which a term of that node begins."""
+    files = {"appendonly": "yes", "appendfsync": "always", "aof_use_rdb_preamble": "no"}
+    one = start(clock=True, **files)
+    two = start(module_args=("allow-effects", "yes"), **files)
+    one.clock.step(2 * HOUR)
+    one.restart()
+    Talk(one).push("q", "x")
+    one.restart()
+    here, there = Talk(one), Talk(two)
+    parts = stored_parts(one)
+    one.propagated()
+    here.push("q", "y")
+    changes = [words for words in one.propagated() if words[0] == b"TASK._APPLY"]
+    there.push("own", "x", "LEASE", HOUR)
+    there.claim("own")
+    there.push("own", "d", "DELAY", HOUR)
+    for part in parts:
+        assert there("TASK._LOAD", "q", *part) == "OK"
+    two.kill9()
+    with two._aof().open("ab") as file:
+        for words in changes:
+            sizes = [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
+            file.write(b"*%d\r\n%b" % (len(words), b"".join(sizes)))
+    two.restart()
+    there = Talk(two)
+    there.push("own", "new")
+    assert there("TASK.LEN", "q") == 2 and there.map("TASK.INFO", "q")[b"broken"] == b""
+    assert (there("TASK.LEN", "own", "leased"), there("TASK.LEN", "own", "delayed")) == (1, 1)
 
 
 def test_a_tied_lease_ends_by_its_deadline_on_the_new_node(nodes):
