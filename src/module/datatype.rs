@@ -5,9 +5,9 @@ use std::mem;
 use taskslot_engine::{
     Arrival, CLOCK_OFFSET_MAX_MS, FORMAT_VERSION, Invalid, Millis, Now, Part, Queue, Stamp,
 };
-use taskslot_node::{Health, Hint, QueueKey, arrived_ahead_ms, earliest};
+use taskslot_node::{Health, QueueKey, arrived_ahead_ms, earliest};
 
-use crate::agenda;
+use crate::agenda::{self, OwnHint};
 use crate::metrics::QueueGauge;
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::{clock, zones};
@@ -28,8 +28,8 @@ pub struct TaskQueue {
     pub queue: Queue,
     /// Whether the queue may be changed.
     pub health: Health,
-    /// The earliest time for which the agenda has a hint of this queue, under its present name.
-    pub hint: Hint,
+    /// The hint of this queue on the agenda.
+    pub hint: OwnHint,
     /// The number of pushes that this node refused.
     pub refused: u64,
     /// The number of requests that were sent again and got the same reply, on this node.
@@ -181,7 +181,7 @@ impl Value for TaskQueue {
                 // Noted here for the same reason: after a load beside the data, no event reports the keys.
                 if let Some((db, key)) = input.db().zip(input.key()) {
                     let queue = QueueKey::new(db, key.as_bytes());
-                    agenda::with(|agenda| agenda.hint_loaded(queue, &value.hint));
+                    agenda::with(|agenda| agenda.hint_now(&value.hint, queue));
                 }
                 Some(value)
             }

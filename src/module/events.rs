@@ -94,13 +94,13 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
         if event == c"loaded" {
             value.carry_clock_on();
         }
+        let now = clock::now(ctx);
+        waiters::on_key_arrived(ctx, key, value, &now);
         if value.must_replicate_clock {
             // Each node that restores the queue computes another offset of its clock. A write, even an empty one, sends
             // the primary's to the replicas at once.
-            agenda::serve_soon(ctx, key);
+            agenda::visit_soon(ctx, key, &value.hint);
         }
-        let now = clock::now(ctx);
-        waiters::on_key_arrived(ctx, key, value, &now);
         connections::on_key_arrived(ctx.selected_db(), key, &value.queue);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use taskslot_edges::{edge, rare};
 use taskslot_engine::{Handle, Holder, Millis, TaskId};
-use taskslot_node::{Agenda, Job, QueueKey};
+use taskslot_node::{Agenda, Fired, Job, QueueKey};
 
 use crate::agenda::{self, SLICE};
 use crate::errors::Error;
@@ -49,7 +49,7 @@ pub fn run(ctx: Context<'_>) {
         put_off(ctx);
     }
     waiters::wake_served();
-    let more = results::wake(started) | waiters::clear_left(started);
+    let more = results::wake(started) | waiters::clear_left(started) | agenda::remove_gone(started);
     let at = clock::now(ctx).at;
     if let Some(next) = agenda::with(|agenda| agenda.end_run(at, may_change, more)) {
         agenda::arm(ctx, at, next);
@@ -61,9 +61,9 @@ pub fn run(ctx: Context<'_>) {
 fn put_off(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
     for _ in 0..PUT_OFF_HINTS {
-        let Some((_, queue)) = agenda::with(|agenda| agenda.pop_due(at)) else { break };
-        if exists(ctx, &queue) {
-            agenda::with(|agenda| agenda.put_off(at, queue));
+        let Some(fired) = agenda::with(|agenda| agenda.pop_due(at)) else { break };
+        if exists(ctx, &fired.queue) {
+            agenda::with(|agenda| agenda.put_off(at, fired));
         } else {
             rare!("the hint of a queue that is gone is dropped");
         }
@@ -89,12 +89,12 @@ fn work(ctx: Context<'_>, started: Instant) {
             break;
         }
     }
-    while let Some((due, queue)) = agenda::with(|agenda| agenda.pop_due(at)) {
-        if is_elsewhere(ctx, &queue) {
+    while let Some(fired) = agenda::with(|agenda| agenda.pop_due(at)) {
+        if is_elsewhere(ctx, &fired.queue) {
             rare!("a queue with due work is being moved");
-            agenda::with(|agenda| agenda.delay(at, queue));
+            agenda::with(|agenda| agenda.delay(at, fired));
         } else {
-            move_due(ctx, &queue, at, due, started);
+            move_due(ctx, &fired, at, started);
         }
         if is_over() {
             rare!("other due work waits for the next run");
@@ -105,12 +105,12 @@ fn work(ctx: Context<'_>, started: Instant) {
 
 /// Handles a hint that has fired: does the due work of its queue, until the slice that began at `started` is over. If
 /// workers wait for the queue, it does a step of it, so that they get the tasks before others are moved.
-fn move_due(ctx: Context<'_>, queue: &QueueKey, at: Millis, due: Millis, started: Instant) {
-    if let Some(lag_ms) = Agenda::lag_ms(at, due) {
+fn move_due(ctx: Context<'_>, fired: &Fired, at: Millis, started: Instant) {
+    if let Some(lag_ms) = Agenda::lag_ms(at, fired.due) {
         metrics::add_lag(at, lag_ms);
     }
-    with_queue(ctx, queue, |txn| {
-        txn.hint_fired(due);
+    with_queue(ctx, &fired.queue, |txn| {
+        txn.hint_fired(fired.id);
         let is_awaited = waiters::any(ctx, txn.key);
         while txn.move_due(PAGES_A_STEP)? && !is_awaited && started.elapsed() < SLICE {}
         Ok(())

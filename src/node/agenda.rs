@@ -1,7 +1,7 @@
 //! The work that no client's command does, and when it is due.
 
 use std::cell::Cell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use taskslot_edges::rare;
 use taskslot_engine::{Handle, Holder, Millis};
@@ -43,61 +43,71 @@ pub enum Job {
 }
 
 impl Job {
-    /// The job after two databases were swapped. `Serve` stays as it is, because workers wait for a name in a database.
-    fn swapped(self, a: i32, b: i32) -> Job {
+    /// Two databases were swapped. `Serve` stays as it is, because workers wait for a name in a database.
+    fn swap_databases(&mut self, a: i32, b: i32) {
         match self {
-            Job::Serve(queue) => Job::Serve(queue),
-            Job::GiveBack { queue, handles } => Job::GiveBack { queue: queue.swapped(a, b), handles },
-            Job::Abandon { client, queue } => Job::Abandon { client, queue: queue.swapped(a, b) },
+            Job::Serve(_) => {}
+            Job::GiveBack { queue, .. } | Job::Abandon { queue, .. } => queue.swap_databases(a, b),
         }
     }
 }
 
-/// The time of the earliest hint that the agenda has for a queue, under its present name. It is kept with the queue, so
-/// that a busy queue doesn't add a hint per command. It is never later than the due work of the queue.
+/// The number of a hint on an agenda. No other hint ever has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HintId(u64);
+
+/// What a queue knows of its hint on the agenda: the time for which it was noted, and its number. It is kept with the
+/// queue, so that a busy queue doesn't change its hint per command. Its time is never later than the due work of the
+/// queue.
 #[derive(Debug, Default)]
-pub struct Hint(Cell<Option<Millis>>);
+pub struct Hint(Cell<Option<(Millis, HintId)>>);
 
 impl Hint {
-    /// Whether work may be due at `at`.
+    /// Whether work may be due at `at`: a hint for this time or an earlier one was noted.
     #[inline]
     pub fn is_due(&self, at: Millis) -> bool {
-        self.0.get().is_some_and(|hinted| hinted <= at)
+        self.0.get().is_some_and(|(hinted, _)| hinted <= at)
     }
 
-    /// The hint is no longer valid, because the queue has another name.
-    pub fn forget(&self) {
-        self.0.set(None);
-    }
-
-    /// The hint for this time has fired.
-    pub fn fired(&self, due: Millis) {
-        // Hints fire in order, so a hint for an earlier time has fired before.
-        if due == NOW || self.is_due(due) {
-            self.forget();
+    /// The hint with this number has fired, so the queue has none.
+    pub fn fired(&self, id: HintId) {
+        if self.0.get().is_some_and(|(_, own)| own == id) {
+            self.0.set(None);
         }
     }
 
-    /// Lowers the time to `due`. Returns whether it was lowered: then the caller puts a hint on the agenda. If a hint
-    /// as early exists already, nothing changes.
-    #[inline]
-    pub fn lower(&self, due: Millis) -> bool {
-        let is_earlier = !self.is_due(due);
-        if is_earlier {
-            self.0.set(Some(due));
-        }
-        is_earlier
+    /// Takes the number of the hint, so that it can be removed from the agenda.
+    pub fn take(&self) -> Option<HintId> {
+        self.0.take().map(|(_, id)| id)
     }
+}
+
+/// A hint that has fired.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fired {
+    /// The number of the hint.
+    pub id: HintId,
+    /// When it was due.
+    pub due: Millis,
+    /// The queue that may have work to do.
+    pub queue: QueueKey,
 }
 
 /// When queues have work to do, and jobs that are done as soon as possible. Times are on the node's clock.
 ///
-/// All queues share one index of hints (due, database, key). A hint can be out of date, because queues are renamed,
-/// moved, flushed and swapped. When it fires, the key is opened, and whatever is due in it is done.
+/// Each queue has at most one hint. It can be out of date: the key can be gone, or have nothing to do yet. When it fires,
+/// the key is opened, and whatever is due in it is done. The hint of a queue that is gone is removed by its number.
 #[derive(Debug, Default)]
 pub struct Agenda {
-    hints: BTreeSet<(Millis, QueueKey)>,
+    /// The hints, by number: when they are due, and of which queue they are.
+    hints: BTreeMap<HintId, (Millis, QueueKey)>,
+    /// The numbers of the hints, in the order in which they are due.
+    times: BTreeSet<(Millis, HintId)>,
+    /// The last number that was given to a hint.
+    last_id: u64,
     jobs: VecDeque<Job>,
+    /// The queues for which there is a job `Serve`. One is enough, however many tasks become ready.
+    to_serve: BTreeSet<QueueKey>,
     /// A run is in progress, or will start in this round of the server's event loop.
     runs_soon: bool,
     /// Hints were put off because nothing could be changed.
@@ -110,29 +120,60 @@ impl Agenda {
     /// An empty agenda.
     pub const fn new() -> Agenda {
         Agenda {
-            hints: BTreeSet::new(),
+            hints: BTreeMap::new(),
+            times: BTreeSet::new(),
+            last_id: 0,
             jobs: VecDeque::new(),
+            to_serve: BTreeSet::new(),
             runs_soon: false,
             has_put_off: false,
             armed_for: None,
         }
     }
 
-    /// Adds a hint: the queue has work to do at `due`.
-    pub fn hint(&mut self, due: Millis, queue: QueueKey) {
-        self.hints.insert((due, queue));
+    /// Notes that a queue has work to do at `due`, in place of the hint that it has.
+    pub fn hint(&mut self, hint: &Hint, due: Millis, queue: QueueKey) {
+        if let Some(id) = hint.take() {
+            self.remove(id);
+        }
+        self.last_id += 1;
+        let id = HintId(self.last_id);
+        self.insert(id, due, queue);
+        hint.0.set(Some((due, id)));
     }
 
-    /// Adds a hint for a queue that is being loaded. It is due as soon as this node can change the queue.
-    pub fn hint_loaded(&mut self, queue: QueueKey, hint: &Hint) {
-        hint.lower(NOW);
-        self.hint(NOW, queue);
+    /// Notes that a queue is to be looked at as soon as this node can change it.
+    pub fn hint_now(&mut self, hint: &Hint, queue: QueueKey) {
+        self.hint(hint, NOW, queue);
     }
 
-    /// Removes the first hint that is due, and returns its time and its queue.
-    pub fn pop_due(&mut self, at: Millis) -> Option<(Millis, QueueKey)> {
-        let is_due = self.hints.first().is_some_and(|(due, _)| *due <= at);
-        if is_due { self.hints.pop_first() } else { None }
+    /// The queue of this hint has another name, or came to this key in another way.
+    pub fn rename(&mut self, hint: &Hint, queue: QueueKey) {
+        let named = hint.take().and_then(|id| Some((id, self.hints.get_mut(&id)?)));
+        if let Some((id, (due, old))) = named {
+            *old = queue;
+            hint.0.set(Some((*due, id)));
+        }
+    }
+
+    /// Removes a hint, if it is still there. Its queue is gone.
+    pub fn remove(&mut self, id: HintId) {
+        if let Some((due, _)) = self.hints.remove(&id) {
+            self.times.remove(&(due, id));
+        }
+    }
+
+    fn insert(&mut self, id: HintId, due: Millis, queue: QueueKey) {
+        self.hints.insert(id, (due, queue));
+        self.times.insert((due, id));
+    }
+
+    /// Removes the first hint that is due, and returns it.
+    pub fn pop_due(&mut self, at: Millis) -> Option<Fired> {
+        let (due, id) = self.times.first().copied().filter(|(due, _)| *due <= at)?;
+        self.times.remove(&(due, id));
+        let (_, queue) = self.hints.remove(&id)?;
+        Some(Fired { id, due, queue })
     }
 
     /// How late a hint fires. `None` for a hint that was due as soon as possible.
@@ -140,29 +181,35 @@ impl Agenda {
         (due > NOW).then(|| at.since(due))
     }
 
-    /// Delays a hint a little, because this queue can't be changed now.
-    pub fn delay(&mut self, at: Millis, queue: QueueKey) {
-        self.hint(at.plus(BLOCKED_MS), queue);
+    /// Delays a hint that has fired a little, because its queue can't be changed now.
+    pub fn delay(&mut self, at: Millis, fired: Fired) {
+        self.insert(fired.id, at.plus(BLOCKED_MS), fired.queue);
     }
 
-    /// Puts off a hint, because no queue can be changed now. It is due when queues can be changed again, or after a
-    /// second.
-    pub fn put_off(&mut self, at: Millis, queue: QueueKey) {
-        self.hint(at.plus(PUT_OFF_MS), queue);
+    /// Puts off a hint that has fired, because no queue can be changed now. It is due when queues can be changed again,
+    /// or after a second.
+    pub fn put_off(&mut self, at: Millis, fired: Fired) {
+        self.insert(fired.id, at.plus(PUT_OFF_MS), fired.queue);
     }
 
     /// Makes all hints due now.
     pub fn make_all_due(&mut self) {
         rare!("all hints become due");
-        let hints = std::mem::take(&mut self.hints);
-        self.hints = hints.into_iter().map(|(_, queue)| (NOW, queue)).collect();
+        let hints = self.hints.iter_mut();
+        self.times = hints
+            .map(|(id, (due, _))| {
+                *due = NOW;
+                (NOW, *id)
+            })
+            .collect();
     }
 
-    /// Adds a job.
+    /// Adds a job. A queue that is to be served is not added twice.
     pub fn add(&mut self, job: Job) {
-        match job {
+        match &job {
             // A lease that never reached its worker must be undone before the end of its connection counts as a stall.
             Job::GiveBack { .. } => self.jobs.push_front(job),
+            Job::Serve(queue) if !self.to_serve.insert(queue.clone()) => {}
             _ => self.jobs.push_back(job),
         }
     }
@@ -174,15 +221,17 @@ impl Agenda {
 
     /// Removes the next job, and returns it.
     pub fn next_job(&mut self) -> Option<Job> {
-        self.jobs.pop_front()
+        let job = self.jobs.pop_front();
+        if let Some(Job::Serve(queue)) = &job {
+            self.to_serve.remove(queue);
+        }
+        job
     }
 
     /// Two databases were swapped: the hints and jobs of their keys are swapped too.
     pub fn swap_databases(&mut self, a: i32, b: i32) {
-        let hints = std::mem::take(&mut self.hints);
-        self.hints = hints.into_iter().map(|(due, queue)| (due, queue.swapped(a, b))).collect();
-        let jobs = std::mem::take(&mut self.jobs);
-        self.jobs = jobs.into_iter().map(|job| job.swapped(a, b)).collect();
+        self.hints.values_mut().for_each(|(_, queue)| queue.swap_databases(a, b));
+        self.jobs.iter_mut().for_each(|job| job.swap_databases(a, b));
     }
 
     /// Requests a run in this round of the server's event loop. Returns whether the caller has to start it: several
@@ -206,7 +255,7 @@ impl Agenda {
     pub fn end_run(&mut self, at: Millis, may_change: bool, more: bool) -> Option<Millis> {
         self.runs_soon = false;
         let [rest_ms, job_ms] = if may_change { [REST_MS, 0] } else { [BLOCKED_MS; 2] };
-        let hint = self.hints.first().map(|(due, _)| if *due <= at { at.plus(rest_ms) } else { *due });
+        let hint = self.times.first().map(|(due, _)| if *due <= at { at.plus(rest_ms) } else { *due });
         let job = (!self.jobs.is_empty()).then(|| at.plus(job_ms));
         let more = more.then(|| at.plus(REST_MS));
         hint.into_iter().chain(job).chain(more).min()

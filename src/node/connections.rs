@@ -82,7 +82,11 @@ impl Connections {
     /// Two databases were swapped, and their queues with them.
     pub fn swap_databases(&mut self, a: i32, b: i32) {
         for queues in self.queues.values_mut() {
-            *queues = mem::take(queues).into_iter().map(|queue| queue.swapped(a, b)).collect();
+            let swapped = mem::take(queues).into_iter().map(|mut queue| {
+                queue.swap_databases(a, b);
+                queue
+            });
+            *queues = swapped.collect();
         }
     }
 }

@@ -44,7 +44,7 @@ pub mod edges {
     pub use crate::wait_queues::{ENDS_A_STEP, POSITIONS_A_STEP};
 }
 
-pub use agenda::{Agenda, Hint, Job};
+pub use agenda::{Agenda, Fired, Hint, HintId, Job};
 pub use args::{ArgError, Args, Named, OneOrMany, Shown, parse_integer};
 pub use candidates::Candidates;
 pub use clock::{Clock, Reading, arrived_ahead_ms, earliest};

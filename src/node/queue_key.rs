@@ -22,14 +22,13 @@ impl QueueKey {
         QueueKey { db, name: name.into() }
     }
 
-    /// Where the queue is after two databases were swapped.
-    pub fn swapped(self, a: i32, b: i32) -> QueueKey {
-        let db = match self.db {
+    /// Two databases were swapped, and the queue with them.
+    pub fn swap_databases(&mut self, a: i32, b: i32) {
+        self.db = match self.db {
             db if db == a => b,
             db if db == b => a,
             db => db,
         };
-        QueueKey { db, ..self }
     }
 }
 

@@ -13,7 +13,7 @@ use std::mem;
 
 use taskslot_edges::{edge, rare};
 use taskslot_engine::{Effect, Event, Millis, Now, Queue, Refusal, Stopped, Totals};
-use taskslot_node::{QueueKey, ReadyGroups};
+use taskslot_node::{HintId, QueueKey, ReadyGroups};
 
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
@@ -257,9 +257,9 @@ impl<'a, 'q> Txn<'a, 'q> {
         self.refers_back = true;
     }
 
-    /// Notes that the hint for this time has fired.
-    pub fn hint_fired(&self, due: Millis) {
-        self.value.hint.fired(due);
+    /// Notes that this hint has fired.
+    pub fn hint_fired(&self, id: HintId) {
+        self.value.hint.fired(id);
     }
 
     /// Moves due tasks, at most `pages` pages. Returns whether there may be more.

@@ -220,3 +220,73 @@ def test_a_full_server_can_be_drained(start):
     assert c("TASK.CONFIG", "queue", "SET", "lease", 1) == "OK"
     c.many([("TASK.ACK", "queue", handle) for handle in handles])
     server.wait_until(lambda: c("TASK.PUSH", "queue", "x").__class__ is bytes, "there is room again")
+
+
+ENDS = {
+    "deleted": lambda c, name: c("DEL", name),
+    "unlinked": lambda c, name: c("UNLINK", name),
+    "expired": lambda c, name: c("PEXPIRE", name, -1),
+    "overwritten": lambda c, name: (c("SET", name, "x"), c("DEL", name)),
+    "replaced": lambda c, name: (c("SET", "x", "x"), c("RENAME", "x", name), c("DEL", name)),
+    "renamed": lambda c, name: (c("RENAME", name, "x"), c("DEL", "x")),
+    "moved": lambda c, name: (c("MOVE", name, 1), c("SELECT", 1), c("DEL", name), c("SELECT", 0)),
+    "flushed": lambda c, name: c("FLUSHDB"),
+    "flushed by a thread": lambda c, name: c("FLUSHALL", "ASYNC"),
+    "swapped": lambda c, name: (c("SWAPDB", 0, 1), c("SELECT", 1), c("DEL", name), c("SELECT", 0)),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_nothing_is_left_of_queues_that_are_gone(server, end):
+    """They had tasks to come in years, so the node had noted when."""
+    c = warm(server)
+    before = used(c)
+    for n in range(20):
+        name = f"{n}" + "k" * NOISE
+        c("TASK.PUSH", name, "x", "DELAY", 10_000 * HOUR)
+        ENDS[end](c, name)
+    assert c("DBSIZE") == 0
+    server.wait_until(lambda: used(c) - before < 3 * NOISE, "the memory is freed", 5)
+
+
+def test_a_script_leaves_nothing_of_its_queues(server):
+    """It ends them before anything else can run."""
+    c = warm(server)
+    before = used(c)
+    most = c(
+        "EVAL",
+        "for n = 1, 50 do "
+        "redis.call('TASK.PUSH', KEYS[1], 'x', 'DELAY', 3000000000000); redis.call('DEL', KEYS[1]) end "
+        "return string.match(redis.call('INFO', 'memory'), 'used_memory:(%d+)')",
+        1,
+        "k" * NOISE,
+    )
+    assert int(most) - before < 10 * NOISE
+
+
+def test_times_that_come_ever_earlier_take_no_memory(server):
+    """A node notes only when a queue has something to do next."""
+    c = warm(server)
+    name = "k" * NOISE
+    c("TASK.PUSH", name, "x")
+    before = used(c)
+    c.many([("TASK.PUSH", name, "x", "DELAY", (10_000 - n) * HOUR) for n in range(20)])
+    assert used(c) - before < 3 * NOISE
+
+
+def test_a_script_with_many_writes_takes_no_memory_for_each(server):
+    """A worker waits for the queue, and gets its task once the script has ended."""
+    c, worker = warm(server), Talk(server)
+    name = "k" * NOISE
+    worker.send(["TASK.CLAIM", name, "BLOCK", 0])
+    server.wait_until(lambda: info_field(c, "taskslot", "taskslot_blocked_workers") == "1", "it waits")
+    before = used(c)
+    most = c(
+        "EVAL",
+        "for n = 1, 50 do redis.call('TASK.PUSH', KEYS[1], 'x') end "
+        "return string.match(redis.call('INFO', 'memory'), 'used_memory:(%d+)')",
+        1,
+        name,
+    )
+    assert len(worker.read()) == 1
+    assert int(most) - before < 10 * NOISE

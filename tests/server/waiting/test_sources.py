@@ -5,86 +5,86 @@ from harness.talk import Talk
 from harness.waiting import Floor
 
 
-def is_due(floor):
+def is_due(floor, *options):
     """A delayed task becomes due."""
-    floor.boss.push("q", "x", "DELAY", 30)
+    floor.boss.push("q", "x", *options, "DELAY", 30)
 
 
-def is_due_at(floor):
+def is_due_at(floor, *options):
     """A task with AT becomes due."""
     seconds, micros = floor.boss("TIME")
-    floor.boss.push("q", "x", "AT", int(seconds) * 1000 + int(micros) // 1000 + 30)
+    floor.boss.push("q", "x", *options, "AT", int(seconds) * 1000 + int(micros) // 1000 + 30)
 
 
-def is_retried(floor):
+def is_retried(floor, *options):
     """A delayed task is retried before it is due."""
-    task = floor.boss.push("q", "x", "DELAY", 3_600_000)
+    task = floor.boss.push("q", "x", *options, "DELAY", 3_600_000)
     assert floor.boss("TASK.RETRY", "q", task) == 1
 
 
-def is_resumed(floor):
+def is_resumed(floor, *options):
     """A queue that was paused for claims is resumed."""
     floor.boss("TASK.PAUSE", "q")
-    floor.boss.push("q", "x")
+    floor.boss.push("q", "x", *options)
     assert not floor.boss("TASK.CLAIM", "q")
     floor.boss("TASK.RESUME", "q")
 
 
-def pause_runs_out(floor):
+def pause_runs_out(floor, *options):
     """A pause ends by itself."""
     floor.boss("TASK.PAUSE", "q", "OUT", "FOR", 30)
-    floor.boss.push("q", "x")
+    floor.boss.push("q", "x", *options)
 
 
-def is_pushed_by_a_script(floor):
+def is_pushed_by_a_script(floor, *options):
     """A script pushes a task."""
-    floor.boss("EVAL", "return redis.call('TASK.PUSH', KEYS[1], 'x')", 1, "q")
+    floor.boss("EVAL", "return redis.call('TASK.PUSH', KEYS[1], 'x', unpack(ARGV))", 1, "q", *options)
 
 
-def is_pushed_in_a_transaction(floor):
+def is_pushed_in_a_transaction(floor, *options):
     """A transaction pushes a task."""
     floor.boss("MULTI")
-    floor.boss("TASK.PUSH", "q", "x")
+    floor.boss("TASK.PUSH", "q", "x", *options)
     assert len(floor.boss("EXEC")) == 1
 
 
-def is_renamed(floor):
+def is_renamed(floor, *options):
     """A queue is renamed to the key that workers wait for."""
-    floor.boss.push("p", "x")
+    floor.boss.push("p", "x", *options)
     assert floor.boss("RENAME", "p", "q") == "OK"
 
 
-def is_copied(floor):
+def is_copied(floor, *options):
     """A queue is copied to that key."""
-    floor.boss.push("p", "x")
+    floor.boss.push("p", "x", *options)
     assert floor.boss("COPY", "p", "q") == 1
 
 
-def is_moved(floor):
+def is_moved(floor, *options):
     """A queue is moved from another database."""
     floor.boss("SELECT", 1)
-    floor.boss.push("q", "x")
+    floor.boss.push("q", "x", *options)
     assert floor.boss("MOVE", "q", 0) == 1
     floor.boss("SELECT", 0)
 
 
-def is_swapped_in(floor):
+def is_swapped_in(floor, *options):
     """A database with the queue is swapped with that of the workers."""
     floor.boss("SELECT", 1)
-    floor.boss.push("q", "x")
+    floor.boss.push("q", "x", *options)
     floor.boss("SELECT", 0)
     assert floor.boss("SWAPDB", 0, 1) == "OK"
 
 
-def is_restored(floor):
+def is_restored(floor, *options):
     """A queue is restored from a dump."""
-    floor.boss.push("p", "x")
+    floor.boss.push("p", "x", *options)
     assert floor.boss("RESTORE", "q", 0, floor.boss("DUMP", "p")) == "OK"
 
 
-def is_restored_and_due(floor):
+def is_restored_and_due(floor, *options):
     """A queue is restored from a dump with a task that becomes due later."""
-    floor.boss.push("p", "x", "DELAY", 60)
+    floor.boss.push("p", "x", *options, "DELAY", 60)
     assert floor.boss("RESTORE", "q", 0, floor.boss("DUMP", "p")) == "OK"
 
 
@@ -105,11 +105,13 @@ SOURCES = [
 ]
 
 
+@pytest.mark.parametrize("group", [[], ["GROUP", "g"]], ids=["any", "group"])
+@pytest.mark.parametrize("gathers", [[], ["COUNT", 2, "GATHER", 40]], ids=["at once", "gathers"])
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
-def test_a_waiting_worker_gets_a_task_however_it_becomes_claimable(floor, source):
+def test_a_waiting_worker_gets_a_task_however_it_becomes_claimable(floor, source, gathers, group):
     """The first of two workers gets it, without a further command."""
-    workers = floor.line(2)
-    source(floor)
+    workers = floor.line(2, "q", *gathers, *group)
+    source(floor, *group)
     assert workers[0].payloads() == [b"x"]
     assert floor.all_wait(workers[1:])
 
