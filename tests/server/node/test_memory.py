@@ -290,3 +290,23 @@ def test_a_script_with_many_writes_takes_no_memory_for_each(server):
     )
     assert len(worker.read()) == 1
     assert int(most) - before < 10 * NOISE
+
+
+def test_nothing_is_left_on_a_replica_of_queues_that_are_gone(start):
+    """It notes times too, because it may be promoted. Some of the queues were restored from a dump."""
+    options = {"repl-backlog-size": "16kb"}
+    server, replica = start(port=True, **options), start(**options)
+    replica.replicate(server)
+    c, far = warm(server), Talk(replica)
+    dump = c("TASK.PUSH", "q", "x", "DELAY", 10_000 * HOUR) and c("DUMP", "q")
+    server.wait_until(lambda: far("EXISTS", "q") == 1, "the replica follows")
+    before = used(far)
+    for n in range(20):
+        name = f"{n}" + "k" * NOISE
+        c("TASK.PUSH", name, "x", "DELAY", 10_000 * HOUR)
+        c("DEL", name)
+        assert c("RESTORE", name, 0, dump) == "OK"
+        c("DEL", name)
+    assert c("DEL", "q") == 1
+    server.wait_until(lambda: far("DBSIZE") == 0, "the replica follows")
+    server.wait_until(lambda: used(far) - before < 3 * NOISE, "the memory is freed", 5)
