@@ -56,23 +56,13 @@ pub fn run(ctx: Context<'_>) {
     }
 }
 
-/// This node can't change data now, so due work is put off. Hints of queues that no longer exist are dropped, because
-/// nothing else would drop them on a replica.
+/// This node can't change data now, so due work is put off.
 fn put_off(ctx: Context<'_>) {
     let at = clock::now(ctx).at;
     for _ in 0..PUT_OFF_HINTS {
         let Some(fired) = agenda::with(|agenda| agenda.pop_due(at)) else { break };
-        if exists(ctx, &fired.queue) {
-            agenda::with(|agenda| agenda.put_off(at, fired));
-        } else {
-            rare!("the hint of a queue that is gone is dropped");
-        }
+        agenda::with(|agenda| agenda.put_off(at, fired));
     }
-}
-
-fn exists(ctx: Context<'_>, queue: &QueueKey) -> bool {
-    let name = OwnedString::new(&queue.name);
-    ctx.select_db(queue.db).is_ok() && KeyRead::peek(ctx, name.as_arg()).is_some()
 }
 
 /// Does jobs, then due work, until the slice of time that began at `started` is over or enough workers are served. It

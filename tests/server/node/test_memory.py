@@ -249,6 +249,15 @@ def test_nothing_is_left_of_queues_that_are_gone(server, end):
     server.wait_until(lambda: used(c) - before < 3 * NOISE, "the memory is freed", 5)
 
 
+def test_nothing_is_left_of_many_queues_that_are_gone_at_once(server):
+    """Their hints are removed in steps."""
+    c = warm(server)
+    before = used(c)
+    c.many([("TASK.PUSH", f"{n}" + "k" * NOISE, "x", "DELAY", 10_000 * HOUR) for n in range(50)])
+    assert c("FLUSHALL") == "OK"
+    server.wait_until(lambda: used(c) - before < 3 * NOISE, "the memory is freed", 5)
+
+
 def test_a_script_leaves_nothing_of_its_queues(server):
     """It ends them before anything else can run."""
     c = warm(server)
@@ -256,7 +265,7 @@ def test_a_script_leaves_nothing_of_its_queues(server):
     most = c(
         "EVAL",
         "for n = 1, 50 do "
-        "redis.call('TASK.PUSH', KEYS[1], 'x', 'DELAY', 3000000000000); redis.call('DEL', KEYS[1]) end "
+        "redis.call('TASK.PUSH', n .. KEYS[1], 'x', 'DELAY', 3000000000000); redis.call('DEL', n .. KEYS[1]) end "
         "return string.match(redis.call('INFO', 'memory'), 'used_memory:(%d+)')",
         1,
         "k" * NOISE,
