@@ -5,7 +5,8 @@
 //! it came, and takes what is there. So it neither holds tasks back from others nor is passed over for ever.
 //!
 //! Workers that gather for the same group, or for any, do so one after the other: the first to come gathers, and those
-//! behind it begin when it has its tasks. That also bounds the work: a task that comes is a matter for one of them.
+//! behind it begin when it has its tasks or leaves. That also bounds the work: a task that comes is a matter for one of
+//! them.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
