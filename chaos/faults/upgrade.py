@@ -43,7 +43,8 @@ def upgraded_for_good(stage: Stage) -> None:
         stage.wait(0.5)
         return
     with stage.fault("upgraded, older formats", number(stage, old)) as fault:
-        fault.permits.stale = True
+        # Clients can read from the old node, too. Below, no other one may have a broken queue.
+        fault.permits.stale = fault.permits.breaks = True
         for replica in (third, heir):
             renew(topology, replica, MODULE)
         hand_over(topology, old, heir)
