@@ -136,8 +136,8 @@ BREAKS = [
     (
         "a floor above the clock",
         "rules/term.rs",
-        "_ => next.max(clock),",
-        "_ => next,",
+        "_ => level,",
+        "_ => last,",
     ),
     (
         "two promoted replicas",
@@ -148,8 +148,14 @@ BREAKS = [
     (
         "numbers of a queue that was moved",
         "rules/term.rs",
-        "self.last_lease.max(self.reached).0",
-        "self.last_lease.0",
+        "self.ahead_us = self.ahead_of(here, self.last_lease.max(LeaseNumber(level)));",
+        "self.ahead_us = 0;",
+    ),
+    (
+        "a term begins again in a queue that came back",
+        "rules/term.rs",
+        "self.term == term.id && !self.has_arrived",
+        "self.term == term.id",
     ),
     ("the lead over the clock", "time.rs", ".saturating_add(self.lead_us)", ""),
     ("effects in turn", "store/effect_count.rs", "number == self.next()", "number >= self.next()"),
