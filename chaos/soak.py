@@ -101,9 +101,7 @@ def growth(noted: list[int]) -> float:
 
 
 def emptied(server: Server) -> int:
-    """The bytes that the process has allocated, once nothing is stored. (What the system gave it depends on what else lies
-    between: it goes up and down by many times as much.)
-    """
+    """The bytes that the process has allocated, once nothing is stored. What the system gave it varies far more."""
     with server.client() as client:
         client.execute_command("FLUSHALL", "SYNC")
         server.wait_until(lambda: client.info("memory")["lazyfree_pending_objects"] == 0, "all is freed")

@@ -812,13 +812,15 @@ def copy_tree() -> None:
     COPY.mkdir(parents=True, exist_ok=True)
     for name in ["Cargo.toml", "Cargo.lock", "rustfmt.toml"]:
         shutil.copy2(ROOT / name, COPY / name)
-    for folder in ["src/engine", "tests/engine"]:
+    for folder in ["src/edges", "src/engine", "tests/engine"]:
         shutil.rmtree(COPY / folder, ignore_errors=True)
         # With new modification times, so that cargo rebuilds files that were broken in an earlier run.
         shutil.copytree(ROOT / folder, COPY / folder, copy_function=shutil.copy)
-    # Build the engine alone.
+    # Build the engine alone, with what it depends on.
     manifest = COPY / "Cargo.toml"
-    manifest.write_text(re.sub(r"members = .*", 'members = ["src/engine"]', manifest.read_text()))
+    manifest.write_text(
+        re.sub(r"members = .*", 'members = ["src/edges", "src/engine"]', manifest.read_text())
+    )
 
 
 def run_tests() -> tuple[bool, str]:
