@@ -26,16 +26,16 @@ TIMES = 2
 # Every supported line that can be installed without root, and Debian's.
 ALL = ["valkey-9.1", "redis-6.2", "redis-7.0", "redis-8.2"]
 HOW_TO_GET = {"redis-7.0": "Debian 12: apt-get install redis-server"}
-# Folders of Python tests.
+# Folders of Python tests. Those with the longest tests come first, so that no process is left with them at the end.
 FOLDERS = [
-    "tests/imports",
-    "tests/docs",
-    "tests/server",
+    "tests/chaos",
+    "tests/web",
     "tests/cluster",
     "tests/dist",
     "tests/conformance",
-    "tests/chaos",
-    "tests/web",
+    "tests/docs",
+    "tests/imports",
+    "tests/server",
     "clients/python/tests",
 ]
 

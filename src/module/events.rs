@@ -88,6 +88,9 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
         && let Ok(Some(value)) = open.value_mut(&QUEUES)
     {
         value.keep_numbers();
+        // A write keeps the clock, too, once the data is loaded: before the queue is saved with this node's clock.
+        // (Redis 6.2 doesn't tell the name of a key that is loaded, so there is no hint yet.)
+        agenda::visit_soon(ctx, key, &value.hint);
     }
     let Some(open) = KeyRead::peek(ctx, key) else { return };
     if let Ok(Some(value)) = open.value(&QUEUES) {

@@ -51,7 +51,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at
 def pytest_collection_modifyitems(config, items):
-    """Mark the clients that count as slow, and leave out what does not run on a server."""
+    """Mark the clients that count as slow, leave out what does not run on a server, and begin with what is slow."""
     servers = [server.name for server in chosen(config)]
     for item in items:
         if client_of(item) not in (None, *ENOUGH):
@@ -60,6 +60,8 @@ def pytest_collection_modifyitems(config, items):
     dropped = {item for item in items if not (runs(item, servers, rest) and is_in_share(item, share))}
     config.hook.pytest_deselected(items=list(dropped))
     items[:] = [item for item in items if item not in dropped]
+    # Processes that have nothing left take tests from the end of what others have. No slow one is left to the last.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def runs(item, servers: list[str], rest: bool) -> bool:
