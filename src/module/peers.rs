@@ -32,6 +32,23 @@ pub fn pass_on(ctx: Context<'_>, args: &[Arg<'_>], result: Result<(), Error>) ->
     answer(ctx, args.get(1), result)
 }
 
+/// Like [`pass_on`], but if the result has bytes, `send` sends these on, in place of what came.
+pub fn pass_on_instead<E>(
+    ctx: Context<'_>,
+    args: &[Arg<'_>],
+    result: Result<Option<Vec<u8>>, Error>,
+    send: impl FnOnce(Arg<'_>, &[u8]) -> Result<(), E>,
+) -> Result<(), Error> {
+    let (Ok(Some(bytes)), Some(key)) = (&result, args.get(1)) else {
+        return pass_on(ctx, args, result.map(|_| ()));
+    };
+    if send(*key, bytes).is_err() {
+        let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
+        ctx.log(Level::Warning, &format!("a change of {queue} could not be replicated"));
+    }
+    answer(ctx, Some(key), Ok(()))
+}
+
 /// Replies OK or the error. Nobody reads the replies to a file and to a primary, so what can't be done is logged. A replica
 /// then replies OK: for each error of the stream Redis would log its end, with the payloads in it.
 pub fn answer(ctx: Context<'_>, key: Option<&Arg<'_>>, result: Result<(), Error>) -> Result<(), Error> {

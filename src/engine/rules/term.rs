@@ -55,9 +55,7 @@ impl State {
         let most = LeaseNumber::MAX.0;
         Some(Event::Term { term: term.id, floor: LeaseNumber(floor.min(most)), clocks: None })
     }
-}
 
-impl State {
     /// How far a lease number is above the one that the clocks of the queue's node showed, in microseconds; 0 if it is
     /// below.
     pub(crate) fn ahead_of(&self, clocks: &Stamp, number: LeaseNumber) -> u64 {

@@ -1,19 +1,19 @@
 //! `TASK._APPLY key effect [payload ...]`: applies the effect of a primary's write. Ordinary clients are refused.
 
 use taskslot_engine::{Effect, Event, Invalid, Millis, Now, Queue, Received, Stamp};
-use taskslot_node::{Health, QueueKey};
+use taskslot_node::Health;
 
 use super::docs::{FIRST, errors};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
-use crate::peers::{answer, is_from_peer, pass_on};
+use crate::peers::{is_from_peer, pass_on_instead};
 use crate::replication::APPLY;
 use crate::{change, clock, waiters};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::guard::guard;
 use taskslot_api::key::KeyWrite;
-use taskslot_api::{Arg, Context, Level};
+use taskslot_api::{Arg, Context};
 
 /// The command `TASK._APPLY`.
 pub struct ApplyEffect;
@@ -47,22 +47,9 @@ impl Command for ApplyEffect {
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-        match apply_effect(ctx, args) {
-            Ok(Some(bytes)) => {
-                pass_on_instead(ctx, args, &bytes);
-                answer(ctx, args.get(1), Ok(()))
-            }
-            result => pass_on(ctx, args, result.map(|_| ())),
-        }
-    }
-}
-
-/// Sends an effect on to replicas and the AOF with these bytes instead of its own.
-fn pass_on_instead(ctx: Context<'_>, args: &[Arg<'_>], bytes: &[u8]) {
-    let [_, key, _, payloads @ ..] = args else { return };
-    if ctx.replicate(APPLY, *key, bytes, payloads).is_err() {
-        let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
-        ctx.log(Level::Warning, &format!("a change of {queue} could not be replicated"));
+        pass_on_instead(ctx, args, apply_effect(ctx, args), |key, bytes| {
+            ctx.replicate(APPLY, key, bytes, args.get(3..).unwrap_or_default())
+        })
     }
 }
 

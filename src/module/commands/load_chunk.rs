@@ -7,7 +7,7 @@ use taskslot_node::{Health, QueueKey};
 use super::docs::{FIRST, errors};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
-use crate::peers::{answer, is_from_peer, pass_on};
+use crate::peers::{is_from_peer, pass_on_instead};
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::{clock, zones};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
@@ -53,23 +53,9 @@ impl Command for LoadChunk {
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-        match load_chunk(ctx, args) {
-            Ok(Some(word)) => {
-                pass_on_instead(ctx, args, &word);
-                answer(ctx, args.get(1), Ok(()))
-            }
-            result => pass_on(ctx, args, result.map(|_| ())),
-        }
-    }
-}
-
-/// Sends a part on to replicas and the AOF with this word instead of its own.
-fn pass_on_instead(ctx: Context<'_>, args: &[Arg<'_>], word: &[u8]) {
-    let [_, key, ..] = args else { return };
-    let word = OwnedString::new(word);
-    if ctx.replicate(LOAD, *key, LOAD_MORE, &[word.as_arg()]).is_err() {
-        let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
-        ctx.log(Level::Warning, &format!("a part of {queue} could not be replicated"));
+        pass_on_instead(ctx, args, load_chunk(ctx, args), |key, word| {
+            ctx.replicate(LOAD, key, LOAD_MORE, &[OwnedString::new(word).as_arg()])
+        })
     }
 }
 
