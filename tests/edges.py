@@ -19,7 +19,7 @@ import run
 
 MODULE = run.ROOT / "target/debug/libtaskslot.so"
 REACHED = run.RESULTS / "edges"
-TINY = ["--config", "src/edges/tiny.toml", "--features", "taskslot-edges/tiny"]
+TINY = ("--config", "src/edges/tiny.toml", "--features", "taskslot-edges/tiny")
 # With --ci, one test of the server of so many.
 SHARE = 4
 
@@ -40,9 +40,9 @@ def marked() -> set[str]:
     return set(names)
 
 
-def reached() -> Counter:
+def reached() -> Counter[str]:
     """How often each branch was reached, at least: processes write a count when it has doubled."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for line in REACHED.read_text().splitlines() if REACHED.exists() else []:
         more, _, name = line.partition("\t")
         counts[name] += int(more)
@@ -79,7 +79,7 @@ def main() -> int:
     os.environ.update(TASKSLOT_EDGES=str(REACHED), TASKSLOT_MODULE=str(MODULE))
     share = ["--share", str(SHARE)] if options.ci else []
     chosen = ["-m", "not slow", *share, *options.pytest]
-    counts = run.cargo_tests(["taskslot-engine", "taskslot-node"], TINY)
+    counts = run.cargo_tests(["taskslot-engine", "taskslot-node"], build=TINY)
     counts += run.server_tests([options.server], chosen, ["tests/server"])
     wrong = report(expects_all=not (options.ci or options.pytest))
     skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""

@@ -45,15 +45,15 @@ def heading(text: str) -> None:
     print(f"\n==> {text}", flush=True)
 
 
-def cargo_tests(packages: list[str], times: int) -> Counter:
-    """Run the Rust tests of these packages. Histories are `times` as long as usual."""
+def cargo_tests(packages: list[str], times: int = 1, build: tuple[str, ...] = ()) -> Counter[str]:
+    """Run the Rust tests of these packages, with these options of cargo. Histories are `times` as long as usual."""
     of_packages = [word for package in packages for word in ("-p", package)]
-    command = ["cargo", "test", "--locked", *of_packages, "--no-fail-fast"]
+    command = ["cargo", "test", "--locked", *build, *of_packages, "--no-fail-fast"]
     heading(" ".join(command))
-    counts = Counter()
+    counts: Counter[str] = Counter()
     environment = {**os.environ, "TASKSLOT_TIMES": str(times)}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        for line in process.stdout:
+        for line in process.stdout or ():
             print(line, end="", flush=True)
             # test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; …
             if line.startswith("test result:"):
@@ -65,7 +65,7 @@ def cargo_tests(packages: list[str], times: int) -> Counter:
     return counts
 
 
-def server_tests(servers: list[str], extra: list[str], folders: list[str] = FOLDERS) -> Counter:
+def server_tests(servers: list[str], extra: list[str], folders: list[str] = FOLDERS) -> Counter[str]:
     """Run pytest on real servers. Tests mostly wait, so two run at a time for each core, and one more."""
     heading(f"servers {', '.join(servers)}: pytest")
     report = RESULTS / "pytest.xml"
@@ -84,9 +84,9 @@ def server_tests(servers: list[str], extra: list[str], folders: list[str] = FOLD
     return counts
 
 
-def read_junit(report: Path) -> Counter:
+def read_junit(report: Path) -> Counter[str]:
     """Count the test cases of a report. A test that passed, but whose cleanup failed, counts as failed."""
-    outcome: dict[tuple[str, str], str] = {}
+    outcome: dict[tuple[str | None, str | None], str] = {}
     for case in ET.parse(report).iter("testcase") if report.exists() else []:
         test = (case.get("classname"), case.get("name"))
         children = {child.tag for child in case}
