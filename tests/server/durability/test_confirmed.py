@@ -1,4 +1,4 @@
-"""WAIT after a command that was sent again: it tells whether a replica has what the first copy did."""
+"""WAIT and WAITAOF after a command that was sent again: they tell who has what the first copy did."""
 
 import pytest
 from harness.server import wait_synced
@@ -47,12 +47,8 @@ def prepared() -> list[list]:
     ]
 
 
-@pytest.mark.parametrize("what", REPEATED)
-def test_a_wait_after_a_repeated_command_confirms_what_the_first_one_did(start, prepared, what):
-    """The replica hangs. The command is sent again on a new connection, and WAIT counts no replica."""
-    primary, replica = start(port=True), start()
-    replica.replicate(primary)
-    talk = Talk(primary)
+def prepare(talk: Talk, prepared: list[list], what: str) -> list:
+    """Make the queue. Returns the command of this name, with the handle of a task that is leased."""
     for command in prepared:
         assert not isinstance(talk(*command), Error), command
     [[dead, *_]] = talk("TASK.CLAIM", "q", "REQUEST", "dies")
@@ -64,6 +60,16 @@ def test_a_wait_after_a_repeated_command_confirms_what_the_first_one_did(start, 
         command[command.index(HANDLE)] = talk.claim(key)
     if what == "resume":
         talk("TASK.PAUSE", "q", "IN")
+    return command
+
+
+@pytest.mark.parametrize("what", REPEATED)
+def test_a_wait_after_a_repeated_command_confirms_what_the_first_one_did(start, prepared, what):
+    """The replica hangs. The command is sent again on a new connection, and WAIT counts no replica."""
+    primary, replica = start(port=True), start()
+    replica.replicate(primary)
+    talk = Talk(primary)
+    command = prepare(talk, prepared, what)
     wait_synced(primary, replica)
     replica.freeze()
     first = talk(*command)
@@ -75,6 +81,27 @@ def test_a_wait_after_a_repeated_command_confirms_what_the_first_one_did(start, 
     assert again("WAIT", 1, LONG_MS) == 1
     wait_synced(primary, replica)
     assert Talk(replica).digest() == talk.digest()
+
+
+@pytest.mark.parametrize("what", REPEATED)
+def test_a_waitaof_after_a_repeated_command_confirms_what_the_first_one_did(start, prepared, what):
+    """The server syncs no file until it is told to. WAITAOF on a new connection says so."""
+    server = start(appendonly="yes", appendfsync="no")
+    talk = Talk(server)
+    if talk("COMMAND", "INFO", "waitaof") == [None]:
+        pytest.skip("this server has no WAITAOF")
+    command = prepare(talk, prepared, what)
+    assert talk("CONFIG", "SET", "appendfsync", "always") == "OK"
+    assert talk("WAITAOF", 1, 0, LONG_MS) == [1, 0]
+    assert talk("CONFIG", "SET", "appendfsync", "no") == "OK"
+    first = talk(*command)
+    assert not isinstance(first, Error) and talk("WAITAOF", 1, 0, SHORT_MS) == [0, 0]
+    again = Talk(server)
+    again(*command)
+    assert again("WAITAOF", 1, 0, SHORT_MS) == [0, 0], "the file is not on the disk"
+    assert talk("CONFIG", "SET", "appendfsync", "always") == "OK"
+    talk.push("other")
+    assert again("WAITAOF", 1, 0, LONG_MS) == [1, 0]
 
 
 def test_a_claim_that_finds_nothing_sends_nothing_to_replicas(start):
