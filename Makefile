@@ -37,7 +37,7 @@ FEW    := $(findstring -k,$(ARGS))$(findstring ::,$(ARGS))
 PYTEST := .venv/bin/python -m pytest -q -n $(if $(FEW),0,$$((2 * $$(nproc)))) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-asan test-tiny test-python test-node test-docs conformance test-all test-rest \
+.PHONY: help run cli example pipeline studio web build quick libclang test test-engine test-server test-asan test-tiny test-miri test-python test-node test-docs conformance test-all test-rest \
 	test-frameworks lint audit \
 	fmt site pictures cluster demo chaos soak simulate fuzz bench bench-frameworks bench-instructions bench-engine older figures dist clean
 # cargo and pytest use all cores by themselves, and two pips at a time would interfere with each other.
@@ -96,7 +96,11 @@ test-asan: $(LIBCLANG) $(TEST) ## Run the tests of the server with AddressSaniti
 # All tests of the server meet edges that large bounds hide: full pages, steps that end, places that are forgotten.
 test-tiny: $(LIBCLANG) $(TEST) ## Run the tests of engine, node and server with tiny bounds; names rare branches that none reached
 	cargo build --profile test --config src/edges/tiny.toml --locked -p taskslot --features taskslot-edges/tiny
-	@.venv/bin/python tests/edges.py $(if $(SERVER),--server $(SERVER)) $(if $(filter --ci,$(ARGS)),--ci) -- $(filter-out --ci,$(ARGS))
+	@.venv/bin/python tests/edges.py $(if $(SERVER),--server $(SERVER)) -- $(ARGS)
+
+# Miri interprets the program, so a test takes minutes. It needs: rustup component add miri rust-src --toolchain nightly
+test-miri: ## Run the tests of engine and node in Miri, a minute of processor time for each at most (ARGS='--minutes 30 unique::')
+	@$(PYTHON) tests/miri.py $(ARGS)
 
 test-python: quick $(TEST) ## Run only the tests of the Python library, with that module (ARGS='-k worker')
 	TASKSLOT_MODULE="$(CURDIR)/$(QUICK)" $(PYTEST) --server=$(or $(SERVER),valkey-9.1) \
