@@ -1,12 +1,11 @@
 """Runs tests on a build with tiny bounds, and reports which branches that are marked as rare they reached.
 
     tests/edges.py            engine and node, and the tests of the server on the default server
-    tests/edges.py --ci       the same, with a fixed share of the tests of the server
     tests/edges.py -- -k claim     arguments after -- are passed to pytest
 
 The module is target/debug/libtaskslot.so, which `make test-tiny` builds. Fails if a test fails, or if a branch is not
-reached that is not in UNREACHED. A share of the tests, or some of them, need not reach all branches: those that are not
-reached are named only. The last line shows the counts of tests, as that of run.py does.
+reached that is not in UNREACHED. If only some of the tests run, branches that are not reached are named only. The last
+line shows the counts of tests, as that of run.py does.
 """
 
 import argparse
@@ -20,8 +19,6 @@ import run
 MODULE = run.ROOT / "target/debug/libtaskslot.so"
 REACHED = run.RESULTS / "edges"
 TINY = ("--config", "src/edges/tiny.toml", "--features", "taskslot-edges/tiny")
-# With --ci, one test of the server of so many.
-SHARE = 4
 
 # Branches that no test reaches, and why.
 UNREACHED: dict[str, str] = {
@@ -69,7 +66,6 @@ def report(expects_all: bool) -> list[str]:
 def main() -> int:
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("--ci", action="store_true", help="run a share of the tests of the server")
     parser.add_argument("--server", default=run.DEFAULT, help="the server (default: %(default)s)")
     parser.add_argument("pytest", nargs="*", help="options for pytest, after --")
     options = parser.parse_args()
@@ -77,11 +73,9 @@ def main() -> int:
     run.RESULTS.mkdir(parents=True, exist_ok=True)
     REACHED.unlink(missing_ok=True)
     os.environ.update(TASKSLOT_EDGES=str(REACHED), TASKSLOT_MODULE=str(MODULE))
-    share = ["--share", str(SHARE)] if options.ci else []
-    chosen = ["-m", "not slow", *share, *options.pytest]
     counts = run.cargo_tests(["taskslot-engine", "taskslot-node"], build=TINY)
-    counts += run.server_tests([options.server], chosen, ["tests/server"])
-    wrong = report(expects_all=not (options.ci or options.pytest))
+    counts += run.server_tests([options.server], ["-m", "not slow", *options.pytest], ["tests/server"])
+    wrong = report(expects_all=not options.pytest)
     skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
     print(f"\n{counts['passed']} passed, {counts['failed']} failed{skipped}", flush=True)
     return 1 if wrong or counts["failed"] else 0

@@ -2,7 +2,8 @@
 
 The tests of the server run whole on each. Those of code that runs beside it run whole on the first server, those of
 the library also on the second, and on the others a fixed quarter of them runs. The quarter is another one on each
-server. pyproject.toml loads this plugin.
+server. With `--rest`, as in CI, the tests of the server run whole on the first two, the newest and the oldest, and each
+of them on one of the others. pyproject.toml loads this plugin.
 """
 
 from zlib import crc32
@@ -46,7 +47,6 @@ def pytest_addoption(parser):
     parser.addoption(
         "--rest", action="store_true", help="leave out what `make test` runs on the first server"
     )
-    parser.addoption("--share", type=int, default=1, help="run one test of so many, always the same ones")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at
@@ -56,8 +56,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if client_of(item) not in (None, *ENOUGH):
             item.add_marker(pytest.mark.slow)
-    rest, share = config.getoption("--rest"), config.getoption("--share")
-    dropped = {item for item in items if not (runs(item, servers, rest) and is_in_share(item, share))}
+    rest = config.getoption("--rest")
+    dropped = {item for item in items if not runs(item, servers, rest)}
     config.hook.pytest_deselected(items=list(dropped))
     items[:] = [item for item in items if item not in dropped]
     # Processes that have nothing left take tests from the end of what others have. No slow one is left to the last.
@@ -69,8 +69,13 @@ def runs(item, servers: list[str], rest: bool) -> bool:
     server = server_of(item)
     if server in (None, servers[0]):
         return not rest or item.get_closest_marker("slow") is not None
-    whole_on = 1 if is_of(item, OF_THE_FIRST) else 2 if is_of(item, LIBRARY) else len(servers)
-    return server in servers[:whole_on] or is_drawn(item)
+    if is_of(item, OF_THE_FIRST):
+        return is_drawn(item)
+    if server == servers[1]:
+        return True
+    if is_of(item, LIBRARY):
+        return is_drawn(item)
+    return not rest or is_its_turn(item, server, servers[2:])
 
 
 def is_drawn(item) -> bool:
@@ -81,9 +86,10 @@ def is_drawn(item) -> bool:
     return crc32(item.nodeid.encode()) % 4 == 0
 
 
-def is_in_share(item, share: int) -> bool:
-    """Whether a test is one of those of a share: one of so many."""
-    return crc32(item.nodeid.encode()) % share == 0
+def is_its_turn(item, server: str, servers: list[str]) -> bool:
+    """Whether a test runs on this server, if it runs on one of these."""
+    test = item.nodeid.replace(server, "")
+    return servers[crc32(test.encode()) % len(servers)] == server
 
 
 def is_of(item, paths: tuple[str, ...]) -> bool:
