@@ -2,8 +2,8 @@
 
 The tests of the server run whole on each. Those of code that runs beside it run whole on the first server, those of
 the library also on the second, and on the others a fixed quarter of them runs. The quarter is another one on each
-server. With `--rest`, as in CI, the tests of the server run whole on the first two, the newest and the oldest, and each
-of them on one of the others. pyproject.toml loads this plugin.
+server. With `--rest`, as in CI, a test of the server runs on the first two, the newest and the oldest, and on one of
+the others. pyproject.toml loads this plugin.
 """
 
 from zlib import crc32
@@ -73,16 +73,14 @@ def runs(item, servers: list[str], rest: bool) -> bool:
         return is_drawn(item)
     if server == servers[1]:
         return True
-    if is_of(item, LIBRARY):
+    client = client_of(item)
+    if is_of(item, LIBRARY) and client is None:
         return is_drawn(item)
-    return not rest or is_its_turn(item, server, servers[2:])
+    return client in (None, *ENOUGH) and (not rest or is_its_turn(item, server, servers[2:]))
 
 
 def is_drawn(item) -> bool:
-    """Whether a test is one of those that run on every server."""
-    client = client_of(item)
-    if client and not is_of(item, OF_THE_FIRST):
-        return client in ENOUGH
+    """Whether a test is one of the quarter that runs on every server."""
     return crc32(item.nodeid.encode()) % 4 == 0
 
 
