@@ -20,9 +20,18 @@ thread_local! {
 /// Notes that a connection holds a lease in a queue.
 pub fn tie(connection: Holder, db: i32, key: Arg<'_>) {
     let queue = QueueKey::new(db, key.as_bytes());
-    if CONNECTIONS.with_borrow_mut(|connections| connections.tie(connection, queue)) {
+    let tied = CONNECTIONS.with_borrow_mut(|connections| connections.tie(connection, queue));
+    if tied.starts_timer {
         Timer::start_detached(POLL_MS, on_timer);
     }
+    for queue in tied.to_check {
+        agenda::later(Job::CheckTie { client: connection, queue });
+    }
+}
+
+/// A connection holds no leases in a queue any more.
+pub fn untie(connection: Holder, queue: &QueueKey) {
+    CONNECTIONS.with_borrow_mut(|connections| connections.untie(connection, queue));
 }
 
 /// Polls the connections that hold leases from now on, because this server doesn't report closed connections.

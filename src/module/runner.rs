@@ -12,9 +12,10 @@ use taskslot_engine::{Handle, Holder, Millis, TaskId};
 use taskslot_node::{Agenda, Fired, Job, QueueKey};
 
 use crate::agenda::{self, SLICE};
+use crate::datatype::QUEUES;
 use crate::errors::Error;
 use crate::txn::{Missing, Txn, write};
-use crate::{clock, entropy, metrics, ownership, results, waiters};
+use crate::{clock, connections, entropy, metrics, ownership, results, waiters};
 use taskslot_api::key::KeyRead;
 use taskslot_api::{Context, Level, OwnedString};
 
@@ -116,6 +117,12 @@ fn do_job(ctx: Context<'_>, job: Job) {
         }),
         Job::GiveBack { queue, handles } => with_queue(ctx, &queue, |txn| give_back(txn, &handles)),
         Job::Abandon { client, queue } => abandon(ctx, client, queue),
+        Job::CheckTie { client, queue } => {
+            if !is_tied(ctx, client, &queue) {
+                rare!("a connection holds no more leases in a queue");
+                connections::untie(client, &queue);
+            }
+        }
     }
 }
 
@@ -149,6 +156,14 @@ fn abandon_one(txn: &mut Txn<'_, '_>, id: TaskId) -> Result<(), Error> {
         Some(event) => txn.commit(&event),
         None => Ok(()),
     }
+}
+
+/// Whether a connection holds TIED leases in a queue.
+fn is_tied(ctx: Context<'_>, client: Holder, queue: &QueueKey) -> bool {
+    let name = OwnedString::new(&queue.name);
+    let open = ctx.select_db(queue.db).ok().and_then(|()| KeyRead::peek(ctx, name.as_arg()));
+    let value = open.as_ref().and_then(|open| open.value(&QUEUES).ok().flatten());
+    value.is_some_and(|value| !value.queue.tied_to(client, 1).is_empty())
 }
 
 /// Runs `body` on a queue, if the queue exists and this node owns it.

@@ -40,6 +40,13 @@ pub enum Job {
         /// A queue in which it holds leases.
         queue: QueueKey,
     },
+    /// See whether a connection still holds TIED leases in a queue.
+    CheckTie {
+        /// The id of the connection.
+        client: Holder,
+        /// A queue in which it held some.
+        queue: QueueKey,
+    },
 }
 
 impl Job {
@@ -47,7 +54,9 @@ impl Job {
     fn swap_databases(&mut self, a: i32, b: i32) {
         match self {
             Job::Serve(_) => {}
-            Job::GiveBack { queue, .. } | Job::Abandon { queue, .. } => queue.swap_databases(a, b),
+            Job::GiveBack { queue, .. } | Job::Abandon { queue, .. } | Job::CheckTie { queue, .. } => {
+                queue.swap_databases(a, b);
+            }
         }
     }
 }

@@ -48,7 +48,7 @@ pub use agenda::{Agenda, Fired, Hint, HintId, Job};
 pub use args::{ArgError, Args, Named, OneOrMany, Shown, parse_integer};
 pub use candidates::Candidates;
 pub use clock::{Clock, Reading, arrived_ahead_ms, earliest};
-pub use connections::Connections;
+pub use connections::{Connections, Tied};
 pub use gatherers::Gather;
 pub use health::Health;
 pub use metrics::{Counters, GaugeValues, Gauges, QueueGauge};

@@ -16,14 +16,40 @@ fn set(queues: &[(i32, &str)]) -> BTreeSet<QueueKey> {
 fn a_closed_connection_is_removed_with_the_queues_in_which_it_holds_leases() {
     let mut table = Connections::new();
     for (connection, name) in [(1, "a"), (2, "a"), (1, "b"), (1, "a")] {
-        assert!(
-            !table.tie(connection, queue(0, name)),
-            "the server reports closed connections, so no timer is needed"
-        );
+        let tied = table.tie(connection, queue(0, name));
+        assert!(!tied.starts_timer, "the server reports closed connections, so no timer is needed");
     }
     assert!(table.contains(1) && table.contains(2) && !table.contains(3));
     assert_eq!(table.remove(1), set(&[(0, "a"), (0, "b")]));
     assert!(!table.contains(1) && table.contains(2));
+    assert_eq!(table.remove(1), set(&[]));
+}
+
+#[test]
+fn a_connection_is_noted_for_at_most_twice_as_many_queues_as_it_holds_leases_in() {
+    let mut table = Connections::new();
+    let held = set(&[(0, "a"), (0, "m"), (0, "z")]);
+    let name = |n: u64| queue(0, &format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    for n in 0..1000 {
+        let noted = if n < 3 { held.iter().nth(n as usize).unwrap().clone() } else { name(n) };
+        for queue in table.tie(1, noted).to_check {
+            if !held.contains(&queue) {
+                table.untie(1, &queue);
+            }
+        }
+        assert_eq!(table.tie(1, queue(0, "a")).to_check, [], "it is noted already");
+    }
+    let left = table.remove(1);
+    assert!(held.is_subset(&left) && left.len() <= 2 * held.len() + 2, "{left:?}");
+}
+
+#[test]
+fn a_connection_without_leases_is_still_noted_until_it_closes() {
+    let mut table = Connections::new();
+    let _ = table.tie(1, queue(0, "a"));
+    table.untie(1, &queue(0, "a"));
+    table.untie(2, &queue(0, "a"));
+    assert!(table.contains(1) && !table.contains(2));
     assert_eq!(table.remove(1), set(&[]));
 }
 
@@ -49,14 +75,14 @@ fn the_polling_timer_is_started_once_and_runs_while_there_are_connections() {
     let mut table = Connections::new();
     table.poll();
     assert!(table.polled().is_empty());
-    assert!(table.tie(1, queue(0, "a")));
-    assert!(!table.tie(2, queue(0, "a")), "it runs");
+    assert!(table.tie(1, queue(0, "a")).starts_timer);
+    assert!(!table.tie(2, queue(0, "a")).starts_timer, "it runs");
     assert_eq!(table.polled(), [1, 2]);
     table.remove(1);
     assert!(table.poll_again());
     table.remove(2);
-    assert!(!table.tie(3, queue(0, "a")), "it still runs");
+    assert!(!table.tie(3, queue(0, "a")).starts_timer, "it still runs");
     table.remove(3);
     assert!(!table.poll_again());
-    assert!(table.tie(4, queue(0, "a")), "it has stopped");
+    assert!(table.tie(4, queue(0, "a")).starts_timer, "it has stopped");
 }

@@ -117,6 +117,26 @@ def test_a_tied_lease_ends_after_its_queue_was_renamed_moved_or_swapped(floor, m
     assert floor.boss("TASK.LEN", "new", "ready") == 1
 
 
+def test_queues_without_leases_of_a_connection_are_forgotten(floor):
+    """A worker lives for a long time, and its queues do not. Here their names would take 40 MB."""
+    worker = floor.worker()
+    floor.boss.push("q", "x")
+    worker.claim("q", "TIED")
+
+    def used() -> int:
+        return floor.info("memory", "used_memory")
+
+    before = used()
+    for n in range(200):
+        key = f"{n:0>200000}"
+        floor.boss.push(key, "x")
+        worker("TASK.ACK", key, worker.claim(key, "TIED"))
+        floor.boss("DEL", key)
+    floor.eventually(lambda: used() - before < 4_000_000, "the names are freed")
+    worker.leave()
+    floor.eventually(lambda: floor.counts()["stalled"] == 1, "the lease that it held has ended")
+
+
 def test_a_waiting_worker_gets_a_tied_lease(floor):
     """TIED applies to a claim that waited."""
     worker = floor.waiting("q", "TIED")
