@@ -111,13 +111,16 @@ fn sealed(effect: &Received<'_>, now: Millis, key: Arg<'_>, payloads: &[&[u8]]) 
     let (number, at) = effect.stamp?;
     let mut sealed = Effect::default();
     effect.events.iter().for_each(|event| sealed.add(event));
-    let bytes = sealed.seal(number, at.min(now), key.as_bytes(), payloads.iter().copied());
-    (!bytes.is_empty()).then(|| bytes.to_vec())
+    Some(sealed.seal(number, at.min(now), key.as_bytes(), payloads.iter().copied()).to_vec())
 }
 
-/// Tries the effect of a tool on a copy of the queue, so that an invalid one doesn't break the queue.
+/// Tries the effect of a tool on a copy of the queue, so that an invalid one doesn't break the queue. One with an instant
+/// but without events is invalid: it changes nothing, and its instant would be that of a change.
 fn try_on_copy(queue: &Queue, effect: &Result<Received<'_>, Invalid>) -> Result<(), Error> {
     let Ok(effect) = effect else { return Err(Error::Bad("invalid effect")) };
+    if effect.stamp.is_some() && effect.events.is_empty() {
+        return Err(Error::Bad("invalid effect"));
+    }
     let mut copy = queue.clone();
     let fits = guard("the trial of an effect", false, || {
         copy.expect_effect(effect).is_ok() && effect.events.iter().all(|event| copy.apply(event).is_ok())

@@ -230,8 +230,12 @@ def test_clocks_that_a_tool_sends_do_not_become_those_of_the_node(copies):
     for number, part in enumerate(parts):
         assert c(*load("r", number, *part)) == "OK"
     assert c.map("TASK.INFO", "r")[b"broken"] == b""
-    for number, event in enumerate([{"term": [7, 0, list(ABSURD.values())]}, {"pause": ["out", None]}], 1):
-        assert c("TASK._APPLY", "s", pack_as_3(number, LAST, [event])) == "OK"
+    # The clock of a node takes an instant of its data that is less than a day ahead.
+    soon = int(time.time() * 1000) + 12 * HOUR
+    term, pause = {"term": [7, 0, list(ABSURD.values())]}, {"pause": ["out", None]}
+    for number, (at, event) in enumerate([(LAST, term), (LAST, pause), (soon, pause)], 1):
+        assert c("TASK._APPLY", "s", pack_as_3(number, at, [event])) == "OK"
+    assert c("TASK._APPLY", "s", pack_as_3(4, soon, [])) == INVALID, "only events change something"
     wait_synced(*copies)
     for copy in copies:
         copy.restart(kill=True, replicaof="no one")
