@@ -168,7 +168,7 @@ impl Value for TaskQueue {
                 if !flags.is_loading() && !flags.is_loading_beside() && !value.queue.has_room(&clock::stamp())
                 {
                     input.log_error(
-                        "a queue is refused: it has run out of ids, or of the numbers of leases or batches",
+                        "a queue is refused: it has run out of ids, of the numbers of tasks, leases or batches, or of room in its totals",
                     );
                     return None;
                 }

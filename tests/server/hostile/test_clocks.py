@@ -122,10 +122,11 @@ def test_an_accepted_queue_can_still_be_loaded_after_more_changes(start):
     ids=["batches", "leases", "leases elsewhere", "ids"],
 )
 def test_a_queue_that_has_no_numbers_left_is_refused(server: Server, numbers):
-    """Otherwise the next batch breaks it, or it takes no claims or pushes any more."""
+    """Otherwise the next batch breaks it, or it takes no claims or pushes any more. The log has the reason."""
     server.client().config_set("rdbcompression", "no")
-    talk = Talk(server)
+    talk, log = Talk(server), len(server.log())
     assert isinstance(talk("RESTORE", "q", 0, changed(talk, **numbers)), Error)
+    assert "a queue is refused: it has run out of" in server.log()[log:]
 
 
 def test_a_restored_queue_is_equal_on_a_replica_with_another_clock_once_it_changes(start):
