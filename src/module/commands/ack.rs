@@ -36,8 +36,8 @@ impl Command for Ack {
             nothing left to finish. With UNIQUE in the push: [1, id, 1] for a new task, [1, id, 0] if a task already \
             holds the token",
         replicates: "One TASK._APPLY with the tasks that are finished, their results, and how long they are \
-            kept. With PUSH, the same TASK._APPLY has the pushed task, as for TASK.PUSH. Only TASK._CLOCK for handles that are \
-            stale or have nothing left to finish",
+            kept. With PUSH, the same TASK._APPLY has the pushed task, as for TASK.PUSH. Only TASK._CLOCK if the queue \
+            exists and the handles are stale or have nothing left to finish",
         errors: errors![
             UNKNOWN,
             TWICE,

@@ -56,7 +56,7 @@ impl Command for Batch {
             the batch was removed, 2 if the worker of its callback is asked to stop, 0 if there is no \
             such batch",
         replicates: "One TASK._APPLY with the batch and its callback, its end, or its removal. Only TASK._CLOCK if \
-            nothing changes",
+            the queue exists and nothing changes",
         errors: errors![
             UNKNOWN,
             TWICE,

@@ -32,7 +32,7 @@ impl Command for Cancel {
         reply: "1 if the task was removed, 2 if its worker is asked to stop, 0 if there is nothing to \
             cancel. With IDS: an array",
         replicates: "One TASK._APPLY with the tasks that are removed, and the leases whose workers are asked \
-            to stop. Only TASK._CLOCK if there is nothing to cancel",
+            to stop. Only TASK._CLOCK if the queue exists and has nothing to cancel",
         errors: errors![
             TOO_MANY,
             NO_VALUE,

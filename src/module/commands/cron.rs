@@ -75,8 +75,8 @@ impl Command for Cron {
         args: &[ArgDoc::key("key", 0), ArgDoc::one_of("action", &[SET, DEL, RUN])],
         reply: "With SET: 1 for a new schedule, 0 if it replaced one. With DEL: 1 if the schedule was \
             removed, 0 if there is none. With RUN: the id of the task",
-        replicates: "One TASK._APPLY with the schedule and its next time, or with its removal, or with the run. Only TASK._CLOCK for a \
-            DEL of a schedule that does not exist",
+        replicates: "One TASK._APPLY with the schedule and its next time, or with its removal, or with the run. \
+            Only TASK._CLOCK for a DEL if the queue exists, but not the schedule",
         errors: errors![
             UNKNOWN,
             TWICE,

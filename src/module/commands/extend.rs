@@ -39,8 +39,8 @@ impl Command for Extend {
         ],
         reply: "The new deadline in Unix milliseconds, or 0 if there is nothing left to extend. With \
             HANDLES: an array, with -2 instead of the error STALE and -3 instead of CANCELLED",
-        replicates: "One TASK._APPLY with the new deadlines and PROGRESS. Only TASK._CLOCK for handles that are stale, \
-            cancelled or have nothing left to extend",
+        replicates: "One TASK._APPLY with the new deadlines and PROGRESS. Only TASK._CLOCK if the queue exists and \
+            the handles are stale, cancelled or have nothing left to extend",
         errors: errors![
             UNKNOWN,
             TWICE,

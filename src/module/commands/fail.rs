@@ -53,7 +53,7 @@ impl Command for Fail {
             or there is nothing left to fail. With HANDLES: an array, with -2 instead of the error \
             STALE",
         replicates: "One TASK._APPLY with the failures, ERROR and PROGRESS, and when each task is ready again or that \
-            it is dead. Only TASK._CLOCK for handles that are stale or have nothing left to fail",
+            it is dead. Only TASK._CLOCK if the queue exists and the handles are stale or have nothing left to fail",
         errors: errors![
             UNKNOWN,
             TWICE,

@@ -66,8 +66,8 @@ impl Command for Group {
             ),
         ],
         reply: "OK. With DEL: 1, or 0 if nothing was set for the group",
-        replicates: "One TASK._APPLY with the limits of the group, or with their removal. Only TASK._CLOCK if they \
-            stay the same",
+        replicates: "One TASK._APPLY with the limits of the group, or with their removal. Only TASK._CLOCK if the \
+            queue exists and they stay the same",
         errors: errors![
             UNKNOWN,
             TWICE,

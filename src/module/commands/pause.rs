@@ -105,7 +105,8 @@ impl Command for Resume {
         keys: KEYS,
         args: &[ArgDoc::key("key", 0), GATE],
         reply: "OK",
-        replicates: "One TASK._APPLY with the end of the pause. Only TASK._CLOCK if the queue or the group is not paused",
+        replicates: "One TASK._APPLY with the end of the pause. Only TASK._CLOCK if the queue exists, but it or the \
+            group is not paused",
         errors: errors![UNKNOWN, TWICE, NO_VALUE, NAME, CLASH, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };

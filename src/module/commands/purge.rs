@@ -63,7 +63,8 @@ impl Command for Purge {
                 .about("The most tasks to remove, 1 to 1000. 1000 by default. Not with IDS"),
         ],
         reply: "The number of tasks that were removed",
-        replicates: "One TASK._APPLY with the ids of the tasks that are removed. Only TASK._CLOCK if there are none",
+        replicates: "One TASK._APPLY with the ids of the tasks that are removed. Only TASK._CLOCK if the queue \
+            exists and has none",
         errors: errors![UNKNOWN, TWICE, NO_VALUE, TOO_FEW_VALUES, NUMBER, RANGE, ID, CLASH, WAITS_OF_IDS, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
         ..CommandDoc::EMPTY
     };

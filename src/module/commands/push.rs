@@ -46,8 +46,8 @@ impl Command for Push {
         reply: "The task's id. With UNIQUE: [id, 1] for a new task, [id, 0] if a task already holds the \
             token",
         replicates: "One TASK._APPLY with the task, its id and times, and the reply to remember for REQUEST. \
-            If UNIQUE finds a task: what REPLACE and POSTPONE change in it, if anything. Only TASK._CLOCK for a REQUEST that is sent \
-            again",
+            If UNIQUE finds a task: what REPLACE and POSTPONE change in it. Only TASK._CLOCK if they change nothing, \
+            or for a REQUEST that is sent again",
         errors: errors![
             UNKNOWN,
             TWICE,

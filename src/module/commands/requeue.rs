@@ -41,8 +41,8 @@ impl Command for Requeue {
         ],
         reply: "1 if the task was given back, 0 if it was removed or there is nothing left to give back. \
             With HANDLES: an array, with -2 instead of the error STALE",
-        replicates: "One TASK._APPLY with the tasks that are given back, when they are ready, and PROGRESS. Only TASK._CLOCK for \
-            handles that are stale or have nothing left to give back",
+        replicates: "One TASK._APPLY with the tasks that are given back, when they are ready, and PROGRESS. \
+            Only TASK._CLOCK if the queue exists and the handles are stale or have nothing left to give back",
         errors: errors![
             UNKNOWN,
             TWICE,

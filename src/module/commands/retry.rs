@@ -48,7 +48,8 @@ impl Command for Retry {
             ),
         ],
         reply: "The number of tasks that became ready",
-        replicates: "One TASK._APPLY with the tasks that became ready. Only TASK._CLOCK if there are none",
+        replicates: "One TASK._APPLY with the tasks that became ready. Only TASK._CLOCK if the queue exists and has \
+            none",
         errors: errors![
             TOO_MANY,
             NO_VALUE,

@@ -66,7 +66,8 @@ impl Command for Set {
         keys: &[KeySpec::first(key_flags::RW | key_flags::UPDATE)],
         args: &[ArgDoc::key("key", 0), TASKS, WHEN, PRIORITY, GROUP, PAYLOAD, HEADERS],
         reply: "1 if the task waits and is now as given, 0 if it does not wait (any more). With IDS: an array",
-        replicates: "One TASK._APPLY with the tasks that change and what changes. Only TASK._CLOCK if nothing changes",
+        replicates: "One TASK._APPLY with the tasks that change and what changes. Only TASK._CLOCK if the queue exists \
+            and nothing changes",
         errors: errors![
             UNKNOWN,
             TWICE,

@@ -107,11 +107,12 @@ impl<'a> Step<'a> {
             txn.count_duplicate();
         }
         let acked = match ending.decide(txn.queue(), now, handle) {
-            Err(Refusal::Gone) => {
+            Ok(acked) => acked,
+            Err(refusal) => {
+                // Perhaps the same answer came before.
                 txn.refer_back();
-                return Ok(earlier);
+                return if refusal == Refusal::Gone { Ok(earlier) } else { Err(refusal.into()) };
             }
-            acked => acked?,
         };
         if earlier.is_some() {
             txn.afford(txn.queue().growth(&acked))?;

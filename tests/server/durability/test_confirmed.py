@@ -1,6 +1,7 @@
 """WAIT and WAITAOF after a command that was sent again: they tell who has what the first copy did."""
 
 import pytest
+from harness.manual import manuals
 from harness.server import wait_synced
 from harness.talk import Error, Talk
 
@@ -21,6 +22,10 @@ REPEATED: dict[str, list] = {
     "next": ["TASK.NEXT", "empty", HANDLE],
     "next step": ["TASK.ACK", "q", HANDLE, "PUSH", "x"],
     "next step with a token": ["TASK.ACK", "q", HANDLE, "PUSH", "x", "REQUEST", "t"],
+    "next step of a stale handle": ["TASK.ACK", "q", HANDLE, "PUSH", "x"],
+    "extension of a stale handle": ["TASK.EXTEND", "q", HANDLE],
+    "extension of what is finished": ["TASK.EXTEND", "q", HANDLE],
+    "change": ["TASK.SET", "q", "UNIQUE", "held", "PRIORITY", 3],
     "opened batch": ["TASK.BATCH", "q", "OPEN", "new", "PAYLOAD", "x"],
     "closed batch": ["TASK.BATCH", "q", "CLOSE", "b"],
     "deleted batch": ["TASK.BATCH", "q", "DEL", "b"],
@@ -31,6 +36,12 @@ REPEATED: dict[str, list] = {
     "resume": ["TASK.RESUME", "q", "IN"],
     "limits of a group": ["TASK.GROUP", "q", "SET", "g", "WEIGHT", 3],
     "removed limits": ["TASK.GROUP", "q", "DEL", "h"],
+}
+# What was done before, if it was another command.
+FIRST: dict[str, list] = {
+    "next step of a stale handle": ["TASK.REQUEUE", "q", HANDLE],
+    "extension of a stale handle": ["TASK.REQUEUE", "q", HANDLE],
+    "extension of what is finished": ["TASK.ACK", "q", HANDLE],
 }
 
 
@@ -47,35 +58,38 @@ def prepared() -> list[list]:
     ]
 
 
-def prepare(talk: Talk, prepared: list[list], what: str) -> list:
-    """Make the queue. Returns the command of this name, with the handle of a task that is leased."""
+def prepare(talk: Talk, prepared: list[list], what: str) -> list[list]:
+    """Make the queue. Returns the first command and the one after it, with the handle of a task that is leased."""
     for command in prepared:
         assert not isinstance(talk(*command), Error), command
     [[dead, *_]] = talk("TASK.CLAIM", "q", "REQUEST", "dies")
     assert talk("TASK.FAIL", "q", dead) == -1
-    key = REPEATED[what][1] if HANDLE in REPEATED[what] else "q"
+    again = REPEATED[what]
+    commands = [FIRST.get(what, again), again]
+    key = again[1] if HANDLE in again else "q"
     talk.push(key, "task")
-    command = list(REPEATED[what])
-    if HANDLE in command:
-        command[command.index(HANDLE)] = talk.claim(key)
+    if HANDLE in again:
+        handle = talk.claim(key)
+        commands = [[handle if word is HANDLE else word for word in command] for command in commands]
     if what == "resume":
         talk("TASK.PAUSE", "q", "IN")
-    return command
+    return commands
 
 
 @pytest.mark.parametrize("what", REPEATED)
 def test_a_wait_after_a_repeated_command_confirms_what_the_first_one_did(start, prepared, what):
-    """The replica hangs. The command is sent again on a new connection, and WAIT counts no replica."""
-    primary, replica = start(port=True), start()
+    """The replica hangs. A new connection repeats the command, which sends only the time. WAIT counts no replica."""
+    primary, replica = start(port=True, appendonly="yes", aof_use_rdb_preamble="no"), start()
     replica.replicate(primary)
     talk = Talk(primary)
-    command = prepare(talk, prepared, what)
+    first, repeated = prepare(talk, prepared, what)
     wait_synced(primary, replica)
     replica.freeze()
-    first = talk(*command)
-    assert not isinstance(first, Error) and talk("WAIT", 1, SHORT_MS) == 0
+    assert not isinstance(talk(*first), Error) and talk("WAIT", 1, SHORT_MS) == 0
+    primary.propagated()
     again = Talk(primary)
-    again(*command)
+    again(*repeated)
+    assert {words[0] for words in primary.propagated()} - {b"MULTI", b"EXEC"} == {b"TASK._CLOCK"}
     assert again("WAIT", 1, SHORT_MS) == 0, "the replica has nothing"
     replica.thaw()
     assert again("WAIT", 1, LONG_MS) == 1
@@ -90,18 +104,23 @@ def test_a_waitaof_after_a_repeated_command_confirms_what_the_first_one_did(star
     talk = Talk(server)
     if talk("COMMAND", "INFO", "waitaof") == [None]:
         pytest.skip("this server has no WAITAOF")
-    command = prepare(talk, prepared, what)
+    first, repeated = prepare(talk, prepared, what)
     assert talk("CONFIG", "SET", "appendfsync", "always") == "OK"
     assert talk("WAITAOF", 1, 0, LONG_MS) == [1, 0]
     assert talk("CONFIG", "SET", "appendfsync", "no") == "OK"
-    first = talk(*command)
-    assert not isinstance(first, Error) and talk("WAITAOF", 1, 0, SHORT_MS) == [0, 0]
+    assert not isinstance(talk(*first), Error) and talk("WAITAOF", 1, 0, SHORT_MS) == [0, 0]
     again = Talk(server)
-    again(*command)
+    again(*repeated)
     assert again("WAITAOF", 1, 0, SHORT_MS) == [0, 0], "the file is not on the disk"
     assert talk("CONFIG", "SET", "appendfsync", "always") == "OK"
     talk.push("other")
     assert again("WAITAOF", 1, 0, LONG_MS) == [1, 0]
+
+
+def test_each_command_that_sends_only_the_time_is_repeated_here():
+    """Its manual says so."""
+    named = {name for name, manual in manuals().items() if "Only TASK._CLOCK" in manual.replicates}
+    assert "TASK.SET" in named and named <= {command[0] for command in REPEATED.values()}
 
 
 def test_a_claim_that_finds_nothing_sends_nothing_to_replicas(start):
