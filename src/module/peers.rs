@@ -22,31 +22,38 @@ pub fn is_from_peer(ctx: Context<'_>) -> Result<bool, Error> {
     }
 }
 
-/// Ends an internal command on a key: sends it on to replicas and the AOF, and replies.
-pub fn pass_on(ctx: Context<'_>, args: &[Arg<'_>], result: Result<(), Error>) -> Result<(), Error> {
-    // What a peer sent is passed on even if it doesn't fit the queue, so that this node's replicas and AOF mark the
-    // same queue as broken.
-    if result.is_ok() || is_from_peer(ctx) == Ok(true) {
-        ctx.replicate_verbatim();
-    }
-    answer(ctx, args.get(1), result)
+/// What an internal command has done to a queue, if it wasn't refused.
+pub enum Outcome {
+    /// The change that came.
+    Done,
+    /// The change that these bytes say. They go on in place of those that came.
+    DoneAs(Vec<u8>),
+    /// The queue is broken now. That is an error, but a change too.
+    Broke,
 }
 
-/// Like [`pass_on`], but if the result has bytes, `send` sends these on, in place of what came.
-pub fn pass_on_instead<E>(
+/// Ends an internal command on a key: sends the change on to replicas and the AOF, and replies. `send` sends other bytes
+/// than those that came.
+pub fn pass_on(
     ctx: Context<'_>,
     args: &[Arg<'_>],
-    result: Result<Option<Vec<u8>>, Error>,
-    send: impl FnOnce(Arg<'_>, &[u8]) -> Result<(), E>,
+    result: Result<Outcome, Error>,
+    send: impl FnOnce(Arg<'_>, &[u8]),
 ) -> Result<(), Error> {
-    let (Ok(Some(bytes)), Some(key)) = (&result, args.get(1)) else {
-        return pass_on(ctx, args, result.map(|_| ()));
-    };
-    if send(*key, bytes).is_err() {
-        let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
-        ctx.log(Level::Warning, &format!("a change of {queue} could not be replicated"));
+    let key = args.get(1);
+    match (&result, key) {
+        (Ok(Outcome::DoneAs(bytes)), Some(key)) => send(*key, bytes),
+        (Ok(_), _) => ctx.replicate_verbatim(),
+        // What a peer sent is passed on even if it doesn't fit the queue, so that this node's replicas and AOF mark the
+        // same queue as broken.
+        (Err(_), _) if is_from_peer(ctx) == Ok(true) => ctx.replicate_verbatim(),
+        (Err(_), _) => {}
     }
-    answer(ctx, Some(key), Ok(()))
+    let result = result.and_then(|outcome| match outcome {
+        Outcome::Done | Outcome::DoneAs(_) => Ok(()),
+        Outcome::Broke => Err(Error::Broken),
+    });
+    answer(ctx, key, result)
 }
 
 /// Replies OK or the error. Nobody reads the replies to a file and to a primary, so what can't be done is logged. A replica

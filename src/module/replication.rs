@@ -1,7 +1,10 @@
-//! The names and arguments of the commands that carry changes to replicas and the AOF. Each command has a file in
-//! `commands`.
+//! The commands that carry changes to replicas and the AOF: their names and arguments, and how a change is sent. Each
+//! command has a file in `commands`.
 
 use std::ffi::CStr;
+
+use taskslot_api::{Arg, Context, Level};
+use taskslot_node::QueueKey;
 
 /// Carries the effect of a write: `TASK._APPLY key effect [payload ...]`.
 pub const APPLY: &CStr = c"TASK._APPLY";
@@ -15,3 +18,11 @@ pub const LOAD_HEAD: &[u8] = b"HEAD";
 pub const LOAD_MORE: &[u8] = b"MORE";
 /// No more parts follow, so the queue is validated. The part is the reason why the queue is broken, or empty.
 pub const LOAD_END: &[u8] = b"END";
+
+/// Sends `command key bytes [extra ...]` to replicas and the AOF. If the server doesn't take it, the log says so.
+pub fn send(ctx: Context<'_>, command: &CStr, key: Arg<'_>, bytes: &[u8], extra: &[Arg<'_>]) {
+    if ctx.replicate(command, key, bytes, extra).is_err() {
+        let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
+        ctx.log(Level::Warning, &format!("a change of {queue} could not be replicated"));
+    }
+}

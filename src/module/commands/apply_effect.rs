@@ -7,8 +7,8 @@ use super::docs::{FIRST, errors};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::notifications::Notifications;
-use crate::peers::{is_from_peer, pass_on_instead};
-use crate::replication::APPLY;
+use crate::peers::{Outcome, is_from_peer, pass_on};
+use crate::replication::{self, APPLY};
 use crate::{change, clock, waiters};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::guard::guard;
@@ -47,14 +47,14 @@ impl Command for ApplyEffect {
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-        pass_on_instead(ctx, args, apply_effect(ctx, args), |key, bytes| {
-            ctx.replicate(APPLY, key, bytes, args.get(3..).unwrap_or_default())
+        pass_on(ctx, args, apply_effect(ctx, args), |key, bytes| {
+            replication::send(ctx, APPLY, key, bytes, args.get(3..).unwrap_or_default());
         })
     }
 }
 
-/// Applies an effect. Returns the bytes that this node sends on instead, if they are others.
-fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<Option<Vec<u8>>, Error> {
+/// Applies an effect.
+fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<Outcome, Error> {
     let from_peer = is_from_peer(ctx)?;
     let [_, key, effect, payloads @ ..] = args else { return Err(Error::Syntax) };
     let payloads: Vec<&[u8]> = payloads.iter().map(|payload| payload.as_bytes()).collect();
@@ -92,7 +92,7 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<Option<Vec<u8>>, E
     if is_live {
         notifications.send(ctx, *key);
     }
-    result.map(|()| instead)
+    result.map(|()| instead.map_or(Outcome::Done, Outcome::DoneAs))
 }
 
 /// Removes the clocks of another node from the effect of a tool. After a restart, this node must not take them for its

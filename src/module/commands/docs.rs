@@ -259,5 +259,10 @@ pub const PART: ErrorDoc = ErrorDoc::new(
     "ERR invalid queue part",
     "With `allow-effects`: the part has changed since it was written, or others are missing. The right one can follow",
 );
+pub const NO_NUMBERS: ErrorDoc = ErrorDoc::new(
+    "ERR the queue has no numbers left",
+    "With `allow-effects`: it has run out of ids, of the numbers of tasks, leases or batches, or of room in its totals. \
+        Only a forged queue can get there",
+);
 pub const STAMP: ErrorDoc =
     ErrorDoc::new("ERR invalid stamp", "The stamp cannot be read, or its time is not possible");

@@ -7,8 +7,8 @@ use taskslot_node::{Health, QueueKey};
 use super::docs::{FIRST, errors};
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
-use crate::peers::{is_from_peer, pass_on_instead};
-use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
+use crate::peers::{Outcome, is_from_peer, pass_on};
+use crate::replication::{self, LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::{clock, zones};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::key::KeyWrite;
@@ -48,19 +48,30 @@ impl Command for LoadChunk {
         reply: "OK",
         replicates: "Itself, unchanged, but for the part with the clocks of another node: a primary puts its own beside \
             them. Nothing if a part from an ordinary client is refused and changes nothing",
-        errors: errors![NOT_A_PEER, OUT_OF_MEMORY, HEAD, HEAD_FIRST, PART, WRONG_TYPE, BROKEN, BUSY, SCRIPT],
+        errors: errors![
+            NOT_A_PEER,
+            OUT_OF_MEMORY,
+            HEAD,
+            HEAD_FIRST,
+            PART,
+            NO_NUMBERS,
+            WRONG_TYPE,
+            BROKEN,
+            BUSY,
+            SCRIPT
+        ],
         ..CommandDoc::EMPTY
     };
 
     fn run<'a>(ctx: Context<'a>, args: &'a [Arg<'a>]) -> Result<(), Error> {
-        pass_on_instead(ctx, args, load_chunk(ctx, args), |key, word| {
-            ctx.replicate(LOAD, key, LOAD_MORE, &[OwnedString::new(word).as_arg()])
+        pass_on(ctx, args, load_chunk(ctx, args), |key, word| {
+            replication::send(ctx, LOAD, key, LOAD_MORE, &[OwnedString::new(word).as_arg()]);
         })
     }
 }
 
-/// Loads a part. Returns the word that this node sends on instead, if it is another one.
-fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<Option<Vec<u8>>, Error> {
+/// Loads a part.
+fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<Outcome, Error> {
     let from_peer = is_from_peer(ctx)?;
     let [_, key, kind, word] = args else { return Err(Error::Syntax) };
     let part = Part::open(key.as_bytes(), kind.as_bytes(), word.as_bytes());
@@ -72,7 +83,7 @@ fn load_chunk(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<Option<Vec<u8>>, Err
         (LOAD_END, Ok(part)) => loading.end(part)?,
         (_, Ok(part)) => return loading.add(part),
     }
-    Ok(None)
+    Ok(Outcome::Done)
 }
 
 /// A key whose queue arrives in parts. Between two parts, the queue's [`Health`] says whether they are valid so far.
@@ -90,12 +101,13 @@ impl Loading<'_> {
     fn begin(&mut self, head: Part<'_>) -> Result<(), Error> {
         self.open.value_mut(&QUEUES)?;
         let value = match Queue::load_head(head.chunk) {
-            Ok(mut queue) if self.from_peer || queue.has_room(&clock::stamp()) => {
+            Ok(mut queue) => {
+                check_room(&queue, self.from_peer)?;
                 queue.use_zones(zones::HERE);
                 TaskQueue::of(queue, Health::Loading(head.number.map(after)))
             }
             Err(Invalid(what)) if self.from_peer => self.damaged(what),
-            _ => return Err(Error::Bad("invalid queue head")),
+            Err(_) => return Err(Error::Bad("invalid queue head")),
         };
         let is_sound = matches!(value.health, Health::Loading(_));
         self.open.set_value(&QUEUES, value)?;
@@ -113,8 +125,8 @@ impl Loading<'_> {
     /// Adds a part. If it is not valid, the queue is marked damaged, because some of it may be in the queue by then.
     ///
     /// The clocks of the node that a queue comes from are not this node's. A primary adds what they say about the queue
-    /// here, and returns the word that says so.
-    fn add(&mut self, part: Part<'_>) -> Result<Option<Vec<u8>>, Error> {
+    /// here, and sends on the part that says so.
+    fn add(&mut self, part: Part<'_>) -> Result<Outcome, Error> {
         let Loading { ctx, key, from_peer, .. } = *self;
         let (is_loading, is_primary) = (ctx.flags().is_loading(), ctx.flags().is_primary());
         let value = self.next(part)?;
@@ -132,14 +144,11 @@ impl Loading<'_> {
                     Some(number) => Part::seal(key.as_bytes(), LOAD_MORE, number, &chunk),
                     None => chunk,
                 };
-                Ok(instead.map(seal))
+                Ok(instead.map_or(Outcome::Done, |chunk| Outcome::DoneAs(seal(chunk))))
             }
             Err(Invalid(what)) => {
-                if !from_peer {
-                    // An error, but a change too: replicas and the AOF need it.
-                    ctx.replicate_verbatim();
-                }
-                self.damage(what).map(|()| None)
+                self.damage(what)?;
+                Ok(Outcome::Broke)
             }
         }
     }
@@ -154,9 +163,7 @@ impl Loading<'_> {
             if let Err(Invalid(what)) = value.queue.validate() {
                 return self.fail(what);
             }
-            if !from_peer && !value.queue.has_room(&clock::stamp()) {
-                return self.fail("numbers left");
-            }
+            check_room(&value.queue, from_peer)?;
             // What the clocks showed is in one of the parts, so it is known by now.
             match ctx.flags().is_loading() {
                 true => value.carry_clock_on(),
@@ -186,7 +193,11 @@ impl Loading<'_> {
     /// Refuses a part that doesn't fit, of which nothing is in the queue. A tool can send the right one instead. A peer
     /// can't, so the queue is marked damaged.
     fn fail(&mut self, what: &str) -> Result<(), Error> {
-        if self.from_peer { self.damage(what) } else { Err(Error::Bad("invalid queue part")) }
+        if !self.from_peer {
+            return Err(Error::Bad("invalid queue part"));
+        }
+        self.damage(what)?;
+        Err(Error::Broken)
     }
 
     /// Marks the queue as damaged. It is kept, because operators see a broken queue, but not a missing one.
@@ -196,7 +207,7 @@ impl Loading<'_> {
             None => self.open.set_value(&QUEUES, self.damaged(what))?,
         }
         self.ctx.signal_modified(self.key);
-        Err(Error::Broken)
+        Ok(())
     }
 
     /// The queue that is being loaded, if this is its next part. Errors: others are missing before it; no queue is being
@@ -209,7 +220,7 @@ impl Loading<'_> {
             Health::Loading(next) if next == part.number => {}
             Health::Loading(_) => self.fail("all parts before this one")?,
             Health::Damaged(_) | Health::Broken(_) => return Err(Error::Broken),
-            Health::Sound if self.from_peer && part.number.is_some() => self.damage(HEAD)?,
+            Health::Sound if self.from_peer && part.number.is_some() => self.fail(HEAD)?,
             Health::Sound => {}
         }
         let value = self.open.value_mut(&QUEUES)?;
@@ -220,6 +231,13 @@ impl Loading<'_> {
 
 /// What a queue lacks whose first part has not arrived.
 const HEAD: &str = "a head: its first part is missing";
+
+/// Refuses a queue of a tool if the next batch would break it, or if it takes no more pushes or claims. One of a peer is
+/// kept, so that no task is lost.
+fn check_room(queue: &Queue, from_peer: bool) -> Result<(), Error> {
+    let has_room = from_peer || queue.has_room(&clock::stamp());
+    if has_room { Ok(()) } else { Err(Error::Bad("the queue has no numbers left")) }
+}
 
 /// The number after this one. It wraps, because a forger may have sent the last one.
 fn after(number: u64) -> u64 {

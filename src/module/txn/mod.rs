@@ -13,7 +13,7 @@ use std::mem;
 
 use taskslot_edges::{edge, rare};
 use taskslot_engine::{Effect, Event, Millis, Now, Queue, Refusal, Stopped, Totals};
-use taskslot_node::{HintId, QueueKey, ReadyGroups};
+use taskslot_node::{HintId, ReadyGroups};
 
 use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
@@ -23,7 +23,7 @@ use crate::{agenda, change, clock, clock_notice, entropy, metrics, replication, 
 use taskslot_api::blocked::Waiter;
 use taskslot_api::key::KeyWrite;
 use taskslot_api::server::replicates_scripts;
-use taskslot_api::{Arg, Context, Level};
+use taskslot_api::{Arg, Context};
 
 use payloads::Payloads;
 use served::Served;
@@ -215,10 +215,7 @@ impl<'a, 'q> Txn<'a, 'q> {
         let (number, payloads) = (self.value.queue.count_effect(), self.payloads.as_slice());
         let beside = payloads.iter().map(|payload| payload.as_bytes());
         let bytes = self.effect.seal(number, self.now.at, key.as_bytes(), beside);
-        if ctx.replicate(replication::APPLY, key, bytes, payloads).is_err() {
-            let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
-            ctx.log(Level::Warning, &format!("a change of {queue} could not be replicated"));
-        }
+        replication::send(ctx, replication::APPLY, key, bytes, payloads);
         ctx.signal_modified(key);
         clock_notice::on_change();
     }

@@ -19,6 +19,7 @@ from harness.talk import Error, Talk, stored_parts
 REFUSED = Error("ERR this command is reserved for replication and the AOF")
 INVALID = Error("ERR invalid effect")
 INVALID_PART = Error("ERR invalid queue part")
+NO_NUMBERS = Error("ERR the queue has no numbers left")
 LAST = 2**48 - 1
 HOUR = 3_600_000
 EMPTY = b"\x01\xdd\0\0\0\0"
@@ -267,6 +268,23 @@ def test_a_wrong_part_from_a_tool_changes_nothing(copies, what):
             assert c(*WRONG[what](parts, at)) == INVALID_PART and c.digest("r") == before
         assert c(*load("r", at, *part)) == "OK"
     assert c.digest("r") == c.digest("q")
+    check_same(copies, "r")
+
+
+def test_a_queue_without_numbers_from_a_tool_is_refused(copies):
+    """The head shows how many are left, or only head and clocks together, which come later."""
+    c = Talk(copies[0])
+    story(copies[0], c)
+    parts = stored_parts(copies[0])
+    head = msgpack.unpackb(parts[0][1])
+    none = msgpack.packb({**head, "last_batch": LAST})
+    assert c("TASK._LOAD", "r", "HEAD", none) == NO_NUMBERS and c("EXISTS", "r") == 0
+    [at] = [at for at, (_, chunk) in enumerate(parts) if chunk[:1] == b"k"]
+    parts[0][1] = msgpack.packb({**head, "ahead_us": 2**47})
+    parts[at][1] = b"k" + msgpack.packb({**ABSURD, "lead_us": 2**53})
+    replies = c.many([["TASK._LOAD", "r", *part] for part in parts])
+    assert replies == ["OK"] * (len(parts) - 1) + [NO_NUMBERS]
+    assert c.map("TASK.INFO", "r")[b"broken"] == b"its stored form has no end"
     check_same(copies, "r")
 
 
