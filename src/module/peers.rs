@@ -1,4 +1,4 @@
-//! Who can send the internal commands `TASK._APPLY`, `TASK._LOAD` and `TASK._CLOCK`.
+//! Who can send the internal commands `TASK._APPLY`, `TASK._LOAD` and `TASK._CLOCK`, and how such a command ends.
 
 use crate::errors::Error;
 use crate::settings::ALLOW_EFFECTS;

@@ -70,20 +70,19 @@ fn apply_effect(ctx: Context<'_>, args: &[Arg<'_>]) -> Result<Outcome, Error> {
         return Err(Error::Broken);
     }
     let mut instead = None;
-    if let (false, Ok(effect)) = (from_peer, &mut effect) {
-        forget_clocks(&mut effect.events);
-    }
     if !from_peer {
-        try_on_copy(&value.queue, &effect)?;
-        instead = effect.as_ref().ok().and_then(|effect| sealed(effect, value.now(now).at, *key, &payloads));
+        let effect = effect.as_mut().map_err(|_| INVALID)?;
+        forget_clocks(&mut effect.events);
+        try_on_copy(&value.queue, effect)?;
+        instead = sealed(effect, value.now(now).at, *key, &payloads);
     }
     // Effects in a file are from the past, so they don't count for rates, and subscribers get no events for them.
     let is_live = !ctx.flags().is_loading();
     let notifications = Notifications::default();
-    let mut arrival = Arrival { ctx, key: *key, value, now, from_peer, is_live, notifications };
-    let result = arrival.apply(effect);
-    arrival.settle();
-    let notifications = arrival.notifications;
+    let mut applying = Applying { ctx, key: *key, value, now, from_peer, is_live, notifications };
+    let result = applying.apply(effect);
+    applying.settle();
+    let notifications = applying.notifications;
     if is_new {
         open.set_value(&QUEUES, created)?;
     }
@@ -116,20 +115,20 @@ fn sealed(effect: &Received<'_>, now: Millis, key: Arg<'_>, payloads: &[&[u8]]) 
 
 /// Tries the effect of a tool on a copy of the queue, so that an invalid one doesn't break the queue. One with an instant
 /// but without events is invalid: it changes nothing, and its instant would be that of a change.
-fn try_on_copy(queue: &Queue, effect: &Result<Received<'_>, Invalid>) -> Result<(), Error> {
-    let Ok(effect) = effect else { return Err(Error::Bad("invalid effect")) };
-    if effect.stamp.is_some() && effect.events.is_empty() {
-        return Err(Error::Bad("invalid effect"));
-    }
+fn try_on_copy(queue: &Queue, effect: &Received<'_>) -> Result<(), Error> {
     let mut copy = queue.clone();
     let fits = guard("the trial of an effect", false, || {
         copy.expect_effect(effect).is_ok() && effect.events.iter().all(|event| copy.apply(event).is_ok())
     });
-    if fits { Ok(()) } else { Err(Error::Bad("invalid effect")) }
+    let changes_nothing = effect.stamp.is_some() && effect.events.is_empty();
+    if fits && !changes_nothing { Ok(()) } else { Err(INVALID) }
 }
 
-/// An effect that has arrived for a queue.
-struct Arrival<'a, 'q> {
+/// The effect of a tool can't be read, or doesn't fit the queue.
+const INVALID: Error = Error::Bad("invalid effect");
+
+/// A queue to which an effect is applied.
+struct Applying<'a, 'q> {
     ctx: Context<'a>,
     key: Arg<'a>,
     value: &'q mut TaskQueue,
@@ -142,7 +141,7 @@ struct Arrival<'a, 'q> {
     notifications: Notifications,
 }
 
-impl Arrival<'_, '_> {
+impl Applying<'_, '_> {
     /// Applies the effect. If it doesn't fit the queue, the queue is marked broken.
     fn apply(&mut self, effect: Result<Received<'_>, Invalid>) -> Result<(), Error> {
         if self.is_live {
