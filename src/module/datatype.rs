@@ -2,10 +2,8 @@
 
 use std::mem;
 
-use taskslot_engine::{
-    Arrival, CLOCK_OFFSET_MAX_MS, FORMAT_VERSION, Invalid, Millis, Now, Part, Queue, Stamp,
-};
-use taskslot_node::{Health, QueueKey, arrived_ahead_ms, earliest};
+use taskslot_engine::{FORMAT_VERSION, Invalid, Millis, Now, Part, Queue};
+use taskslot_node::{Health, QueueKey, earliest};
 
 use crate::agenda::{self, OwnHint};
 use crate::metrics::QueueGauge;
@@ -14,9 +12,6 @@ use crate::{clock, zones};
 use taskslot_api::datatype::{DataType, Value};
 use taskslot_api::streams::{AofWriter, Digest, RdbReader, RdbWriter};
 use taskslot_api::{Arg, Context, Flags, Level};
-
-/// Clocks that differ by less count as the same clock: readings are in whole milliseconds, and clocks are slewed.
-const SAME_CLOCK_MS: u64 = 20;
 
 /// The data type of queues, registered when the module is loaded.
 pub static QUEUES: DataType<TaskQueue> = DataType::new();
@@ -77,52 +72,6 @@ impl TaskQueue {
         Millis(at.0.saturating_add_signed(self.queue.clock_offset_ms().saturating_neg())).min(Millis::MAX)
     }
 
-    /// Continues the clock by which the queue was written. For a queue that is part of the data which this node loads,
-    /// but not for a RESTORE in an AOF.
-    pub fn carry_clock_on(&self) {
-        if let Some(saved) = self.queue.take_saved() {
-            clock::resume(&saved);
-        }
-    }
-
-    /// Keeps the clock by which the queue was written, as an offset to the node's clock. For a queue that came on its
-    /// own, for example by RESTORE.
-    pub fn keep_clock(&mut self) {
-        if let Some(saved) = self.queue.take_saved() {
-            let here = clock::stamp();
-            let offset_ms = offset_here_ms(self.queue.clock_offset_ms(), &saved, &here);
-            // The lease numbers of a RESTORE in the AOF were kept before: see `keep_numbers`.
-            let written = if self.queue.has_arrived() { here } else { saved };
-            self.queue.arrive(&written, &here, offset_ms);
-            // A replica can have found another offset, so it gets the primary's even if that is 0.
-            self.must_replicate_clock = true;
-        }
-    }
-
-    /// What this node makes of a chunk that shows the clocks of the node which the queue comes from; `None` if it is
-    /// another chunk.
-    pub fn arrival(&self, chunk: &[u8]) -> Option<Arrival> {
-        let (written, offset_ms) = Arrival::source(chunk, self.queue.clock_offset_ms())?;
-        let here = clock::stamp();
-        Some(Arrival { written, here, offset_ms: offset_here_ms(offset_ms, &written, &here) })
-    }
-
-    /// Keeps how high the lease numbers were where the queue was written. For a RESTORE in an AOF that is being loaded:
-    /// what follows there can raise this node's numbers, and its clock is not known yet.
-    pub fn keep_numbers(&mut self) {
-        if let Some(saved) = self.queue.saved() {
-            self.queue.arrive(&saved, &clock::stamp(), self.queue.clock_offset_ms());
-        }
-    }
-
-    /// Sets how far the queue's clock is ahead of this node's, if that is more than the inaccuracy of a clock.
-    pub fn clock_is_ahead(&mut self, offset_ms: i64) {
-        if offset_ms.abs_diff(self.queue.clock_offset_ms()) > SAME_CLOCK_MS {
-            self.queue.set_clock_offset(offset_ms);
-            self.must_replicate_clock = true;
-        }
-    }
-
     /// Notes on the agenda when the queue has work to do. `now` is on the node's clock.
     pub fn put_on_agenda(&self, ctx: Context<'_>, key: Arg<'_>, now: &Now) {
         if let Some(due) = self.next_due(now).filter(|_| self.health.is_sound()) {
@@ -140,14 +89,6 @@ impl TaskQueue {
     pub fn update_gauges(&mut self) {
         self.gauge.update(self.memory(), !self.health.is_sound());
     }
-}
-
-/// How far the clock of a queue is ahead of this node's, in ms. It was `offset_ms` ahead of that of the node which it
-/// comes from, whose clocks showed `written`; those of this node show `here`.
-fn offset_here_ms(offset_ms: i64, written: &Stamp, here: &Stamp) -> i64 {
-    let ahead_ms = offset_ms.saturating_add(arrived_ahead_ms(written, here));
-    let is_same = ahead_ms.abs_diff(offset_ms) <= SAME_CLOCK_MS;
-    if is_same { offset_ms } else { ahead_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS) }
 }
 
 impl Value for TaskQueue {

@@ -18,6 +18,7 @@
 
 mod agenda;
 mod append_only;
+mod arrival;
 mod blocking;
 mod change;
 mod claims;

@@ -29,7 +29,8 @@ impl State {
         ensure(floor <= LeaseNumber::MAX, "a lease number")?;
         ensure(clocks.is_none_or(Stamp::is_valid), "clocks in bounds")?;
         if let Some(clocks) = clocks {
-            // While a slot moves here, the clocks can be those of its former owner. What was computed here counts then.
+            // These are the clocks of the node that began the term. While a slot moves here, that can be its former owner.
+            // Its clocks say nothing about this node's, so the numbers stay at least as far ahead as they arrived.
             let least_us = if self.has_arrived { self.ahead_us } else { 0 };
             self.ahead_us = least_us.max(self.ahead_of(clocks, floor));
         }

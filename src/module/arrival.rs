@@ -1,0 +1,88 @@
+//! The clock of a queue that comes to this node from elsewhere: from a file, another node or a tool.
+//!
+//! A queue is stored with what the clocks of its node showed (`Queue::saved`). There are two ways to go on from there. If
+//! the queue is part of this node's own data, or of its primary's, this node's clock *continues* that clock. If the queue
+//! came on its own, it *keeps* that clock, as an offset to this node's, and its lease numbers go on above those of the
+//! other node.
+//!
+//! | it comes by | when | its clock |
+//! |---|---|---|
+//! | RDB, of this node or its primary | loading | is continued, on the event `loaded` ([`TaskQueue::carry_clock_on`]) |
+//! | RDB, beside the data that is served | loading | is continued at once, because no event follows |
+//! | RESTORE | live | is kept ([`TaskQueue::keep_clock`]) |
+//! | RESTORE in the AOF | loading | is kept by the first write after the load; its numbers at once ([`TaskQueue::keep_numbers`]) |
+//! | `TASK._LOAD` in the AOF | loading | is continued at its end; if a slot had brought the queue, the clock of the node that it came to |
+//! | `TASK._LOAD` with a slot, or of a tool | live, primary | is kept, and the part that is sent on says how ([`TaskQueue::arrival`]) |
+//! | `TASK._LOAD` of the primary | live, replica | is kept as that part says; at its end, if an older primary sends no such part |
+//! | `TASK._APPLY` of the slot's former owner | live, primary | is as far ahead as its changes show ([`TaskQueue::clock_is_ahead`]) |
+//! | `TASK._APPLY` of the primary | live, replica | is what the primary says, so the stored one is dropped |
+//! | `TASK._APPLY` in the AOF | loading | the same; this node's clock continues the clocks of a term, but not of the first one after an arrival: they can be those of the slot's former owner |
+//!
+//! A primary tells its replicas and its AOF how far ahead a clock is that was kept: with its next write
+//! (`must_replicate_clock`), if the part that it sent on did not say so. Until then, each node goes by what it found itself.
+
+use taskslot_engine::{Arrival, CLOCK_OFFSET_MAX_MS, Stamp};
+use taskslot_node::arrived_ahead_ms;
+
+use crate::clock;
+use crate::datatype::TaskQueue;
+
+/// Clocks that differ by less count as the same clock: readings are in whole milliseconds, and clocks are slewed.
+const SAME_CLOCK_MS: u64 = 20;
+
+impl TaskQueue {
+    /// Continues the clock by which the queue was written. For a queue that is part of the data which this node loads,
+    /// but not for a RESTORE in an AOF.
+    pub fn carry_clock_on(&self) {
+        if let Some(saved) = self.queue.take_saved() {
+            clock::resume(&saved);
+        }
+    }
+
+    /// Keeps the clock by which the queue was written, as an offset to the node's clock. For a queue that came on its
+    /// own, for example by RESTORE.
+    pub fn keep_clock(&mut self) {
+        if let Some(saved) = self.queue.take_saved() {
+            let here = clock::stamp();
+            let offset_ms = offset_here_ms(self.queue.clock_offset_ms(), &saved, &here);
+            // If `keep_numbers` was called before, the numbers are counted from this node's clock already. Then only the
+            // offset is new.
+            let written = if self.queue.has_arrived() { here } else { saved };
+            self.queue.arrive(&written, &here, offset_ms);
+            // A replica can have found another offset, so it gets the primary's even if that is 0.
+            self.must_replicate_clock = true;
+        }
+    }
+
+    /// Keeps how high the lease numbers were where the queue was written. For a RESTORE in an AOF that is being loaded:
+    /// what follows there can raise this node's numbers, and its clock is not known yet.
+    pub fn keep_numbers(&mut self) {
+        if let Some(saved) = self.queue.saved() {
+            self.queue.arrive(&saved, &clock::stamp(), self.queue.clock_offset_ms());
+        }
+    }
+
+    /// What this node makes of a chunk that shows the clocks of the node which the queue comes from; `None` if it is
+    /// another chunk.
+    pub fn arrival(&self, chunk: &[u8]) -> Option<Arrival> {
+        let (written, offset_ms) = Arrival::source(chunk, self.queue.clock_offset_ms())?;
+        let here = clock::stamp();
+        Some(Arrival { written, here, offset_ms: offset_here_ms(offset_ms, &written, &here) })
+    }
+
+    /// Sets how far the queue's clock is ahead of this node's, if that is more than the inaccuracy of a clock.
+    pub fn clock_is_ahead(&mut self, offset_ms: i64) {
+        if offset_ms.abs_diff(self.queue.clock_offset_ms()) > SAME_CLOCK_MS {
+            self.queue.set_clock_offset(offset_ms);
+            self.must_replicate_clock = true;
+        }
+    }
+}
+
+/// How far the clock of a queue is ahead of this node's, in ms. It was `offset_ms` ahead of that of the node which it
+/// comes from, whose clocks showed `written`; those of this node show `here`.
+fn offset_here_ms(offset_ms: i64, written: &Stamp, here: &Stamp) -> i64 {
+    let ahead_ms = offset_ms.saturating_add(arrived_ahead_ms(written, here));
+    let is_same = ahead_ms.abs_diff(offset_ms) <= SAME_CLOCK_MS;
+    if is_same { offset_ms } else { ahead_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS) }
+}
