@@ -21,14 +21,11 @@
 //! A primary tells its replicas and its AOF how far ahead a clock is that was kept: with its next write
 //! (`must_replicate_clock`), if the part that it sent on did not say so. Until then, each node goes by what it found itself.
 
-use taskslot_engine::{Arrival, CLOCK_OFFSET_MAX_MS, Stamp};
-use taskslot_node::arrived_ahead_ms;
+use taskslot_engine::Arrival;
+use taskslot_node::arrival;
 
 use crate::clock;
 use crate::datatype::TaskQueue;
-
-/// Clocks that differ by less count as the same clock: readings are in whole milliseconds, and clocks are slewed.
-const SAME_CLOCK_MS: u64 = 20;
 
 impl TaskQueue {
     /// Continues the clock by which the queue was written. For a queue that is part of the data which this node loads,
@@ -42,47 +39,24 @@ impl TaskQueue {
     /// Keeps the clock by which the queue was written, as an offset to the node's clock. For a queue that came on its
     /// own, for example by RESTORE.
     pub fn keep_clock(&mut self) {
-        if let Some(saved) = self.queue.take_saved() {
-            let here = clock::stamp();
-            let offset_ms = offset_here_ms(self.queue.clock_offset_ms(), &saved, &here);
-            // If `keep_numbers` was called before, the numbers are counted from this node's clock already. Then only the
-            // offset is new.
-            let written = if self.queue.has_arrived() { here } else { saved };
-            self.queue.arrive(&written, &here, offset_ms);
-            // A replica can have found another offset, so it gets the primary's even if that is 0.
-            self.must_replicate_clock = true;
-        }
+        // A replica can have found another offset, so it gets the primary's even if that is 0.
+        self.must_replicate_clock |= arrival::keep_clock(&mut self.queue, clock::stamp);
     }
 
     /// Keeps how high the lease numbers were where the queue was written. For a RESTORE in an AOF that is being loaded:
     /// what follows there can raise this node's numbers, and its clock is not known yet.
     pub fn keep_numbers(&mut self) {
-        if let Some(saved) = self.queue.saved() {
-            self.queue.arrive(&saved, &clock::stamp(), self.queue.clock_offset_ms());
-        }
+        arrival::keep_numbers(&mut self.queue, clock::stamp);
     }
 
     /// What this node makes of a chunk that shows the clocks of the node which the queue comes from; `None` if it is
     /// another chunk.
     pub fn arrival(&self, chunk: &[u8]) -> Option<Arrival> {
-        let (written, offset_ms) = Arrival::source(chunk, self.queue.clock_offset_ms())?;
-        let here = clock::stamp();
-        Some(Arrival { written, here, offset_ms: offset_here_ms(offset_ms, &written, &here) })
+        arrival::arrival(&self.queue, chunk, clock::stamp)
     }
 
     /// Sets how far the queue's clock is ahead of this node's, if that is more than the inaccuracy of a clock.
     pub fn clock_is_ahead(&mut self, offset_ms: i64) {
-        if offset_ms.abs_diff(self.queue.clock_offset_ms()) > SAME_CLOCK_MS {
-            self.queue.set_clock_offset(offset_ms);
-            self.must_replicate_clock = true;
-        }
+        self.must_replicate_clock |= arrival::set_ahead(&mut self.queue, offset_ms);
     }
-}
-
-/// How far the clock of a queue is ahead of this node's, in ms. It was `offset_ms` ahead of that of the node which it
-/// comes from, whose clocks showed `written`; those of this node show `here`.
-fn offset_here_ms(offset_ms: i64, written: &Stamp, here: &Stamp) -> i64 {
-    let ahead_ms = offset_ms.saturating_add(arrived_ahead_ms(written, here));
-    let is_same = ahead_ms.abs_diff(offset_ms) <= SAME_CLOCK_MS;
-    if is_same { offset_ms } else { ahead_ms.clamp(-CLOCK_OFFSET_MAX_MS, CLOCK_OFFSET_MAX_MS) }
 }

@@ -4,16 +4,12 @@
 use std::cell::Cell;
 
 use taskslot_engine::Stamp;
+use taskslot_node::is_stamp_current;
 
 use crate::replication::CLOCK;
 use crate::{clock, metrics};
 use taskslot_api::timer::Timer;
 use taskslot_api::{Context, Level};
-
-/// The longest time between two stamps while queues change.
-const EVERY_US: u64 = 60_000_000;
-/// A new stamp is sent when the clock differs from the last stamp by more than this.
-const OFF_MS: u64 = 250;
 
 /// The last stamp, and whether another one must be sent.
 #[derive(Clone, Copy)]
@@ -49,7 +45,7 @@ pub fn on_cron(ctx: Context<'_>) {
         return;
     }
     let (sent, stamp) = (SENT.get(), clock::stamp());
-    if !sent.is_due && sent.last.is_some_and(|last| is_known(&last, &stamp, HAS_CHANGED.get())) {
+    if !sent.is_due && sent.last.is_some_and(|last| is_stamp_current(&last, &stamp, HAS_CHANGED.get())) {
         return;
     }
     replicate(ctx, stamp);
@@ -68,12 +64,4 @@ fn replicate(ctx: Context<'_>, stamp: Stamp) {
         }
         Err(_) => ctx.log(Level::Warning, "the time of this node's clock could not be replicated"),
     }
-}
-
-/// Whether the last stamp still matches the clock.
-fn is_known(last: &Stamp, now: &Stamp, has_changed: bool) -> bool {
-    let is_old = now.up_us.saturating_sub(last.up_us) >= EVERY_US;
-    let off_ms = last.skew_ms().abs_diff(now.skew_ms());
-    let off_ms = off_ms.max(last.ahead_of_start_ms().abs_diff(now.ahead_of_start_ms()));
-    off_ms <= OFF_MS && !(is_old && has_changed)
 }

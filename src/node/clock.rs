@@ -13,6 +13,10 @@ const STEP_US: u64 = 20_000;
 /// A replica's clock falls back towards its primary's by at most one part in this many. A stamp that arrives late looks
 /// like a clock that is behind, but a slewed clock can't fall behind faster than this.
 const FOLLOW_BACK: u64 = 50;
+/// While queues change, a stamp of the clock is at most this old.
+const STAMP_US: u64 = 60_000_000;
+/// A stamp is out of date if the clock differs from it by more than this.
+const STAMP_OFF_MS: u64 = 250;
 /// The data can't show a time that is further ahead of the clock than this.
 const BELIEVED_MS: u64 = 24 * 3_600_000;
 
@@ -278,6 +282,15 @@ pub fn earliest(now: &Now, due: Millis) -> Millis {
     }
     let span_ms = due.since(now.at);
     due.min(now.at.plus(span_ms - span_ms.div_ceil(SLEW)))
+}
+
+/// Whether a stamp of this node's clock still says what it shows, so that replicas and the AOF, which have got it, need no
+/// new one. If queues have changed since, it must not be old either, because it says when clients were last served.
+pub fn is_stamp_current(last: &Stamp, now: &Stamp, has_changed: bool) -> bool {
+    let is_old = now.up_us.saturating_sub(last.up_us) >= STAMP_US;
+    let off_ms = last.skew_ms().abs_diff(now.skew_ms());
+    let off_ms = off_ms.max(last.ahead_of_start_ms().abs_diff(now.ahead_of_start_ms()));
+    off_ms <= STAMP_OFF_MS && !(is_old && has_changed)
 }
 
 /// How far the clock of a queue that was moved here is ahead of this node's, in ms. `written` is what the clocks showed

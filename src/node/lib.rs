@@ -2,6 +2,7 @@
 //! random bits.
 //!
 //! - `agenda`: the work that no client's command does, and when it is due.
+//! - [`arrival`]: the clock of a queue that came to this node on its own.
 //! - `args`: a parser of a command's arguments.
 //! - `candidates`: the blocked workers that may be served next.
 //! - `clock`: the clock for spans of time. It is slewed towards the wall clock, and continues the clock of the process
@@ -23,6 +24,7 @@
 
 mod agenda;
 mod args;
+pub mod arrival;
 mod candidates;
 mod clock;
 mod connections;
@@ -47,7 +49,7 @@ pub mod edges {
 pub use agenda::{Agenda, Fired, Hint, HintId, Job};
 pub use args::{ArgError, Args, Named, OneOrMany, Shown, parse_integer};
 pub use candidates::Candidates;
-pub use clock::{Clock, Reading, arrived_ahead_ms, earliest};
+pub use clock::{Clock, Reading, arrived_ahead_ms, earliest, is_stamp_current};
 pub use connections::{Connections, Tied};
 pub use gatherers::Gather;
 pub use health::Health;

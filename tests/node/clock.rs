@@ -2,7 +2,7 @@
 //! outage.
 
 use taskslot_engine::{Beginning, Grace, Millis, Stamp, Term};
-use taskslot_node::{Clock, Reading, arrived_ahead_ms, earliest};
+use taskslot_node::{Clock, Reading, arrived_ahead_ms, earliest, is_stamp_current};
 
 const START_US: u64 = 1_700_000_000_000_000;
 const SECOND: u64 = 1_000_000;
@@ -247,6 +247,26 @@ fn a_queue_that_is_moved_here_keeps_its_clock() {
         -3_605_000,
         "another one: its time stood still"
     );
+}
+
+#[test]
+fn a_stamp_is_out_of_date_when_a_clock_is_off_or_when_it_is_old_and_queues_have_changed() {
+    let mut machine = Machine::new();
+    let clock = machine.clock();
+    let last = machine.stamp(&clock);
+    machine.passes(60 * SECOND - 1);
+    assert!(is_stamp_current(&last, &machine.stamp(&clock), true));
+    machine.passes(1);
+    assert!(!is_stamp_current(&last, &machine.stamp(&clock), true));
+    assert!(is_stamp_current(&last, &machine.stamp(&clock), false), "nothing has changed");
+    let now = machine.stamp(&clock);
+    let wall_was_set = Stamp { wall_us: now.wall_us + 250_000, ..now };
+    assert!(is_stamp_current(&last, &wall_was_set, false));
+    assert!(!is_stamp_current(&last, &Stamp { wall_us: now.wall_us + 251_000, ..now }, false));
+    // The clock and the wall clock move together against the time since the boot.
+    let us = 251_000;
+    let both = Stamp { at_us: now.at_us - us, wall_us: now.wall_us - us, ..now };
+    assert!(!is_stamp_current(&last, &both, false));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod agenda;
 mod args;
+mod arrival;
 mod clock;
 mod cluster;
 mod connections;

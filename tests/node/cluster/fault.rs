@@ -11,9 +11,6 @@ use super::step::{Step, Verb};
 use super::world::{LINK_US, NODES, World};
 use crate::dice::Dice;
 
-/// The lease numbers that a start skips, in microseconds: see `src/engine/rules/term.rs`.
-const START_STEP_US: u64 = 1 << 24;
-
 impl World {
     pub fn step(&mut self, step: Step) {
         self.dice = Dice(step.seed);
@@ -151,7 +148,7 @@ impl World {
         let node = &mut self.nodes[at];
         node.term = Term { id, beginning: Beginning::Start };
         node.start(instant);
-        node.has_forgotten |= node.stamp(instant).at_us + START_STEP_US < node.showed_us;
+        node.has_forgotten |= node.stamp(instant).at_us + node.term.step_us() < node.showed_us;
         node.stream = super::link::Stream::new(stream);
         if self.nodes[at].is_primary {
             self.sends_clock(at);

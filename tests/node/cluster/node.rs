@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use taskslot_engine::{Beginning, Effect, Event, Millis, Now, Queue, Stamp, Term};
-use taskslot_node::{Clock, Reading, arrived_ahead_ms};
+use taskslot_node::{Clock, Reading, arrival};
 
 use super::disk::{Disk, Snapshot};
 use super::ledger::{GRACE_MS, Ledger, Outage, Watch};
@@ -12,8 +12,6 @@ use super::message::{Commit, Dump, Message, NAME, Name};
 
 /// How many names of queues there are.
 pub const QUEUES: usize = 2;
-/// Clocks that differ by less count as the same clock, as in the module.
-const SAME_CLOCK_MS: u64 = 20;
 
 /// By how much a clock can be off that is continued from a file: a stamp is written when the clock has changed by a
 /// quarter of a second against the others.
@@ -142,14 +140,19 @@ impl Node {
         for message in self.disk.log() {
             match &*message {
                 Message::Effect { queue, bytes, payloads, commit } => {
-                    for stamp in self.applies(*queue, bytes, payloads, commit) {
-                        hurry_us = self.resumes(&stamp, commit.t, now);
-                    }
+                    self.applies(*queue, bytes, payloads, commit, |node, stamp, has_arrived| {
+                        // They can be those of the former owner of a slot, for all that a file says.
+                        if has_arrived {
+                            node.clock.exceed(stamp);
+                        } else {
+                            hurry_us = node.resumes(stamp, commit.t, now);
+                        }
+                    });
                 }
                 Message::Restored { queue, dump, head } => {
                     // Its clock is not continued, because the file can be from another time.
                     let mut copy = Copy { head: *head, ..Copy::load(dump) };
-                    copy.keeps_numbers(&self.stamp(now));
+                    arrival::keep_numbers(&mut copy.queue, || self.stamp(now));
                     self.copies[*queue] = Some(copy);
                 }
                 Message::Deleted { queue } => self.copies[*queue] = None,
@@ -215,9 +218,9 @@ impl Node {
         while let Some(message) = self.link.next(now.t) {
             match &*message {
                 Message::Effect { queue, bytes, payloads, commit } => {
-                    for stamp in self.applies(*queue, bytes, payloads, commit) {
-                        self.clock.follow_at_first(now.reading, now.wall_us, &stamp);
-                    }
+                    self.applies(*queue, bytes, payloads, commit, |node, stamp, _| {
+                        node.clock.follow_at_first(now.reading, now.wall_us, stamp);
+                    });
                 }
                 Message::Restored { queue, dump, head } => {
                     let mut copy = Copy { head: *head, ..Copy::load(dump) };
@@ -241,13 +244,22 @@ impl Node {
         received
     }
 
-    /// Applies an effect that was decided before. Returns what it says of the clocks of the node that decided.
-    fn applies(&mut self, name: Name, bytes: &[u8], payloads: &[Vec<u8>], commit: &Commit) -> Vec<Stamp> {
+    /// Applies an effect that was decided before. `takes` gets what it says of the clocks of the node that decided, and
+    /// whether the queue had come on its own before it, without a term since.
+    fn applies(
+        &mut self,
+        name: Name,
+        bytes: &[u8],
+        payloads: &[Vec<u8>],
+        commit: &Commit,
+        mut takes: impl FnMut(&mut Node, &Stamp, bool),
+    ) {
         let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
         let effect = Effect::decode(NAME, bytes, &payloads).unwrap();
         let copy = self.copies[name].get_or_insert_with(Copy::new);
         copy.queue.expect_effect(&effect).unwrap_or_else(|gap| panic!("an effect is missing: {gap:?}"));
         let (_, at) = effect.stamp.unwrap();
+        let has_arrived = copy.queue.has_arrived();
         let mut stamps = Vec::new();
         for (nth, event) in effect.events.iter().enumerate() {
             Rc::make_mut(&mut copy.ledger).sees(commit, nth as u64, event, Watch::Copied);
@@ -260,12 +272,13 @@ impl Node {
         // The primary has set the queue's clock.
         copy.queue.take_saved();
         copy.must_replicate_clock = false;
+        let offset_ms = copy.queue.clock_offset_ms();
+        stamps.iter().for_each(|stamp| takes(self, stamp, has_arrived));
         if at > Millis(0) {
-            let served = Millis(at.0.saturating_add_signed(-copy.queue.clock_offset_ms()));
+            let served = Millis(at.0.saturating_add_signed(-offset_ms));
             self.clock.served(served);
             self.served = self.served.max(served);
         }
-        stamps
     }
 }
 
@@ -290,22 +303,8 @@ impl Copy {
         Dump { chunks, ledger: self.ledger.clone(), head: self.head, t }
     }
 
-    /// Keeps how high the lease numbers were where the queue was written, as the module does it for a RESTORE in a file.
-    fn keeps_numbers(&mut self, here: &Stamp) {
-        if let Some(saved) = self.queue.saved() {
-            self.queue.arrive(&saved, here, self.queue.clock_offset_ms());
-        }
-    }
-
     /// Keeps the clock by which the queue was written, as the module does it for a queue that came on its own.
     pub fn keeps_clock(&mut self, here: &Stamp) {
-        if let Some(saved) = self.queue.take_saved() {
-            let before_ms = self.queue.clock_offset_ms();
-            let ahead_ms = before_ms + arrived_ahead_ms(&saved, here);
-            let is_same = ahead_ms.abs_diff(before_ms) <= SAME_CLOCK_MS;
-            let written = if self.queue.has_arrived() { here } else { &saved };
-            self.queue.arrive(written, here, if is_same { before_ms } else { ahead_ms });
-            self.must_replicate_clock = true;
-        }
+        self.must_replicate_clock |= arrival::keep_clock(&mut self.queue, || *here);
     }
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use taskslot_engine::{Beginning, Term};
+use taskslot_node::is_stamp_current;
 
 use super::disk::Snapshot;
 use super::judge::Judge;
@@ -171,12 +172,7 @@ impl World {
             return;
         }
         let (stamp, sent) = (node.stamp(self.instant(at)), &node.sent);
-        let is_known = sent.last.is_some_and(|last| {
-            let off_ms = last.skew_ms().abs_diff(stamp.skew_ms());
-            let off_ms = off_ms.max(last.ahead_of_start_ms().abs_diff(stamp.ahead_of_start_ms()));
-            let is_old = stamp.up_us.saturating_sub(last.up_us) >= 60_000_000;
-            off_ms <= 250 && !(is_old && sent.has_changed)
-        });
+        let is_known = sent.last.is_some_and(|last| is_stamp_current(&last, &stamp, sent.has_changed));
         if is_known && !sent.is_due {
             return;
         }
