@@ -2,14 +2,14 @@
 //! that [`register`] was given, [`crate::runner::run`].
 
 use std::cell::{Cell, RefCell};
-use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use taskslot_edges::{edge, rare};
 use taskslot_engine::Millis;
-use taskslot_node::{Agenda, Hint, HintId, Job, QueueKey};
+use taskslot_node::{Agenda, Job, Noted, QueueKey};
 
+use crate::gone;
 use taskslot_api::timer::Timer;
 use taskslot_api::{Arg, Context};
 
@@ -20,40 +20,6 @@ thread_local! {
     static AGENDA: RefCell<Agenda> = const { RefCell::new(Agenda::new()) };
     /// The timer, if one is running.
     static TIMER: Cell<Option<Timer>> = const { Cell::new(None) };
-}
-
-/// The number of hints of freed queues that are removed in one step.
-const GONE_A_STEP: usize = edge(32, 2);
-/// The longest list of hints of freed queues whose memory is kept for the next ones.
-const GONE_KEPT: usize = edge(1024, 2);
-
-/// The hints of queues that were freed and are still on the agenda.
-static GONE: Mutex<Vec<HintId>> = Mutex::new(Vec::new());
-
-/// The hint of a queue. It is freed with the queue, in whichever way that ends and on whichever thread. It is then
-/// removed from the agenda, so that nothing is left of a queue that had something to do in years.
-#[derive(Debug, Default)]
-pub struct OwnHint(Hint);
-
-impl Deref for OwnHint {
-    type Target = Hint;
-
-    fn deref(&self) -> &Hint {
-        &self.0
-    }
-}
-
-impl Drop for OwnHint {
-    fn drop(&mut self) {
-        if let Some(id) = self.0.take() {
-            gone().push(id);
-        }
-    }
-}
-
-fn gone() -> MutexGuard<'static, Vec<HintId>> {
-    // Each change of the list is complete, even if a thread panicked later.
-    GONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The function that the timer calls.
@@ -69,14 +35,16 @@ pub fn with<R>(change: impl FnOnce(&mut Agenda) -> R) -> R {
     AGENDA.with_borrow_mut(change)
 }
 
-/// Notes that a queue has work to do at `due`, unless an earlier time is already noted. `at` is the present time; both
-/// are on the node's clock.
+/// Puts a hint on the agenda that a queue has work to do at `due`, unless there is one for an earlier time. `at` is the
+/// present time; both are on the node's clock.
 #[inline]
-pub fn hint(ctx: Context<'_>, key: Arg<'_>, hint: &Hint, at: Millis, due: Millis) {
-    if !hint.is_due(due) {
-        // Here too, because a script can create and delete many queues before the next run.
-        remove_some_gone();
-        with(|agenda| agenda.hint(hint, due, QueueKey::new(ctx.selected_db(), key.as_bytes())));
+pub fn put(ctx: Context<'_>, key: Arg<'_>, noted: &Noted, at: Millis, due: Millis) {
+    if !noted.is_due(due) {
+        with(|agenda| {
+            // Here too, because a script can create and delete many queues before the next run.
+            gone::remove_some(agenda);
+            agenda.put(noted, due, QueueKey::new(ctx.selected_db(), key.as_bytes()));
+        });
         arm(ctx, at, due);
     }
 }
@@ -84,7 +52,7 @@ pub fn hint(ctx: Context<'_>, key: Arg<'_>, hint: &Hint, at: Millis, due: Millis
 /// Removes hints of queues that were freed: some of them, then more until the slice of time that began at `started` is
 /// over. Returns whether there are more.
 pub fn remove_gone(started: Instant) -> bool {
-    while remove_some_gone() {
+    while with(gone::remove_some) {
         if started.elapsed() >= SLICE {
             rare!("hints of freed queues are removed in the next run");
             return true;
@@ -93,24 +61,9 @@ pub fn remove_gone(started: Instant) -> bool {
     false
 }
 
-/// Removes some hints of queues that were freed. Returns whether there are more.
-fn remove_some_gone() -> bool {
-    let (some, more) = {
-        let mut gone = gone();
-        let from = gone.len().saturating_sub(GONE_A_STEP);
-        let some = gone.split_off(from);
-        if gone.is_empty() {
-            gone.shrink_to(GONE_KEPT);
-        }
-        (some, !gone.is_empty())
-    };
-    with(|agenda| some.into_iter().for_each(|id| agenda.remove(id)));
-    more
-}
-
 /// Notes that a queue is to be looked at as soon as this node can change it.
-pub fn visit_soon(ctx: Context<'_>, key: Arg<'_>, hint: &Hint) {
-    with(|agenda| agenda.hint_now(hint, QueueKey::new(ctx.selected_db(), key.as_bytes())));
+pub fn visit_soon(ctx: Context<'_>, key: Arg<'_>, noted: &Noted) {
+    with(|agenda| agenda.put_now(noted, QueueKey::new(ctx.selected_db(), key.as_bytes())));
     soon();
 }
 

@@ -5,7 +5,8 @@ use std::mem;
 use taskslot_engine::{FORMAT_VERSION, Invalid, Millis, Now, Part, Queue};
 use taskslot_node::{Health, QueueKey, earliest};
 
-use crate::agenda::{self, OwnHint};
+use crate::agenda;
+use crate::gone::NotedUntilFreed;
 use crate::metrics::QueueGauge;
 use crate::replication::{LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
 use crate::{clock, zones};
@@ -23,8 +24,8 @@ pub struct TaskQueue {
     pub queue: Queue,
     /// Whether the queue may be changed.
     pub health: Health,
-    /// The hint of this queue on the agenda.
-    pub hint: OwnHint,
+    /// What the queue has noted of its hint on the agenda.
+    pub noted: NotedUntilFreed,
     /// The number of pushes that this node refused.
     pub refused: u64,
     /// The number of requests that were sent again and got the same reply, on this node.
@@ -75,7 +76,7 @@ impl TaskQueue {
     /// Notes on the agenda when the queue has work to do. `now` is on the node's clock.
     pub fn put_on_agenda(&self, ctx: Context<'_>, key: Arg<'_>, now: &Now) {
         if let Some(due) = self.next_due(now).filter(|_| self.health.is_sound()) {
-            agenda::hint(ctx, key, &self.hint, now.at, due);
+            agenda::put(ctx, key, &self.noted, now.at, due);
         }
     }
 
@@ -122,7 +123,7 @@ impl Value for TaskQueue {
                 // Noted here for the same reason: after a load beside the data, no event reports the keys.
                 if let Some((db, key)) = input.db().zip(input.key()) {
                     let queue = QueueKey::new(db, key.as_bytes());
-                    agenda::with(|agenda| agenda.hint_now(&value.hint, queue));
+                    agenda::with(|agenda| agenda.put_now(&value.noted, queue));
                 }
                 Some(value)
             }

@@ -90,7 +90,7 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
         value.keep_numbers();
         // A write keeps the clock, too, once the data is loaded: before the queue is saved with this node's clock.
         // (Redis 6.2 doesn't tell the name of a key that is loaded, so there is no hint yet.)
-        agenda::visit_soon(ctx, key, &value.hint);
+        agenda::visit_soon(ctx, key, &value.noted);
     }
     let Some(open) = KeyRead::peek(ctx, key) else { return };
     if let Ok(Some(value)) = open.value(&QUEUES) {
@@ -102,7 +102,7 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
         if value.must_replicate_clock {
             // Each node that restores the queue computes another offset of its clock. A write, even an empty one, sends
             // the primary's to the replicas at once.
-            agenda::visit_soon(ctx, key, &value.hint);
+            agenda::visit_soon(ctx, key, &value.noted);
         }
         connections::on_key_arrived(ctx.selected_db(), key, &value.queue);
     }

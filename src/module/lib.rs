@@ -30,6 +30,7 @@ mod datatype;
 mod entropy;
 mod errors;
 mod events;
+mod gone;
 mod info;
 mod keyspace;
 mod metrics;

@@ -101,7 +101,7 @@ pub fn count_names(db: i32, key: &[u8], limit: usize, is_wanted: impl Fn(&[u8]) 
 /// A queue has appeared at a key without a command of this module, for example by RENAME.
 pub fn on_key_arrived(ctx: Context<'_>, key: Arg<'_>, value: &TaskQueue, now: &Now) {
     let queue = QueueKey::new(ctx.selected_db(), key.as_bytes());
-    agenda::with(|agenda| agenda.rename(&value.hint, queue));
+    agenda::with(|agenda| agenda.rename(&value.noted, queue));
     value.put_on_agenda(ctx, key, now);
     serve_if_awaited(ctx, key);
 }

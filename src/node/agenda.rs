@@ -65,17 +65,16 @@ impl Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HintId(u64);
 
-/// What a queue knows of its hint on the agenda: the time for which it was noted, and its number. It is kept with the
-/// queue, so that a busy queue doesn't change its hint per command. Its time is never later than the due work of the
-/// queue.
+/// What a queue has noted of its hint on the agenda: the time for which that was put there, and its number. So a busy
+/// queue doesn't change its hint per command. The time is never later than the due work of the queue.
 #[derive(Debug, Default)]
-pub struct Hint(Cell<Option<(Millis, HintId)>>);
+pub struct Noted(Cell<Option<(Millis, HintId)>>);
 
-impl Hint {
-    /// Whether work may be due at `at`: a hint for this time or an earlier one was noted.
+impl Noted {
+    /// Whether work may be due at `at`: there is a hint for this time or an earlier one.
     #[inline]
     pub fn is_due(&self, at: Millis) -> bool {
-        self.0.get().is_some_and(|(hinted, _)| hinted <= at)
+        self.0.get().is_some_and(|(due, _)| due <= at)
     }
 
     /// The hint with this number has fired, so the queue has none.
@@ -140,28 +139,28 @@ impl Agenda {
         }
     }
 
-    /// Notes that a queue has work to do at `due`, in place of the hint that it has.
-    pub fn hint(&mut self, hint: &Hint, due: Millis, queue: QueueKey) {
-        if let Some(id) = hint.take() {
+    /// Puts a hint here that a queue has work to do at `due`, in place of the one that it has.
+    pub fn put(&mut self, noted: &Noted, due: Millis, queue: QueueKey) {
+        if let Some(id) = noted.take() {
             self.remove(id);
         }
         self.last_id += 1;
         let id = HintId(self.last_id);
         self.insert(id, due, queue);
-        hint.0.set(Some((due, id)));
+        noted.0.set(Some((due, id)));
     }
 
-    /// Notes that a queue is to be looked at as soon as this node can change it.
-    pub fn hint_now(&mut self, hint: &Hint, queue: QueueKey) {
-        self.hint(hint, NOW, queue);
+    /// Puts a hint here that a queue is to be looked at as soon as this node can change it.
+    pub fn put_now(&mut self, noted: &Noted, queue: QueueKey) {
+        self.put(noted, NOW, queue);
     }
 
-    /// The queue of this hint has another name, or came to this key in another way.
-    pub fn rename(&mut self, hint: &Hint, queue: QueueKey) {
-        let named = hint.take().and_then(|id| Some((id, self.hints.get_mut(&id)?)));
+    /// The queue that has noted this hint has another name, or came to this key in another way.
+    pub fn rename(&mut self, noted: &Noted, queue: QueueKey) {
+        let named = noted.take().and_then(|id| Some((id, self.hints.get_mut(&id)?)));
         if let Some((id, (due, old))) = named {
             *old = queue;
-            hint.0.set(Some((*due, id)));
+            noted.0.set(Some((*due, id)));
         }
     }
 

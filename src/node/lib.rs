@@ -46,7 +46,7 @@ pub mod edges {
     pub use crate::wait_queues::{ENDS_A_STEP, POSITIONS_A_STEP};
 }
 
-pub use agenda::{Agenda, Fired, Hint, HintId, Job};
+pub use agenda::{Agenda, Fired, HintId, Job, Noted};
 pub use args::{ArgError, Args, Named, OneOrMany, Shown, parse_integer};
 pub use candidates::Candidates;
 pub use clock::{Clock, Reading, arrived_ahead_ms, earliest, is_stamp_current};

@@ -1,7 +1,7 @@
 //! The agenda: hints, jobs and the timer.
 
 use taskslot_engine::{Handle, LeaseNumber, Millis, TaskId};
-use taskslot_node::{Agenda, Fired, Hint, Job, QueueKey};
+use taskslot_node::{Agenda, Fired, Job, Noted, QueueKey};
 
 fn key(name: &str) -> QueueKey {
     QueueKey::new(0, name.as_bytes())
@@ -12,10 +12,10 @@ fn at(ms: u64) -> Millis {
 }
 
 /// Adds the hint of a queue that has none yet.
-fn note(agenda: &mut Agenda, ms: u64, queue: QueueKey) -> Hint {
-    let hint = Hint::default();
-    agenda.hint(&hint, at(ms), queue);
-    hint
+fn note(agenda: &mut Agenda, ms: u64, queue: QueueKey) -> Noted {
+    let noted = Noted::default();
+    agenda.put(&noted, at(ms), queue);
+    noted
 }
 
 /// The queues whose hints are due, in order.
@@ -44,11 +44,11 @@ fn hints_fire_in_order_and_not_before_they_are_due() {
 
 #[test]
 fn an_earlier_hint_replaces_the_one_that_a_queue_has() {
-    let (mut agenda, hint) = (Agenda::new(), Hint::default());
+    let (mut agenda, noted) = (Agenda::new(), Noted::default());
     for ms in [300, 200, 100] {
-        assert!(!hint.is_due(at(ms)), "it is not early enough");
-        agenda.hint(&hint, at(ms), key("a"));
-        assert!(hint.is_due(at(ms)) && hint.is_due(at(ms + 1)));
+        assert!(!noted.is_due(at(ms)), "it is not early enough");
+        agenda.put(&noted, at(ms), key("a"));
+        assert!(noted.is_due(at(ms)) && noted.is_due(at(ms + 1)));
     }
     assert_eq!(due(&mut agenda, 1000), ["0:a"]);
 }
@@ -56,14 +56,14 @@ fn an_earlier_hint_replaces_the_one_that_a_queue_has() {
 #[test]
 fn a_hint_that_fires_makes_room_for_a_later_one() {
     let mut agenda = Agenda::new();
-    let [hint, other] = ["a", "b"].map(|name| note(&mut agenda, 100, key(name)));
+    let [noted, other] = ["a", "b"].map(|name| note(&mut agenda, 100, key(name)));
     let fired = agenda.pop_due(at(100)).unwrap();
     assert_eq!((fired.due, &fired.queue), (at(100), &key("a")));
     other.fired(fired.id);
     assert!(other.is_due(at(100)), "its own hint has not fired yet");
-    hint.fired(fired.id);
-    assert!(!hint.is_due(at(100)));
-    agenda.hint(&hint, at(500), key("a"));
+    noted.fired(fired.id);
+    assert!(!noted.is_due(at(100)));
+    agenda.put(&noted, at(500), key("a"));
     assert_eq!(due(&mut agenda, 1000), ["0:b", "0:a"]);
 }
 
@@ -87,23 +87,23 @@ fn the_hint_of_a_queue_that_is_gone_is_removed() {
 
 #[test]
 fn a_hint_follows_its_queue_to_another_key() {
-    let (mut agenda, hint) = (Agenda::new(), Hint::default());
-    agenda.rename(&hint, key("a"));
+    let (mut agenda, noted) = (Agenda::new(), Noted::default());
+    agenda.rename(&noted, key("a"));
     assert_eq!(due(&mut agenda, 1000), [""; 0], "there was none");
-    agenda.hint(&hint, at(100), key("a"));
-    agenda.rename(&hint, QueueKey::new(2, b"b"));
-    assert!(hint.is_due(at(100)));
+    agenda.put(&noted, at(100), key("a"));
+    agenda.rename(&noted, QueueKey::new(2, b"b"));
+    assert!(noted.is_due(at(100)));
     assert_eq!(due(&mut agenda, 1000), ["2:b"]);
-    agenda.rename(&hint, key("c"));
-    assert!(!hint.is_due(at(1000)), "it has fired, so a new one is needed");
+    agenda.rename(&noted, key("c"));
+    assert!(!noted.is_due(at(1000)), "it has fired, so a new one is needed");
 }
 
 #[test]
 fn a_loaded_queue_is_due_first_and_not_late() {
-    let (mut agenda, hint) = (Agenda::new(), Hint::default());
+    let (mut agenda, noted) = (Agenda::new(), Noted::default());
     note(&mut agenda, 1, key("old"));
-    agenda.hint_now(&hint, key("new"));
-    assert!(hint.is_due(at(0)));
+    agenda.put_now(&noted, key("new"));
+    assert!(noted.is_due(at(0)));
     let fired = agenda.pop_due(at(10)).unwrap();
     assert_eq!((Agenda::lag_ms(at(10), fired.due), fired.queue), (None, key("new")));
     let fired = agenda.pop_due(at(10)).unwrap();

@@ -166,7 +166,7 @@ impl<'a, 'q> Txn<'a, 'q> {
     /// Does the work of the command, and what comes before and after it.
     fn run<R>(&mut self, body: impl FnOnce(&mut Txn<'a, 'q>) -> Result<R, Error>) -> Result<R, Error> {
         self.replicate_clock()?;
-        if self.value.hint.is_due(self.node_now.at) {
+        if self.value.noted.is_due(self.node_now.at) {
             self.move_due(DUE_PAGES)?;
         }
         self.serve();
@@ -206,7 +206,7 @@ impl<'a, 'q> Txn<'a, 'q> {
     fn put_gathering_on_agenda(&self) {
         let end = waiters::gather_end(self.ctx, self.key).filter(|&end| end < Millis::MAX);
         if let Some(end) = end.filter(|_| self.value.queue.is_claimable(self.now.at)) {
-            agenda::hint(self.ctx, self.key, &self.value.hint, self.node_now.at, end);
+            agenda::put(self.ctx, self.key, &self.value.noted, self.node_now.at, end);
         }
     }
 
@@ -256,7 +256,7 @@ impl<'a, 'q> Txn<'a, 'q> {
 
     /// Notes that this hint has fired.
     pub fn hint_fired(&self, id: HintId) {
-        self.value.hint.fired(id);
+        self.value.noted.fired(id);
     }
 
     /// Moves due tasks, at most `pages` pages. Returns whether there may be more.
