@@ -15,19 +15,19 @@ use crate::queue_key::QueueKey;
 /// here, as long as there are any.
 #[derive(Debug, Default)]
 pub struct Connections {
-    noted: BTreeMap<Holder, Noted>,
+    held: BTreeMap<Holder, HeldQueues>,
     polling: Polling,
 }
 
 /// The queues that are noted for a connection: all in which it holds leases, and some in which it did.
 #[derive(Debug, Default)]
-struct Noted {
+struct HeldQueues {
     queues: BTreeSet<QueueKey>,
     /// The one that was checked last. The next check goes on behind it.
     checked: Option<QueueKey>,
 }
 
-impl Noted {
+impl HeldQueues {
     /// The next queue to check; each has its turn.
     fn next(&mut self) -> Option<QueueKey> {
         let behind = self
@@ -68,7 +68,7 @@ enum Polling {
 impl Connections {
     /// No connections, on a server that reports closed ones.
     pub const fn new() -> Connections {
-        Connections { noted: BTreeMap::new(), polling: Polling::NotNeeded }
+        Connections { held: BTreeMap::new(), polling: Polling::NotNeeded }
     }
 
     /// Polls connections from now on, because the server doesn't report closed ones.
@@ -80,16 +80,16 @@ impl Connections {
     pub fn polled(&self) -> Vec<Holder> {
         match self.polling {
             Polling::NotNeeded => Vec::new(),
-            Polling::Idle | Polling::TimerSet => self.noted.keys().copied().collect(),
+            Polling::Idle | Polling::TimerSet => self.held.keys().copied().collect(),
         }
     }
 
     /// Notes that a connection holds a lease in a queue.
     pub fn tie(&mut self, connection: Holder, queue: QueueKey) -> Tied {
-        let noted = self.noted.entry(connection).or_default();
-        let checks = if noted.queues.contains(&queue) { 0 } else { CHECKED.min(noted.queues.len()) };
-        let to_check = (0..checks).filter_map(|_| noted.next()).collect();
-        noted.queues.insert(queue);
+        let held = self.held.entry(connection).or_default();
+        let checks = if held.queues.contains(&queue) { 0 } else { CHECKED.min(held.queues.len()) };
+        let to_check = (0..checks).filter_map(|_| held.next()).collect();
+        held.queues.insert(queue);
         let starts_timer = self.polling == Polling::Idle;
         if starts_timer {
             self.polling = Polling::TimerSet;
@@ -99,8 +99,8 @@ impl Connections {
 
     /// A connection holds no leases in a queue any more. It stays noted itself: it has not closed.
     pub fn untie(&mut self, connection: Holder, queue: &QueueKey) {
-        if let Some(noted) = self.noted.get_mut(&connection) {
-            noted.queues.remove(queue);
+        if let Some(held) = self.held.get_mut(&connection) {
+            held.queues.remove(queue);
         }
     }
 
@@ -108,24 +108,24 @@ impl Connections {
     /// again.
     #[must_use]
     pub fn poll_again(&mut self) -> bool {
-        let is_any_left = !self.noted.is_empty();
+        let is_any_left = !self.held.is_empty();
         self.polling = if is_any_left { Polling::TimerSet } else { Polling::Idle };
         is_any_left
     }
 
     /// Whether a connection is open that holds leases, or did.
     pub fn contains(&self, connection: Holder) -> bool {
-        self.noted.contains_key(&connection)
+        self.held.contains_key(&connection)
     }
 
     /// Removes a closed connection, and returns the queues in which it may hold leases.
     pub fn remove(&mut self, connection: Holder) -> BTreeSet<QueueKey> {
-        self.noted.remove(&connection).unwrap_or_default().queues
+        self.held.remove(&connection).unwrap_or_default().queues
     }
 
     /// Two databases were swapped, and their queues with them.
     pub fn swap_databases(&mut self, a: i32, b: i32) {
-        for Noted { queues, .. } in self.noted.values_mut() {
+        for HeldQueues { queues, .. } in self.held.values_mut() {
             let swapped = mem::take(queues).into_iter().map(|mut queue| {
                 queue.swap_databases(a, b);
                 queue

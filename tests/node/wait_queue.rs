@@ -486,6 +486,9 @@ fn a_worker_for_a_group_is_served_in_time_by_a_write_that_makes_nothing_ready() 
 
 /// The queues that need a write soon.
 fn unsettled(queues: &mut Queues) -> Vec<String> {
+    while queues.some_have_left() {
+        queues.clear_some();
+    }
     let unsettled = queues.take_unsettled().into_iter();
     unsettled.map(|queue| String::from_utf8_lossy(&queue.name).into_owned()).collect()
 }
