@@ -1,6 +1,7 @@
 """WAIT and WAITAOF after a command that was sent again: they tell who has what the first copy did."""
 
 import pytest
+from harness.files import wait_aof
 from harness.manual import manuals
 from harness.server import wait_synced
 from harness.talk import Error, Talk
@@ -134,3 +135,27 @@ def test_a_claim_that_finds_nothing_sends_nothing_to_replicas(start):
         assert talk(*command) == []
     talk.push("other", "x")
     assert [words[1] for words in primary.propagated() if words[0] == b"TASK._APPLY"] == [b"other"]
+
+
+def test_a_waitaof_for_a_replica_counts_it_once_its_file_is_on_its_disk(start):
+    """Not while it has no AOF, nor while it syncs none. What both servers have confirmed, both have after a kill."""
+    primary, replica = start(port=True, appendonly="yes", appendfsync="always"), start()
+    talk, far = Talk(primary), Talk(replica)
+    if talk("COMMAND", "INFO", "waitaof") == [None]:
+        pytest.skip("this server has no WAITAOF")
+    replica.replicate(primary)
+    talk.push("q", "without a file")
+    assert talk("WAITAOF", 1, 1, SHORT_MS) == [1, 0], "fewer than asked for, and no error"
+    replica.configure(appendonly="yes")
+    wait_aof(replica)
+    talk.push("q", "in a file that is not synced")
+    assert talk("WAITAOF", 1, 1, SHORT_MS) == [1, 0]
+    assert far("TASK.LEN", "q") == 2, "the replica has both"
+    replica.configure(appendfsync="always")
+    talk.push("q", "synced")
+    assert talk("WAITAOF", 1, 1, LONG_MS) == [1, 1]
+    for server in (primary, replica):
+        server.restart(kill=True)
+        assert Talk(server)("TASK.LEN", "q") == 3
+    primary.configure(appendonly="no")
+    assert str(Talk(primary)("WAITAOF", 1, 1, SHORT_MS)).startswith("ERR WAITAOF cannot be used")

@@ -226,3 +226,18 @@ def test_a_command_with_block_never_blocks_the_replication_link(start, installed
     wait_synced(primary, replica)
     assert at_replica("TASK.LEN", "q", "ready") == 1
     assert b"\r\nblocked_clients:0\r\n" in at_replica("INFO", "clients")
+
+
+def test_a_primary_that_is_back_before_it_is_replaced_takes_confirmed_pushes_away(start):
+    """WAIT said that the replica has the task. The primary has no file, comes back empty, and the replica copies that.
+
+    It is so for each type of data. docs/guarantees.md warns of it.
+    """
+    primary, replica = start(port=True), start()
+    replica.replicate(primary)
+    c, far = Talk(primary), Talk(replica)
+    c.push("q", "x")
+    assert c("WAIT", 1, 10_000) == 1 and far("TASK.LEN", "q") == 1
+    primary.restart(kill=True)
+    replica.wait_until(lambda: far("TASK.LEN", "q") == 0, "the replica has lost the task")
+    assert far("ROLE")[0] == b"slave"
