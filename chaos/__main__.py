@@ -25,7 +25,7 @@ from pathlib import Path
 from harness.server import SERVERS
 
 from chaos import results, short
-from chaos.campaign import Judged, Plan, controls, execute, judged, rounds, share, summary, write
+from chaos.campaign import Judged, Plan, controls, execute, judged, missing, rounds, share, summary, write
 from chaos.history import read
 from chaos.profiles import PROFILES
 from chaos.report import line
@@ -102,6 +102,9 @@ def campaign(options: argparse.Namespace) -> int:
     rows = execute(planned(options), tell)
     if len(sums := summary(rows)) < len(rows):
         print("\n==> all runs", *sums, sep="\n")
+    if options.profile != SHORT:
+        for name, kinds in missing(rows).items():
+            print(f"Not in these runs: {name}: {', '.join(kinds)}")
     failed = controls(rows)
     print(*failed, sep="\n")
     write(OUTPUT, rows)

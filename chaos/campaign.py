@@ -17,8 +17,9 @@ from pathlib import Path
 
 from harness.server import SERVERS
 
-from chaos.history import History, Permits
+from chaos.history import MARKS, History, Permits
 from chaos.profiles import PROFILES
+from chaos.profiles.profile import Profile
 from chaos.report import Row, added, line, row
 from chaos.rules import check
 from chaos.rules.finding import story
@@ -62,12 +63,16 @@ class Plan:
 
 
 def rounds(profiles: Sequence[str], servers: Sequence[str], seed: int, most: int) -> Iterator[Wanted]:
-    """At most so many rounds of these profiles. In each round, each profile is on another server."""
+    """At most so many rounds of these profiles. In each round, each profile is on another server.
+
+    When a profile was on all servers, it goes on with the second one. Otherwise a server would get the same share of
+    its faults again and again.
+    """
     for turn in range(most):
         for number, profile in enumerate(profiles):
             fit = [one for one in servers if PROFILES[profile].runs_on(SERVERS[one])]
             if fit:
-                yield profile, fit[(number + turn) % len(fit)], seed + turn
+                yield profile, fit[(number + turn + turn // len(fit)) % len(fit)], seed + turn
 
 
 def share(seconds: float, jobs: int, profiles: int) -> float:
@@ -104,7 +109,7 @@ def judged_run(profile: str, server: str, seed: int, seconds: float, keeps: bool
     shutil.rmtree(order.folder, ignore_errors=True)
     try:
         outcome = run(order)
-        found = judged(outcome.history, outcome.problems)
+        found = judged(outcome.history, [*outcome.problems, *hollow(order.profile, outcome.history)])
         if order.profile.must_lose:
             found.row.unpermitted = unpermitted(outcome.history)
     except Exception:
@@ -129,6 +134,33 @@ def judged(history: History, problems: Sequence[str] = ()) -> Judged:
     if len(findings) > TOLD:
         told.append(f"… and {len(findings) - TOLD} more findings")
     return Judged(row(timeline, findings, len(problems)), told)
+
+
+def hollow(profile: Profile, history: History) -> list[str]:
+    """What a run must have, and this one doesn't: without it, it would show nothing. One that was broken off has told
+    its problem.
+    """
+    if not history.runs:
+        return []
+    needed = {
+        "no fault happened": not profile.faults or any(one.kind not in MARKS for one in history.faults),
+        "no digests were compared": history.digests,
+        "no push was acknowledged": any(call.call == "push" and call.ok for call in history.calls),
+    }
+    return [what for what, is_there in needed.items() if not is_there]
+
+
+def missing(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The faults of each profile that happened in none of its runs. A profile without runs is left out."""
+    found: dict[str, list[str]] = {}
+    for name, profile in PROFILES.items():
+        of_it = [one for one in rows if one.profile == name]
+        happened = {kind for one in of_it for kind, count in one.faults.items() if count}
+        faults = [fault for fault in profile.faults if not fault.is_mark]
+        kinds = [kind for fault in faults for kind in fault.kinds if kind not in happened]
+        if of_it and kinds:
+            found[name] = kinds
+    return found
 
 
 def unpermitted(history: History) -> int:

@@ -9,16 +9,15 @@ from collections import Counter
 
 from harness.server import ROOT
 
+from chaos.campaign import missing
 from chaos.profiles import PROFILES
-from chaos.report import Row
+from chaos.report import Row, happened
 from chaos.results import Result, read
 
 PAGE = ROOT / "docs/guarantees.md"
 BLOCK = re.compile(r"(<!-- chaos: table -->\n\n).*?(\n\n<!-- end of chaos -->)", re.S)
 HEAD = ("fault", "server", "runs", "times", "pushed", "lost", "in window", "again", "longest pause")
 NONE = "Not measured yet: `make chaos ARGS=--results` measures it."
-# Not a fault of its own: it says what a takeover may have undone.
-MARK = "replaced"
 # How wide a paragraph is.
 WIDTH = 120
 # So many causes of redeliveries are named, the most frequent ones.
@@ -56,7 +55,13 @@ def table(results: list[Result]) -> str:
                 shown = ""
     rows = "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
     measured = ", ".join(f"{one.version} on {one.date}, module of {one.commit}" for one in results)
-    return f"{sums(results)}\n\n{rows}\n\n{textwrap.fill(f'Measured by `make chaos`: {measured}.', WIDTH)}"
+    parts = [
+        sums(results),
+        rows,
+        absent(results),
+        textwrap.fill(f"Measured by `make chaos`: {measured}.", WIDTH),
+    ]
+    return "\n\n".join(parts)
 
 
 def sums(results: list[Result]) -> str:
@@ -64,24 +69,35 @@ def sums(results: list[Result]) -> str:
     rows = [row for result in results for row in result.rows]
     spoke = sum((row.findings for row in rows), Counter[str]())
     found = ", ".join(f"{name} {count:,}" for name, count in spoke.items()) or "none"
+    faults = sum((happened(row) for row in rows), Counter[str]())
+    asked = sum(faults[kind] for kind in commands())
     text = (
-        f"In {sum(row.runs for row in rows):,} runs with {sum(sum(faults(row).values()) for row in rows):,} faults, "
+        f"In {sum(row.runs for row in rows):,} runs there were {faults.total() - asked:,} faults and {asked:,} "
+        f"commands of an operator. "
         f"{sum(row.acknowledged for row in rows):,} pushes were acknowledged. Lost: {sum(row.lost for row in rows):,}. "
         f"Lost in a window: {sum(row.in_window for row in rows):,}. Delivered again without a cause: "
-        f"{sum(row.causes['none'] for row in rows):,}. Servers that ended by themselves: "
+        f"{sum(row.causes['none'] for row in rows):,}. Servers that ended though no fault explains it: "
         f"{sum(row.exits for row in rows):,}. Rules that spoke: {found}."
     )
     return textwrap.fill(text, WIDTH)
 
 
-def faults(row: Row) -> dict[str, int]:
-    """How often each fault happened."""
-    return {kind: count for kind, count in sorted(row.faults.items()) if kind != MARK}
+def commands() -> set[str]:
+    """The kinds of faults that are commands of an operator."""
+    faults = {fault for profile in PROFILES.values() for fault in profile.faults if fault.is_command}
+    return {kind for fault in faults for kind in fault.kinds}
+
+
+def absent(results: list[Result]) -> str:
+    """Which faults did not happen, though their profile has them."""
+    found = missing([row for result in results for row in result.rows])
+    named = [f"`{profile}`: {', '.join(kinds)}" for profile, kinds in found.items()]
+    return textwrap.fill(f"Not in these runs: {'; '.join(named) or 'none of the faults is missing'}.", WIDTH)
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """The numbers of a row."""
-    times = ", ".join(f"{kind} {count:,}" for kind, count in faults(row).items()) or "0"
+    times = ", ".join(f"{kind} {count:,}" for kind, count in happened(row).items()) or "0"
     window = f"{row.in_window:,} ({row.window_s:.1f} s)" if row.in_window else "0"
     flushed = f"; {row.flushed:,} flushed" if row.flushed else ""
     causes = ", ".join(f"{name} {count:,}" for name, count in Counter(row.causes).most_common(CAUSES))

@@ -131,6 +131,11 @@ class Permits:
     calm: bool = False
 
 
+# Kinds that are no faults: what a takeover may have undone, and a comparison of digests in the midst of a run.
+REPLACED, COMPARED = "replaced", "compared"
+MARKS = (REPLACED, COMPARED)
+
+
 @dataclass(slots=True)
 class Fault:
     """Something that was done to the servers, between two instants."""

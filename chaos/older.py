@@ -46,9 +46,10 @@ class Older:
 
 SAME_FORMATS = Older(
     "same formats",
-    "25b688d2bca5101631d864f60799536c3b6e9c23",
-    "The first build in which all that is in an AOF has a checksum: effects of version 6, parts of queues, stamps of "
-    "clocks. So it can take over from this tree and back, and must come to the same queues from the same effects.",
+    "3c19918b5026fa9f7ff9df9a9901ef07c92ade82",
+    "The last build that changed a stored form: the head of a queue says how far its lease numbers are ahead, and a "
+    "queue that came from another node has the chunk `n`. Builds before it refuse both. So it can take over from this "
+    "tree and back, and must come to the same queues from the same effects.",
 )
 EFFECTS_5 = Older(
     "effects 5",

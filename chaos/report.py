@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from chaos.history import Call, History
+from chaos.history import MARKS, Call, History
 from chaos.rules.confirmed import confirmed
 from chaos.rules.finding import Finding
 from chaos.rules.loss import losses
@@ -29,7 +29,7 @@ class Row:
     - `refused`: refused calls by the first word of the error.
     - `pause_s`: the longest time in which no client had a successful answer.
     - `digests`: comparisons of a queue's digest; `unequal` those that differ.
-    - `exits`: servers that ended by themselves.
+    - `exits`: servers that ended though no fault explains it.
     - `findings`: broken rules by name. `problems`: what went wrong in a run apart from that.
     """
 
@@ -168,6 +168,11 @@ def added(rows: Iterable[Row]) -> list[Row]:
     return list(sums.values())
 
 
+def happened(one: Row) -> Counter[str]:
+    """How often each fault happened. Marks are none."""
+    return Counter({kind: count for kind, count in sorted(one.faults.items()) if kind not in MARKS})
+
+
 def line(one: Row) -> str:
     """A row in one line, for the screen."""
     in_window = f", {one.in_window:,} in window ({one.window_s:.2f} s)" if one.in_window else ""
@@ -176,7 +181,7 @@ def line(one: Row) -> str:
     bad = [f"{count} × {name}" for name, count in one.findings.items()]
     bad += [f"{one.problems} problems"] if one.problems else []
     return (
-        f"{one.profile:15} {one.server:11} {sum(one.faults.values()):3} faults, {one.acknowledged:6,} pushed, "
+        f"{one.profile:15} {one.server:11} {happened(one).total():3} faults, {one.acknowledged:6,} pushed, "
         f"{one.lost} lost{in_window}{flushed}{control}, {one.redelivered:,} again, pause {one.pause_s:.2f} s, "
         f"digests {one.digests - one.unequal}/{one.digests}, {one.exits} exits"
         + (f"  FOUND: {', '.join(bad)}" if bad else "")

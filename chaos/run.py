@@ -12,6 +12,7 @@ from harness.server import ROOT, Installed
 
 from chaos.faults.takeover import permit_unasked
 from chaos.history import History, Journal, Record, Run, read
+from chaos.injector import share
 from chaos.load import Load
 from chaos.profiles.profile import Profile
 from chaos.stage import Stage
@@ -103,19 +104,26 @@ def under_load(order: Order, topology: Topology, compares: bool = True) -> list[
 
 
 def inject(order: Order, stage: Stage) -> None:
-    """Do faults until the time is over, with gaps between them. The first one is the profile's first."""
-    faults, weights = list(order.profile.faults), list(order.profile.faults.values())
+    """Do the faults that are this run's share, then others until the time is over, with gaps between them."""
+    profile = order.profile
+    faults = {one: weight for one, weight in profile.faults.items() if one.runs_on(order.installed)}
+    due = share(profile.faults, order.installed, order.seed, profile.must_lose)
+    stage.random.shuffle(due)
     end = time.monotonic() + order.seconds
-    fault = faults[0] if faults else None
-    while True:
+    while due or time.monotonic() < end:
         is_calm = order.seconds >= 2 * CALM_S and stage.random.random() < CALM
-        gap_s = CALM_S if is_calm else stage.random.uniform(*order.profile.gap_s)
-        stage.wait(min(gap_s, max(0.0, end - time.monotonic())))
-        if time.monotonic() >= end:
-            return
-        if fault:
-            fault(stage)
-            fault = stage.random.choices(faults, weights)[0]
+        gap_s = CALM_S if is_calm else stage.random.uniform(*profile.gap_s)
+        # What is due comes though the time is over, as soon as it can.
+        stage.wait(min(gap_s, max(profile.gap_s[0] if due else 0.0, end - time.monotonic())))
+        if due:
+            fault = due.pop()
+        elif faults and time.monotonic() < end:
+            (fault,) = stage.random.choices(list(faults), list(faults.values()))
+        else:
+            continue
+        fault(stage)
+        if fault.is_final:
+            del faults[fault]
 
 
 def write(path: Path, records: Iterable[Record]) -> None:

@@ -17,15 +17,15 @@ from chaos.campaign import Wanted
 LENGTH_S = 4.0
 # Profile, server and seed.
 RUNS: tuple[Wanted, ...] = (
-    ("cluster", "valkey-9.1", 1),
+    ("cluster", "valkey-9.1", 2),
     ("sentinel-killed", "redis-7.0", 1),
-    ("promoted", "redis-8.2", 1),
+    ("promoted", "redis-8.2", 2),
     ("replicas", "redis-6.2", 1),
     ("power-everysec", "valkey-9.1", 1),
-    ("always", "redis-7.0", 1),
-    ("power-always", "redis-8.2", 1),
-    ("torn", "redis-6.2", 1),
-    ("clock", "valkey-9.1", 1),
+    ("always", "redis-7.0", 7),
+    ("power-always", "redis-8.2", 4),
+    ("torn", "redis-6.2", 4),
+    ("clock", "valkey-9.1", 4),
     ("keys", "redis-7.0", 1),
     ("calm", "redis-8.2", 1),
     ("cluster-replaced", "redis-8.2", 1),

@@ -10,24 +10,23 @@ import argparse
 import random
 import shutil
 import time
-from dataclasses import replace
 
 from harness.server import SERVERS, Server
 
 from chaos.campaign import Judged, judged
 from chaos.faults import connections, keyspace, memory
 from chaos.history import read
+from chaos.injector import Injector
 from chaos.profiles.profile import Profile
 from chaos.profiles.single import ALWAYS, HARMLESS
 from chaos.report import line
 from chaos.run import Order, under_load
-from chaos.stage import Inject
 from chaos.topologies.single import Single
 
 # Faults after which the process is the same one, so that its memory can be compared.
-FAULTS: dict[Inject, float] = {
+FAULTS: dict[Injector, float] = {
     **HARMLESS,
-    keyspace.keep: 2.0,
+    **dict.fromkeys(keyspace.KEEP, 0.4),
     keyspace.restore: 1.0,
     memory.full: 1.0,
     connections.kill_clients: 1.0,
@@ -77,10 +76,8 @@ def main(words: list[str]) -> int:
 
 def subset(rng: random.Random) -> Profile:
     """The faults of a period."""
-    kinds = rng.sample(list(FAULTS), KINDS)
-    faults = {kind: FAULTS[kind] for kind in kinds}
-    made = Profile("soak", "random faults", ALWAYS, faults)
-    return replace(made, gap_s=(1e9, 1e9)) if rng.random() < CALM else made
+    kinds = [] if rng.random() < CALM else rng.sample(list(FAULTS), KINDS)
+    return Profile("soak", "random faults", ALWAYS, {kind: FAULTS[kind] for kind in kinds})
 
 
 def period(order: Order, topology: Single) -> Judged:

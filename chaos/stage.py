@@ -1,8 +1,10 @@
 """What a fault acts on: the servers, the random bits of the run, and the faults that become part of the history.
 
-A fault is a function `fault(stage)`. It does one thing to the topology, waits until that is over, and says with
-`stage.fault(...)` from when to when it lasted, and what it permits. Whatever isn't said there is not permitted.
+A fault is a function `fault(stage)`, decorated with its name. It does one thing to the topology, waits until that is
+over, and says with `stage.fault(...)` from when to when it lasted, and what it permits. What isn't said there is not
+permitted.
 
+    @injector("SIGSTOP")
     def stop(stage: Stage) -> None:
         node, server = stage.any_node()
         with stage.fault("SIGSTOP", node):
@@ -16,7 +18,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,8 +27,6 @@ from harness.server import Server
 from chaos.history import Fault, Journal, Record
 from chaos.load import Load
 from chaos.topology import Topology
-
-Inject = Callable[["Stage"], None]
 
 
 class Stage:

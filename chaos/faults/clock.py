@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.server import Clock
 
 from chaos.history import Fault
+from chaos.injector import injector
 from chaos.stage import Stage
 
 STEPS_MS = (-3_600_000, -5_000, 5_000, 3_600_000)
@@ -14,6 +15,7 @@ SLEWED_MS = 100.0
 DRIFT_MS, DRIFT_EACH_S, DRIFT_S = 10, 0.02, 2.0
 
 
+@injector("clock set")
 def step(stage: Stage) -> None:
     """The wall clock is set, forward or back, by five seconds or an hour."""
     node, server = stage.any_node()
@@ -25,6 +27,7 @@ def step(stage: Stage) -> None:
         server.clock.step(by)
 
 
+@injector("clock drifts")
 def drift(stage: Stage) -> None:
     """The wall clock runs half as fast again, or half as fast, for two seconds."""
     node, server = stage.any_node()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.cluster import Node
 
 from chaos.faults.takeover import number, takeover, until_replaced
+from chaos.injector import Injector, injector
 from chaos.stage import Stage
 from chaos.topologies.cluster import Slots
 from chaos.topologies.several import others
@@ -24,16 +25,19 @@ def any_pair(stage: Stage) -> tuple[Node, Node]:
     return primary, cluster.replica_of(primary)
 
 
+@injector("primary killed until replaced")
 def killed_until_replaced(stage: Stage) -> None:
     """A primary is killed. It starts again when its replica has taken its place, and becomes its replica."""
     until_replaced(stage, "primary killed until replaced", *any_pair(stage), True, 0.0)
 
 
+@injector("primary stopped until replaced")
 def stopped_until_replaced(stage: Stage) -> None:
     """A primary stands still until its replica has taken its place, and wakes up."""
     until_replaced(stage, "primary stopped until replaced", *any_pair(stage), False, 1.0)
 
 
+@injector("CLUSTER FAILOVER", is_command=True)
 def failover(stage: Stage) -> None:
     """CLUSTER FAILOVER. The primary stops writes and waits until the replica has everything: nothing may be lost."""
     topology = slots_of(stage)
@@ -42,17 +46,23 @@ def failover(stage: Stage) -> None:
         topology.cluster.failover(replica)
 
 
-def forced_failover(stage: Stage) -> None:
+def forced_failover(how: str) -> Injector:
     """CLUSTER FAILOVER FORCE or TAKEOVER of a healthy primary: the replica asks neither it, nor perhaps the others."""
-    topology = slots_of(stage)
-    primary, replica = any_pair(stage)
-    how = stage.random.choice(["FORCE", "TAKEOVER"])
-    with takeover(stage, f"CLUSTER FAILOVER {how}", primary):
-        replica.say("CLUSTER", "FAILOVER", how)
-        topology.watch.promoted(replica)
-        topology.make_well()
+    kind = f"CLUSTER FAILOVER {how}"
+
+    @injector(kind, is_command=True)
+    def forced(stage: Stage) -> None:
+        topology = slots_of(stage)
+        primary, replica = any_pair(stage)
+        with takeover(stage, kind, primary):
+            replica.say("CLUSTER", "FAILOVER", how)
+            topology.watch.promoted(replica)
+            topology.make_well()
+
+    return forced
 
 
+@injector("cluster in two halves")
 def two_halves(stage: Stage) -> None:
     """A primary and a replica of another one are cut off. The others replace it; clients are on both sides."""
     topology = slots_of(stage)

@@ -8,6 +8,7 @@ import struct
 
 from harness.server import Server, wait_until
 
+from chaos.injector import injector
 from chaos.stage import Stage
 
 # Closing with this option sends RST instead of FIN.
@@ -16,6 +17,7 @@ CROWD = 2_000
 CLAIM = b"*4\r\n$10\r\nTASK.CLAIM\r\n$5\r\ncrowd\r\n$5\r\nBLOCK\r\n$1\r\n0\r\n"
 
 
+@injector("CLIENT KILL", is_command=True)
 def kill_clients(stage: Stage) -> None:
     """CLIENT KILL of all clients."""
     node, server = stage.any_primary()
@@ -24,6 +26,7 @@ def kill_clients(stage: Stage) -> None:
         fault.details["killed"] = client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
+@injector("CLIENT UNBLOCK", is_command=True)
 def unblock(stage: Stage) -> None:
     """CLIENT UNBLOCK of all clients that wait, half of them with an error."""
     node, server = stage.any_primary()
@@ -35,6 +38,7 @@ def unblock(stage: Stage) -> None:
                 fault.details[how] = fault.details.get(how, 0) + freed
 
 
+@injector(f"{CROWD:,} waiting workers die")
 def crowd(stage: Stage) -> None:
     """Thousands of waiting workers are cut off at once. Afterwards the server has neither their sockets nor waits."""
     node, server = stage.any_primary()

@@ -10,7 +10,8 @@ from harness.server import Server, wait_until
 
 from chaos.disk import Cut, Disk, appends, has_open_transaction, lose_unsynced, tear, unwritten
 from chaos.history import Fault
-from chaos.stage import Inject, Stage
+from chaos.injector import Injector, injector
+from chaos.stage import Stage
 from chaos.topologies.single import Single
 
 # How long the disk is slow or full, in seconds.
@@ -65,34 +66,41 @@ def is_rewritten(client: redis.Redis) -> bool:
     return not is_going_on and bool(now["aof_last_bgrewrite_status"] == "ok")
 
 
+@injector("power cut")
 def power_cut(stage: Stage) -> None:
     """A power cut with `appendfsync always`: nothing that was acknowledged may be lost."""
     ends(stage, "power cut", lose_unsynced, is_allowed=False)
 
 
+@injector("power cut")
 def power_cut_everysec(stage: Stage) -> None:
     """A power cut with `appendfsync everysec`: what the last sync didn't cover is lost."""
     ends(stage, "power cut", lose_unsynced, is_allowed=True)
 
 
+@injector("kill -9")
 def kill_everysec(stage: Stage) -> None:
     """kill -9 with `appendfsync everysec`: what the server has put off writing is lost."""
     ends(stage, "kill -9", unwritten, is_allowed=True)
 
 
+@injector("AOF torn")
 def torn(stage: Stage) -> None:
     """kill -9, and the append-only file lacks some bytes at its end."""
     lost = stage.random.randint(1, stage.random.choice(TORN_BYTES))
     ends(stage, "AOF torn", lambda disk, server, killed: tear(disk, server, killed, lost), is_allowed=True)
 
 
-def slow(least_s: float, most_s: float, is_killed: bool) -> Inject:
+def slow(least_s: float, most_s: float, is_killed: bool) -> Injector:
     """Each sync takes so much longer, for a while. With `is_killed` the server is killed meanwhile, under everysec."""
 
+    kind = "slow sync, kill -9" if is_killed else "slow sync"
+
+    @injector(kind)
     def slow_sync(stage: Stage) -> None:
         _, server, disk = single(stage)
         delay = stage.random.uniform(least_s, most_s)
-        with stage.fault("slow sync, kill -9" if is_killed else "slow sync") as fault:
+        with stage.fault(kind) as fault:
             fault.details["delay_s"] = delay
             disk.slow(delay)
             stage.wait(stage.random.uniform(*LASTS_S) + most_s)
@@ -105,6 +113,7 @@ def slow(least_s: float, most_s: float, is_killed: bool) -> Inject:
     return slow_sync
 
 
+@injector("disk full")
 def full(stage: Stage) -> None:
     """No space is left for a while. With `appendfsync everysec` the server refuses writes; with `always` it exits.
 
@@ -136,6 +145,7 @@ def is_refusing(server: Server) -> bool:
         return bool(client.info("persistence")["aof_last_write_status"] != "ok")
 
 
+@injector("BGSAVE on a full disk")
 def failed_save(stage: Stage) -> None:
     """A snapshot fails for want of space: the server refuses writes with MISCONF until one succeeds."""
     _, server, disk = single(stage)

@@ -26,6 +26,7 @@ from harness.server import CRASH, Server, digest, wait_until
 from harness.talk import packed
 
 from chaos.disk import data_files
+from chaos.injector import injector
 from chaos.stage import Stage
 from chaos.topologies.compare import queues
 
@@ -35,6 +36,7 @@ TRIES = 4
 NOTICED = re.compile(r"is BROKEN: |is skipped: |can't be made here: ")
 
 
+@injector("AOF flipped")
 def flipped_aof(stage: Stage) -> None:
     """The AOF of a server that was killed: a bit of it is changed."""
     node, server = stage.any_primary()
@@ -46,6 +48,7 @@ def flipped_aof(stage: Stage) -> None:
         fault.details["became"] = tried(stage, aside, aof=True)
 
 
+@injector("RDB flipped or torn")
 def damaged_rdb(stage: Stage) -> None:
     """A snapshot: a bit of it is changed, or it is cut."""
     node, server = stage.any_primary()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import redis
 from harness.server import Server
 
+from chaos.injector import Injector, injector
 from chaos.load.plan import setup
 from chaos.stage import Stage
 
@@ -47,25 +48,39 @@ def kept(key: str) -> dict[str, list[Command]]:
 RESTORE = "redis.call('RESTORE', KEYS[1], 0, redis.call('DUMP', KEYS[1]), 'REPLACE')"
 
 
-def lose(stage: Stage) -> None:
+def lose(name: str) -> Injector:
     """Something that loses a queue, or all of them."""
-    server, key = stage.topology.primaries()[0], any_queue(stage)
-    name, commands = stage.random.choice(list(flushed(key).items()))
-    again = settings(stage, None if name.startswith("FLUSH") else key)
-    with stage.fault(name) as fault:
-        fault.permits.loses = True
-        fault.permits.queues = None if name.startswith("FLUSH") else [key]
-        fault.details |= {"queue": key, "inside": transact(stage, server, [*commands, *again])}
+
+    @injector(name, is_command=True)
+    def losing(stage: Stage) -> None:
+        server, key = stage.topology.primaries()[0], any_queue(stage)
+        again = settings(stage, None if name.startswith("FLUSH") else key)
+        with stage.fault(name) as fault:
+            fault.permits.loses = True
+            fault.permits.queues = None if name.startswith("FLUSH") else [key]
+            fault.details |= {"queue": key, "inside": transact(stage, server, [*flushed(key)[name], *again])}
+
+    return losing
 
 
-def keep(stage: Stage) -> None:
+def keep(name: str) -> Injector:
     """Something that a queue survives unchanged."""
-    server, key = stage.topology.primaries()[0], any_queue(stage)
-    name, commands = stage.random.choice(list(kept(key).items()))
-    with stage.fault(name) as fault:
-        fault.details |= {"queue": key, "inside": transact(stage, server, commands)}
+
+    @injector(name, is_command=True)
+    def keeping(stage: Stage) -> None:
+        server, key = stage.topology.primaries()[0], any_queue(stage)
+        with stage.fault(name) as fault:
+            fault.details |= {"queue": key, "inside": transact(stage, server, kept(key)[name])}
+
+    return keeping
 
 
+# All of them.
+LOSE = [lose(name) for name in flushed("")]
+KEEP = [keep(name) for name in kept("")]
+
+
+@injector("DUMP, RESTORE", is_command=True)
 def restore(stage: Stage) -> None:
     """DUMP, and RESTORE with REPLACE, in one script: leases and schedules are kept."""
     server, key = stage.topology.primaries()[0], any_queue(stage)
@@ -74,6 +89,7 @@ def restore(stage: Stage) -> None:
         client.eval(RESTORE, 1, key)
 
 
+@injector("RESTORE of a backup", is_command=True)
 def restore_older(stage: Stage) -> None:
     """RESTORE of what DUMP returned some time ago: tasks that were acked meanwhile are there again."""
     server, key = stage.topology.primaries()[0], any_queue(stage)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from harness.server import wait_synced
 
 from chaos.faults.takeover import several, takeover
+from chaos.history import COMPARED
+from chaos.injector import injector
 from chaos.stage import Stage
 
 
+@injector("link cut")
 def link_cut(stage: Stage) -> None:
     """A primary and its replicas don't hear of each other for a moment. Nobody is told, and the rest follows."""
     topology = several(stage)
@@ -21,6 +24,7 @@ def link_cut(stage: Stage) -> None:
         topology.make_well()
 
 
+@injector("links broken off")
 def links_reset(stage: Stage) -> None:
     """All connections between nodes are broken off; replicas go on where they were (partial resync)."""
     topology = several(stage)
@@ -32,6 +36,7 @@ def links_reset(stage: Stage) -> None:
         topology.make_well()
 
 
+@injector("links slow")
 def links_slow(stage: Stage) -> None:
     """What nodes send each other takes up to 0.2 s."""
     topology = several(stage)
@@ -43,6 +48,7 @@ def links_slow(stage: Stage) -> None:
         topology.network.heal()
 
 
+@injector("full resync")
 def new_copies(stage: Stage) -> None:
     """Replicas can't go on where they were, and get a whole copy (full resync)."""
     topology = several(stage)
@@ -55,9 +61,10 @@ def new_copies(stage: Stage) -> None:
         wait_synced(primary, replicas[0], 60)
 
 
+@injector(COMPARED)
 def compared(stage: Stage) -> None:
     """No fault: writes pause for a moment, and the digests of primary and replicas are taken at equal offsets."""
     topology = several(stage)
-    with stage.fault("compared", topology.nodes().index(topology.primaries()[0])) as fault:
+    with stage.fault(COMPARED, topology.nodes().index(topology.primaries()[0])) as fault:
         for digest in topology.compare(f"at {fault.began:.3f}"):
             stage.note(digest)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from chaos.injector import injector
 from chaos.stage import Stage
 
 
+@injector("OOM")
 def full(stage: Stage) -> None:
     """`maxmemory` is below what is used: pushes are refused, workers go on."""
     node, server = stage.any_primary()

@@ -6,6 +6,7 @@ from harness.server import Server
 
 from chaos.faults.takeover import Down, affected, several, takeover
 from chaos.history import Fault
+from chaos.injector import injector
 from chaos.stage import Stage
 from chaos.topologies.replicas import Replicas
 
@@ -15,6 +16,7 @@ SLEWING = 0.01
 LONGEST_MS = 10_000
 
 
+@injector("replica killed")
 def replica_killed(stage: Stage) -> None:
     """A replica ends at once, and starts again from its file."""
     topology = several(stage)
@@ -29,6 +31,7 @@ def replica_killed(stage: Stage) -> None:
             topology.make_well()
 
 
+@injector("primary killed")
 def primary_killed(stage: Stage) -> None:
     """A primary ends at once, and is back before anybody takes its place. Its file has all that it acknowledged."""
     topology = several(stage)
@@ -40,6 +43,7 @@ def primary_killed(stage: Stage) -> None:
         note_outage(stage, fault, primary, down)
 
 
+@injector("node stopped")
 def node_stopped(stage: Stage) -> None:
     """A node stands still for a moment (SIGSTOP), too short for another to take its place."""
     topology = several(stage)
@@ -61,6 +65,7 @@ def note_outage(stage: Stage, fault: Fault, primary: Server, down: Down) -> None
         fault.permits.queues = affected(stage, primary)
 
 
+@injector("clock stepped")
 def clock_stepped(stage: Stage) -> None:
     """The wall clock of one node is set by seconds, or by an hour; later ones may set it back."""
     topology = several(stage)
@@ -76,6 +81,7 @@ def clock_stepped(stage: Stage) -> None:
         topology.make_well()
 
 
+@injector("clock drifts")
 def clock_drifts(stage: Stage) -> None:
     """The wall clock of one node runs a fifth faster or slower for some seconds."""
     topology = several(stage)

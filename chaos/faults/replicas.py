@@ -9,6 +9,7 @@ import redis
 from harness.server import Server, wait_synced, wait_until
 
 from chaos.faults.takeover import number, takeover
+from chaos.injector import injector
 from chaos.stage import Stage
 from chaos.topologies.replicas import Replicas
 
@@ -28,6 +29,7 @@ def replicas_of(stage: Stage) -> Replicas:
     return topology
 
 
+@injector("FAILOVER", is_command=True)
 def failover(stage: Stage) -> None:
     """FAILOVER to the replica. The primary stops writes and waits until it has everything: nothing may be lost."""
     topology = replicas_of(stage)
@@ -48,6 +50,7 @@ def hand_over(topology: Replicas, old: Server, heir: Server) -> None:
     topology.lead(heir)
 
 
+@injector("link cut, replica promoted")
 def promoted_behind_a_cut(stage: Stage) -> None:
     """The primary is cut off and goes on, and its replica is promoted. Clients are on both sides meanwhile."""
     topology = replicas_of(stage)
@@ -66,6 +69,7 @@ def promoted_behind_a_cut(stage: Stage) -> None:
         topology.watch.demoted(old)
 
 
+@injector("REPLICAOF NO ONE", is_command=True)
 def promoted_healthy(stage: Stage) -> None:
     """An operator promotes the replica at once (REPLICAOF NO ONE), and demotes the primary a little later."""
     topology = replicas_of(stage)
@@ -80,6 +84,7 @@ def promoted_healthy(stage: Stage) -> None:
         topology.watch.demoted(old)
 
 
+@injector("output buffer limit")
 def output_limit(stage: Stage) -> None:
     """The replica's buffer in the primary grows over its limit: the primary closes the link, and sends a new copy."""
     topology = replicas_of(stage)
@@ -99,6 +104,7 @@ def output_limit(stage: Stage) -> None:
         fault.details["copies"] = client.info("stats")["sync_full"] - copies
 
 
+@injector("copy broken off")
 def copy_broken_off(stage: Stage) -> None:
     """A copy that is loaded beside the old data (`repl-diskless-load swapdb`) is broken off, and begins again."""
     topology = replicas_of(stage)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import redis
 from harness.sentinel import NAME
-from harness.server import wait_until
+from harness.server import Installed, wait_until
 
 from chaos.faults.takeover import number, takeover, until_replaced
+from chaos.injector import injector
 from chaos.stage import Stage
 from chaos.topologies.sentinel import Watched
 
@@ -18,18 +19,26 @@ def watched(stage: Stage) -> Watched:
     return topology
 
 
+def coordinates(installed: Installed) -> bool:
+    """Whether SENTINEL FAILOVER can be COORDINATED: since Valkey 9.1."""
+    return installed.is_valkey and installed.version >= (9, 1)
+
+
+@injector("primary killed, back as a zombie")
 def killed_and_back(stage: Stage) -> None:
     """The primary is killed, and starts again as one once its replica was promoted. It is demoted some 10 s later."""
     primary, replica = watched(stage).shards()[0]
     until_replaced(stage, "primary killed, back as a zombie", primary, replica, True, 1.5)
 
 
+@injector("primary stopped until replaced")
 def stopped_until_replaced(stage: Stage) -> None:
     """The primary stands still until its replica was promoted, and wakes up as a primary."""
     primary, replica = watched(stage).shards()[0]
     until_replaced(stage, "primary stopped until replaced", primary, replica, False, 1.5)
 
 
+@injector("SENTINEL FAILOVER", is_command=True)
 def failed_over(stage: Stage) -> None:
     """SENTINEL FAILOVER of a healthy primary. It goes on until it is demoted some 10 s later."""
     topology = watched(stage)
@@ -40,18 +49,16 @@ def failed_over(stage: Stage) -> None:
         topology.make_well()
 
 
+@injector("SENTINEL FAILOVER COORDINATED", is_command=True, only_on=coordinates)
 def failed_over_in_order(stage: Stage) -> None:
-    """SENTINEL FAILOVER … COORDINATED, if the server has it: nothing may be lost. Otherwise the plain one."""
+    """SENTINEL FAILOVER … COORDINATED: nothing may be lost."""
     topology = watched(stage)
-    if not topology.installed.is_valkey or topology.installed.version < (9, 1):
-        return failed_over(stage)
     primary, replica = topology.shards()[0]
     with stage.fault("SENTINEL FAILOVER COORDINATED", number(stage, primary)) as fault:
         fault.permits.stale = True
         ask_for_failover(topology, "COORDINATED")
         topology.watch.promoted(replica)
         topology.make_well()
-    return None
 
 
 def ask_for_failover(topology: Watched, *how: str) -> None:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from harness.cluster import Node
+from harness.server import Installed
 
 from chaos.faults.cluster import slots_of
 from chaos.faults.takeover import number
+from chaos.injector import injector
 from chaos.stage import Stage
 from chaos.topologies.compare import queues
 
 
+def migrates(installed: Installed) -> bool:
+    """Whether a server has CLUSTER MIGRATESLOTS: Valkey since 9.0. The CLUSTER MIGRATION of Redis came after 8.2."""
+    return installed.is_valkey and installed.version >= (9, 0)
+
+
+@injector("slots moved by key", is_command=True)
 def moved_by_key(stage: Stage) -> None:
     """The slots of some queues move key by key (MIGRATE), as redis-cli does it."""
     move(stage, atomically=False)
 
 
+@injector("slots moved at once", is_command=True, only_on=migrates)
 def moved_at_once(stage: Stage) -> None:
-    """The slots of some queues move by CLUSTER MIGRATESLOTS; key by key on a server without it.
-
-    Valkey has it since 9.0. Redis 8.2 has no such command; its CLUSTER MIGRATION came later.
-    """
-    move(stage, atomically=slots_of(stage).cluster.migrates_by_itself)
+    """The slots of some queues move by CLUSTER MIGRATESLOTS."""
+    move(stage, atomically=True)
 
 
 def move(stage: Stage, atomically: bool) -> None:

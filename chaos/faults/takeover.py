@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from harness.server import Server
 
-from chaos.history import Fault
+from chaos.history import REPLACED, Fault
 from chaos.stage import Stage
 from chaos.topologies.cluster import Slots
 from chaos.topologies.compare import queues
@@ -33,7 +33,7 @@ def number(stage: Stage, server: Server) -> int:
 def takeover(stage: Stage, kind: str, node: Server) -> Iterator[Fault]:
     """The span of a fault in which a replica may take over.
 
-    After it, the history says what each takeover that was seen may have undone, with a fault `replaced` for each span
+    After it, the history says what each takeover that was seen may have undone, with a mark `replaced` for each span
     of time. The block ends when roles and links are in order again.
     """
     with stage.fault(kind, number(stage, node)) as fault:
@@ -90,7 +90,7 @@ def permit_unasked(stage: Stage, since: float) -> None:
 
 def permit(stage: Stage, found: Takeover, span: Span, began: float | None = None) -> None:
     """Write that a takeover may have undone what happened in a span. It disturbs clients since `began`, or now."""
-    with stage.fault("replaced", found.old) as fault:
+    with stage.fault(REPLACED, found.old) as fault:
         fault.began = began or fault.began
         fault.permits.undoes = span
         fault.permits.queues = affected(stage, stage.topology.nodes()[found.new])

@@ -11,9 +11,17 @@ from harness.server import MODULE, Server, digest, wait_synced, wait_until
 
 from chaos.faults.replicas import hand_over, replicas_of
 from chaos.faults.takeover import number
+from chaos.injector import injector
 from chaos.stage import Stage
 from chaos.topologies.compare import queues
 from chaos.topologies.replicas import Replicas
+
+
+@injector("upgraded", "downgraded", is_command=True)
+def upgraded_and_back(stage: Stage) -> None:
+    """All nodes get the new build and the older one again, and then perhaps the new one once more."""
+    for _ in range(stage.random.choice([2, 3])):
+        upgraded_or_back(stage)
 
 
 def upgraded_or_back(stage: Stage) -> None:
@@ -34,14 +42,11 @@ def upgraded_or_back(stage: Stage) -> None:
         expect_whole(topology)
 
 
+@injector("upgraded, older formats", is_command=True, is_final=True)
 def upgraded_for_good(stage: Stage) -> None:
     """From a version with older formats. Its last node can't follow: it must say so, until it has the new build too."""
     topology = replicas_of(stage)
     old, heir, third = topology.chain
-    if heir.module == MODULE:
-        # There is no way back. The run goes on with what it has.
-        stage.wait(0.5)
-        return
     with stage.fault("upgraded, older formats", number(stage, old)) as fault:
         # Clients can read from the old node, too. Below, no other one may have a broken queue.
         fault.permits.stale = fault.permits.breaks = True

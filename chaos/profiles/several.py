@@ -122,7 +122,8 @@ PROFILES = (
         {
             cluster.killed_until_replaced: 2.0,
             cluster.stopped_until_replaced: 1.0,
-            cluster.forced_failover: 1.0,
+            cluster.forced_failover("FORCE"): 0.5,
+            cluster.forced_failover("TAKEOVER"): 0.5,
             cluster.two_halves: 2.0,
             slots.moved_by_key: 0.5,
             links.compared: 0.5,
@@ -139,7 +140,7 @@ PROFILES = (
         "upgrade",
         "module upgraded and downgraded, replicas first; an older build with the same formats",
         partial(older, SAME_FORMATS),
-        {upgrade.upgraded_or_back: 3.0, links.links_reset: 1.0, links.compared: 1.0},
+        {upgrade.upgraded_and_back: 3.0, links.links_reset: 1.0, links.compared: 1.0},
         gap_s=(0.2, 1.0),
         lacks=partial(lacks, SAME_FORMATS),
     ),

@@ -14,7 +14,8 @@ HARMLESS = {
     process.rewrite: 2.0,
     process.save: 1.0,
     process.reload: 1.0,
-    process.pause: 1.0,
+    process.pause_writes: 0.5,
+    process.pause_all: 0.5,
 }
 
 ALWAYS = partial(Single, appendfsync="always")
@@ -89,14 +90,14 @@ PROFILES = [
         "keys",
         "`RENAME`, `MOVE`, `SWAPDB`, `COPY`, `RESTORE` of a queue in use, in `MULTI` and in scripts",
         ALWAYS,
-        {keyspace.keep: 6.0, keyspace.restore: 2.0},
+        {**dict.fromkeys(keyspace.KEEP, 1.2), keyspace.restore: 2.0},
         gap_s=(0.02, 0.3),
     ),
     Profile(
         "flush",
         "`FLUSHALL`, `FLUSHDB`, `DEL`, `EXPIRE`, `SET` over a queue in use; a backup restored",
         ALWAYS,
-        {keyspace.lose: 6.0, keyspace.restore_older: 1.0},
+        {**dict.fromkeys(keyspace.LOSE, 1.0), keyspace.restore_older: 1.0},
         window="what is flushed",
         gap_s=(0.2, 1.0),
     ),

@@ -10,9 +10,9 @@ import pytest
 from harness.server import SERVERS
 
 from chaos import short
-from chaos.campaign import controls, judged, judged_run, rounds, unpermitted
+from chaos.campaign import controls, hollow, judged, judged_run, missing, rounds, unpermitted
 from chaos.document import table
-from chaos.history import History
+from chaos.history import Fault, History
 from chaos.profiles import PROFILES
 from chaos.report import Row, added
 from chaos.results import Result, read, write
@@ -58,13 +58,13 @@ def test_a_run_that_was_broken_off_is_not_judged():
 
 
 def test_the_table_says_what_was_lost_and_which_rules_spoke():
-    """Faults are named with how often they happened, and a window with its length. Marks of takeovers are no faults."""
+    """Faults are named with how often they happened, and a window with its length. Marks are no faults."""
     bad = Row(
         "torn",
         "redis-6.2",
         2,
         [1, 2],
-        Counter({"AOF torn": 4, "replaced": 9}),
+        Counter({"AOF torn": 4, "BGREWRITEAOF": 1, "replaced": 9, "compared": 2}),
         acknowledged=1500,
         lost=7,
         in_window=3,
@@ -75,12 +75,41 @@ def test_the_table_says_what_was_lost_and_which_rules_spoke():
     )
     made = table([Result("redis-6.2", "Redis 6.2.5", "2026-11-28", "abc", [bad])])
     text = made.replace("\n", " ")
-    assert "In 2 runs with 4 faults, 1,500 pushes were acknowledged. Lost: 7. Lost in a window: 3." in text
-    assert "Rules that spoke: lost 7." in text
     assert (
-        "| AOF torn at its end (`torn`) | Redis 6.2.5 | 2 | AOF torn 4 | 1,500 | 7 | 3 (1.2 s) | 5: failed 5 |"
-        in text
+        "In 2 runs there were 4 faults and 1 commands of an operator. 1,500 pushes were acknowledged." in text
     )
+    assert "Lost: 7. Lost in a window: 3." in text
+    assert "Rules that spoke: lost 7." in text
+    row = "| Redis 6.2.5 | 2 | AOF torn 4, BGREWRITEAOF 1 | 1,500 | 7 | 3 (1.2 s) | 5: failed 5 |"
+    assert f"| AOF torn at its end (`torn`) {row}" in text
+
+
+def test_the_table_says_which_faults_of_a_profile_did_not_happen():
+    """A profile without a run is not named, and a mark is not missing."""
+    one = Row("promoted", "redis-6.2", 1, [1], Counter({"link cut, replica promoted": 1}))
+    assert missing([one]) == {"promoted": ["REPLICAOF NO ONE"]}
+    text = table([Result("redis-6.2", "Redis 6.2.5", "2026-11-28", "abc", [one])])
+    assert "Not in these runs: `promoted`: REPLICAOF NO ONE." in text
+    one.faults["REPLICAOF NO ONE"] = 1
+    text = table([Result("redis-6.2", "Redis 6.2.5", "2026-11-28", "abc", [one])])
+    assert not missing([one]) and "Not in these runs: none of the faults is missing." in text
+
+
+def test_a_run_that_shows_nothing_is_a_problem():
+    """It has no fault though its profile has some, or compares nothing, or nothing was pushed."""
+    played = simulate(Scene(1, load_s=4, crashes=0))
+    assert hollow(PROFILES["calm"], played) == ["no digests were compared"]
+    kill = Fault("kill -9", "0", 1.0, 2.0)
+    looked = Fault("compared", "0", 1.0, 2.0)
+    assert "no fault happened" in hollow(
+        PROFILES["always"], History(played.calls, [looked], runs=played.runs)
+    )
+    assert "no fault happened" not in hollow(
+        PROFILES["always"], History(played.calls, [kill], runs=played.runs)
+    )
+    assert "no push was acknowledged" in hollow(PROFILES["always"], History([], [kill], runs=played.runs))
+    # A run that was broken off has told its problem.
+    assert not hollow(PROFILES["always"], History(played.calls))
 
 
 def test_results_of_several_campaigns_are_added(tmp_path: Path):
@@ -100,6 +129,8 @@ def test_each_round_has_each_profile_on_another_server():
     wanted = list(rounds(names, servers, 7, 2))
     assert {(profile, server) for profile, server, _ in wanted} == {(p, s) for p in names for s in servers}
     assert {seed for _, _, seed in wanted} == {7, 8}
+    later = {(profile, server): seed for profile, server, seed in rounds(names, servers, 7, 4)}
+    assert later != {(profile, server): seed + 2 for profile, server, seed in wanted}
     assert len(list(islice(rounds(names, servers, 7, 1_000), 30))) == 30
 
 
