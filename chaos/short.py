@@ -1,8 +1,8 @@
 """The short campaign of CI: a fixed list of runs, the same at each time. `make chaos PROFILE=short` does it.
 
 The list has what differs most: how a server syncs, each topology, files, keys and clocks, and each server at least
-twice. It has a positive control (`Profile.must_lose`): a run that loses tasks, which the rules must find once no fault
-permits it.
+twice; an upgrade too, if `make older` was done. It has a positive control (`Profile.must_lose`): a run that loses
+tasks, which the rules must find once no fault permits it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Collection
 from harness.server import SERVERS
 
 from chaos.campaign import Wanted
+from chaos.older import SAME_FORMATS
 
 # How long the load of one run lasts, in seconds.
 LENGTH_S = 4.0
@@ -33,9 +34,16 @@ RUNS: tuple[Wanted, ...] = (
 )
 
 
+# Comes first where its older build is there: it takes the longest.
+UPGRADE: Wanted = ("upgrade", "valkey-9.1", 4)
+
+
 def chosen(servers: Collection[str]) -> list[Wanted]:
-    """The runs on these servers that are installed here. Says which others are left out for that reason."""
-    for profile, server, _ in RUNS:
+    """The runs on these servers that can be done here. Says which others are left out, and why."""
+    listed = (UPGRADE, *RUNS) if SAME_FORMATS.is_built() else RUNS
+    if UPGRADE not in listed:
+        print(f"{UPGRADE[0]}: skipped. Its older build is not there; make older builds it", flush=True)
+    for profile, server, _ in listed:
         if server not in SERVERS:
             print(f"{profile}: skipped. {server} is not installed", flush=True)
-    return [one for one in RUNS if one[1] in servers]
+    return [one for one in listed if one[1] in servers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 from harness.sentinel import NAME
-from harness.server import Installed, wait_until
+from harness.server import Installed, Server, wait_until
 
 from chaos.faults.takeover import number, takeover, until_replaced
 from chaos.injector import injector
@@ -36,6 +36,32 @@ def stopped_until_replaced(stage: Stage) -> None:
     """The primary stands still until its replica was promoted, and wakes up as a primary."""
     primary, replica = watched(stage).shards()[0]
     until_replaced(stage, "primary stopped until replaced", primary, replica, False, 1.5)
+
+
+@injector("primary cut off until replaced")
+def cut_off_until_replaced(stage: Stage) -> None:
+    """The primary hears neither of its replica nor of the sentinels until the replica was promoted. Clients reach all.
+
+    Those whose connections last stay with the old primary, and the others go to the new one. It is demoted some 10 s
+    after the links are whole again.
+    """
+    topology = watched(stage)
+    primary, replica = topology.shards()[0]
+    with takeover(stage, "primary cut off until replaced", primary) as fault:
+        fault.permits.closes = ["*"]
+        topology.network.cut([primary], [replica, *topology.sentinel.watchers])
+        topology.watch.promoted(replica)
+        fault.details["sent away"] = send_half_away(stage, primary)
+        stage.wait(stage.random.uniform(0.0, 2.0))
+        topology.network.heal()
+        topology.make_well()
+
+
+def send_half_away(stage: Stage, primary: Server) -> int:
+    """Close about half of the connections of a node. Returns how many. Their clients ask the sentinels anew."""
+    with primary.client() as client:
+        these = [one["id"] for one in client.client_list(_type="normal") if stage.random.random() < 0.5]
+        return sum(client.execute_command("CLIENT", "KILL", "ID", one) for one in these)
 
 
 @injector("SENTINEL FAILOVER", is_command=True)

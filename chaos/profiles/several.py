@@ -95,6 +95,22 @@ PROFILES = (
         load={"keeping": 2, **CONFIRMED},
     ),
     Profile(
+        "sentinel-cut",
+        "primary cut off from its replica and the sentinels until that was promoted; clients on both sides",
+        Watched,
+        {sentinel.cut_off_until_replaced: 1.0},
+        window=LAG,
+        load=CONFIRMED,
+    ),
+    Profile(
+        "sentinel-cut-min",
+        "the same with `min-replicas-to-write 1`, `min-replicas-max-lag 10`",
+        partial(Watched, **UNDER_SENTINEL),
+        {sentinel.cut_off_until_replaced: 1.0},
+        window=LAG,
+        load=CONFIRMED,
+    ),
+    Profile(
         "sentinel-failover",
         "`SENTINEL FAILOVER` of a healthy primary, and `COORDINATED` where the server has it",
         Watched,

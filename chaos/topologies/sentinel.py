@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from harness.sentinel import NAME, Sentinel
-from harness.server import Server
+from harness.server import Server, wait_synced
 
 from chaos.load.addresses import sentinel
 from chaos.topologies.several import Several
@@ -35,7 +35,10 @@ class Watched(Several):
         return [[primary, *(node for node in self.nodes() if node is not primary)]]
 
     def make_well(self) -> None:
-        """Wait until the sentinels have given both nodes their roles."""
+        """Wait until the sentinels have given both nodes their roles, and the replica has its copy.
+
+        Before, clients that read from it see what it had as a primary.
+        """
 
         def is_well() -> bool:
             since = time.monotonic()
@@ -50,6 +53,8 @@ class Watched(Several):
             ]
 
         self.watch.until(is_well, "the sentinels have given both nodes their roles")
+        primary, replica = self.shards()[0]
+        wait_synced(primary, replica, 60)
 
     def discard(self) -> None:
         """End all servers, and remove their data."""

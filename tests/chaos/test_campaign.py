@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from harness.server import SERVERS
 
-from chaos import short
+from chaos import older, short
 from chaos.campaign import controls, hollow, judged, judged_run, missing, rounds, unpermitted
 from chaos.document import table
 from chaos.history import Fault, History
+from chaos.injector import share
 from chaos.profiles import PROFILES
 from chaos.report import Row, added
 from chaos.results import Result, read, write
@@ -147,6 +148,22 @@ def test_the_list_of_ci_leaves_out_servers_that_nobody_asked_for():
     """One server's runs are a part of it."""
     some = short.chosen(["redis-8.2"])
     assert some and {server for _, server, _ in some} == {"redis-8.2"}
+
+
+def test_the_list_of_ci_has_an_upgrade_where_the_older_build_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Elsewhere it says that this run is left out, and how to get it."""
+    monkeypatch.setattr(older, "FOLDER", tmp_path)
+    assert short.UPGRADE not in short.chosen(SUPPORTED)
+    assert "upgrade: skipped. Its older build is not there; make older builds it" in capsys.readouterr().out
+    older.SAME_FORMATS.file.parent.mkdir()
+    older.SAME_FORMATS.file.touch()
+    assert short.UPGRADE in short.chosen(SUPPORTED)
+    assert "make older" not in capsys.readouterr().out
+    profile = PROFILES[short.UPGRADE[0]]
+    (due,) = share(profile.faults, next(iter(SERVERS.values())), short.UPGRADE[2], False)
+    assert due.kinds == ("upgraded", "downgraded")
 
 
 @pytest.mark.slow
