@@ -1,7 +1,7 @@
 """One server for hours: faults of all kinds under load, in periods of their own, with its memory and files watched.
 
-After each period the load ends, everything is drained and judged, and the memory is noted. Memory that goes on growing
-after the first periods, or files that stay open, are told.
+After each period the load ends, everything is drained and judged, the queues are removed, and memory and open files are
+noted. It ends with 1 if either has grown since the first periods, or if there were too few periods to tell.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import argparse
 import random
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.server import SERVERS, Server
 
@@ -34,13 +36,26 @@ FAULTS: dict[Injector, float] = {
     connections.crowd: 0.5,
 }
 PERIOD_S = 60.0
-# Periods that warm a server up. The memory of an allocator is not compared before.
-WARM = 3
+# Periods that warm a server up, and how many there must be after them so that something can be compared.
+WARM, LEAST = 3, 4
 # A quarter of the periods has no faults, and each of the others so many kinds.
 CALM, KINDS = 0.25, 4
 # Memory may grow by so many bytes from the first to the last quarter of the periods. The server makes room once for
 # each command that it has not had before, about 0.3 MB in all. A leak of two bytes for each push is more in an hour.
 GROWTH = 1 << 20
+# And open files by so many: now and then a connection of the load's last client is not closed yet.
+FILES = 4
+
+
+@dataclass(frozen=True)
+class Empty:
+    """What the server's process has when nothing is stored: bytes that it has allocated, and open files.
+
+    What the system gave it as memory varies far more than what it has allocated.
+    """
+
+    memory: int
+    files: int
 
 
 def main(words: list[str]) -> int:
@@ -54,14 +69,14 @@ def main(words: list[str]) -> int:
     print(f"Seed {options.seed}", flush=True)
     topology = ALWAYS(SERVERS[options.server], maxclients=9000)
     topology.start()
-    is_bad, noted = False, []
+    is_bad, noted = False, list[Empty]()
     end, seed = time.monotonic() + options.hours * 3600, options.seed
     try:
         while time.monotonic() < end:
             profile = subset(random.Random(f"soak {seed}"))
             found = period(Order(profile, SERVERS[options.server], seed, options.period), topology)
             noted.append(emptied(topology.server))
-            uses = f"{noted[-1] / 1e6:.2f} MB when empty, {connections.descriptors(topology.server)} files"
+            uses = f"{noted[-1].memory / 1e6:.2f} MB and {noted[-1].files} files when empty"
             print(f"seed {seed} {line(found.row)}, {uses}", flush=True)
             for story in found.told:
                 print(f"\n{story}\n", flush=True)
@@ -69,9 +84,20 @@ def main(words: list[str]) -> int:
             seed += 1
     finally:
         topology.stop()
-    grown = growth(noted[WARM:])
-    print(f"Memory of the empty server after {len(noted)} periods: grown by {grown / 1e6:.2f} MB since warm")
-    return int(is_bad or grown > GROWTH)
+    verdict, has_grown = judgement(noted)
+    print(verdict)
+    return int(is_bad or has_grown)
+
+
+def judgement(noted: Sequence[Empty]) -> tuple[str, bool]:
+    """What became of memory and open files since the first periods, and whether that is too much or can't be told."""
+    compared = noted[WARM:]
+    if len(compared) < LEAST:
+        return f"Too short: {len(noted)} periods, and {WARM + LEAST} are needed to compare anything", True
+    memory = growth([one.memory for one in compared])
+    files = growth([one.files for one in compared])
+    text = f"The empty server after {len(noted)} periods: grown by {memory / 1e6:.2f} MB and {files} files since warm"
+    return text, memory > GROWTH or files > FILES
 
 
 def subset(rng: random.Random) -> Profile:
@@ -91,16 +117,16 @@ def period(order: Order, topology: Single) -> Judged:
     return found
 
 
-def growth(noted: list[int]) -> int:
+def growth(noted: Sequence[int]) -> int:
     """How much more the last quarter of these has than the first."""
     quarter = max(1, len(noted) // 4)
     first, last = sorted(noted[:quarter]), sorted(noted[-quarter:])
-    return last[len(last) // 2] - first[len(first) // 2] if noted else 0
+    return last[len(last) // 2] - first[len(first) // 2]
 
 
-def emptied(server: Server) -> int:
-    """The bytes that the process has allocated, once nothing is stored. What the system gave it varies far more."""
+def emptied(server: Server) -> Empty:
+    """Remove all that is stored, and look at the process."""
     with server.client() as client:
         client.execute_command("FLUSHALL", "SYNC")
         server.wait_until(lambda: client.info("memory")["lazyfree_pending_objects"] == 0, "all is freed")
-        return int(client.info("memory")["used_memory"])
+        return Empty(int(client.info("memory")["used_memory"]), connections.descriptors(server))

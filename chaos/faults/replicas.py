@@ -17,6 +17,8 @@ FAILOVER_MS = 5000
 # More than a link and the buffers of its sockets hold, so that the rest waits in the primary.
 PIECES, PIECE_BYTES = 24, 1 << 20
 LIMIT = "replica 262144 262144 1"
+# A limit below the size of the backlog is not heeded, and Valkey's is 10 MB.
+BACKLOG = "1mb"
 NO_LIMIT = "replica 0 0 0"
 # Keys that a copy takes time for, and the time for each of them.
 KEYS, KEY_US = 500, 2000
@@ -91,12 +93,15 @@ def output_limit(stage: Stage) -> None:
     primary, replica, third = topology.chain
     with stage.fault("output buffer limit", number(stage, replica)) as fault, primary.client() as client:
         copies = client.info("stats")["sync_full"]
+        backlog = client.config_get("repl-backlog-size")["repl-backlog-size"]
+        client.config_set("repl-backlog-size", BACKLOG)
         client.config_set("client-output-buffer-limit", LIMIT)
         topology.network.cut([primary], [replica])
         for piece in range(PIECES):
             client.set(f"ballast {piece}", bytes(PIECE_BYTES))
         wait_until(lambda: client.info("replication")["connected_slaves"] == 0, "the link is closed")
         client.config_set("client-output-buffer-limit", NO_LIMIT)
+        client.config_set("repl-backlog-size", backlog)
         client.delete(*(f"ballast {piece}" for piece in range(PIECES)))
         topology.network.heal()
         wait_synced(primary, replica, 60)
