@@ -110,6 +110,8 @@ class Permits:
     # Calls that took effect between these instants may be undone, those of a cut-off primary and those that a disk or
     # a replica had not got. Each call by itself: not all of them need to be.
     undoes: tuple[float, float] | None = None
+    # Also pushes that WAIT confirmed: the primary came back without them, and its replicas follow it.
+    confirmed: bool = False
     # These clients or processes lost their connections between `began` and `ended`; ["*"] is all of them.
     closes: list[str] = field(default_factory=list)
     # Tasks that were pushed before `ended` may be gone (a flush, a DEL, a key that was written over).

@@ -49,8 +49,11 @@ def kill(
 
 
 def start(server: Server) -> bool:
-    """Start a server whose file was cut, and rewrite the file if it would be no good. Returns whether it was so."""
-    server.start()
+    """Start a server whose file was cut, as a primary, and rewrite the file if it would be no good.
+
+    Returns whether it was so.
+    """
+    server.restart(replicaof=None)
     if not has_open_transaction(server):
         return False
     with server.client() as client:

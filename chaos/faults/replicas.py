@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import redis
 from harness.server import Server, wait_synced, wait_until
 
+from chaos.disk import lose_unsynced
+from chaos.faults import disk
 from chaos.faults.takeover import number, takeover
 from chaos.injector import injector
 from chaos.stage import Stage
@@ -84,6 +86,21 @@ def promoted_healthy(stage: Stage) -> None:
         stage.wait(stage.random.uniform(0.0, 0.5))
         topology.follow([heir, third, old])
         topology.watch.demoted(old)
+
+
+@injector("power cut of the primary")
+def power_cut(stage: Stage) -> None:
+    """The primary loses power under `everysec`, and is back before anybody takes its place.
+
+    Its replicas have more than its file, and lose that when they follow it again: what WAIT confirmed, too.
+    """
+    topology = replicas_of(stage)
+    primary = topology.chain[0]
+    with stage.fault("power cut of the primary", number(stage, primary)) as fault:
+        fault.permits.stale = fault.permits.confirmed = True
+        disk.kill(fault, primary, topology.disks[primary], lose_unsynced, is_allowed=True)
+        fault.details["rewritten"] = disk.start(primary)
+        topology.follow(topology.chain)
 
 
 @injector("output buffer limit")

@@ -71,6 +71,14 @@ PROFILES = (
         window=LAG,
     ),
     Profile(
+        "replicas-power",
+        "`everysec`: power cut of the primary, which is back before another takes its place",
+        partial(Replicas, disk=True, appendfsync="everysec"),
+        {replicas.power_cut: 3.0, nodes.replica_killed: 1.0},
+        window="since the last sync: what WAIT confirmed, too",
+        load=CONFIRMED,
+    ),
+    Profile(
         "sentinel-killed",
         "primary killed, and started again as one once its replica was promoted",
         Watched,
@@ -156,7 +164,7 @@ PROFILES = (
         "upgrade",
         "module upgraded and downgraded, replicas first; an older build with the same formats",
         partial(older, SAME_FORMATS),
-        {upgrade.upgraded_and_back: 3.0, links.links_reset: 1.0, links.compared: 1.0},
+        {upgrade.upgraded_and_back: 1.0, links.links_reset: 1.0, links.compared: 1.0},
         gap_s=(0.2, 1.0),
         lacks=partial(lacks, SAME_FORMATS),
     ),

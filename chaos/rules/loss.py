@@ -39,7 +39,10 @@ def losses(timeline: Timeline) -> Iterator[Loss]:
             continue
         has_replica = any((push.call.client, push.call.n) in replicated for push in sure)
         undoing = [timeline.permitted.undone(push.call) for push in sure]
-        if all(undoing) and not has_replica:
+        may_be_gone = [
+            fault is not None and (fault.permits.confirmed or not has_replica) for fault in undoing
+        ]
+        if all(may_be_gone):
             fault = undoing[-1]
             window = (fault.permits.undoes or (0.0, 0.0))[1] if fault else 0.0
             yield Loss(task, fault.kind if fault else None, max(0.0, window - sure[-1].call.ended))

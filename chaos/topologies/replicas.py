@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from harness.server import MODULE, Installed, Server, wait_synced
 
+from chaos.disk import Disk
 from chaos.load.addresses import point, pointed
 from chaos.topologies.several import Several
 from chaos.topology import Addresses
 
 
 class Replicas(Several):
-    """A chain of three nodes. Each has a machine and a clock of its own. They start with `module`."""
+    """A chain of three nodes. Each has a machine and a clock of its own. They start with `module`.
+
+    With `disk`, each has a disk whose writes and syncs are known.
+    """
 
     SIZE = 3
 
-    def __init__(self, installed: Installed, module: Path = MODULE, **settings: object):
+    def __init__(self, installed: Installed, module: Path = MODULE, disk: bool = False, **settings: object):
         super().__init__(installed, **settings)
-        self.module = module
+        self.module, self._has_disks = module, disk
+        self._folder = tempfile.TemporaryDirectory(prefix="taskslot-disks-")
+        self.disks: dict[Server, Disk] = {}
         self._nodes: list[Server] = []
         # The primary comes first, and each node copies from the one before it.
         self.chain: list[Server] = []
@@ -26,13 +33,12 @@ class Replicas(Several):
     def begin(self) -> None:
         """Start the nodes, and build the chain."""
         for _ in range(self.SIZE):
-            environment = self.network.environment
             server = Server(
                 self.installed,
                 module=self.module,
                 port=True,
                 clock=True,
-                env=environment,
+                env=self._environment,
                 **self.settings,
             )
             self._nodes.append(server)
@@ -58,6 +64,7 @@ class Replicas(Several):
         """End all servers, and remove their data."""
         for node in self._nodes:
             node.discard()
+        self._folder.cleanup()
 
     # ---- what an operator does
 
@@ -80,6 +87,15 @@ class Replicas(Several):
         before = self.chain[self.chain.index(node) - 1]
         node.restart(kill=kill, replicaof=f"127.0.0.1 {before.port}")
         wait_synced(before, node, 60)
+
+    def _environment(self, server: Server) -> dict[str, str]:
+        links = self.network.environment(server)
+        if not self._has_disks:
+            return links
+        if server not in self.disks:
+            self.disks[server] = Disk(Path(tempfile.mkdtemp(dir=self._folder.name)))
+        files = self.disks[server].environment(server)
+        return {**links, **files, "LD_PRELOAD": f"{links['LD_PRELOAD']}:{files['LD_PRELOAD']}"}
 
     def _path(self) -> Path:
         return self._nodes[0].dir / "primary.json"

@@ -82,3 +82,13 @@ def test_what_wait_confirmed_must_not_be_lost_in_a_window(
     wait.connection = connection
     assert rules([push], WINDOW) == set()
     assert rules([push, wait], WINDOW) == found
+
+
+def test_what_wait_confirmed_may_be_lost_if_the_primary_came_back_without_it():
+    """A power cut that took the end of its file. Outside of the window it may not."""
+    push = pushed(1, 4.0, "u", "7-0")
+    wait = ok(2, "wait", 4.2, {"block_ms": 300}, {"replicas": 1}, client=push.client)
+    came_back = Fault("power cut of the primary", "0", 5.0, 6.0, Permits(undoes=(3.0, 5.0), confirmed=True))
+    assert rules([push, wait], came_back) == set()
+    later = Fault("power cut of the primary", "0", 5.0, 6.0, Permits(undoes=(4.5, 5.0), confirmed=True))
+    assert rules([push, wait], later) == {"confirmed"}
