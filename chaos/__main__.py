@@ -120,7 +120,7 @@ def planned(options: argparse.Namespace) -> Plan:
     if options.profile == SHORT:
         listed = short.chosen(options.servers)
         length = options.length or short.LENGTH_S
-        print(f"A list of {len(listed)} runs, {length:.0f} s of load in each", flush=True)
+        print(f"A list of {len(listed)} runs, {length:g} s of load in each", flush=True)
         return Plan(listed, len(listed), options.seconds, length, options.jobs, options.keep)
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     is_one = options.seed is not None and len(options.profiles) == 1

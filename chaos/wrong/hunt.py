@@ -13,12 +13,13 @@ from pathlib import Path
 
 from harness.server import ROOT
 
+from chaos.injector import ROUND
 from chaos.wrong.build import UnbuildableError, build
 from chaos.wrong.mistakes import MISTAKES, Mistake
 from chaos.wrong.profiles import PROFILES
 
 # How long the load of one run lasts, how many seeds are tried, and how long a run may take in all, in seconds.
-SECONDS, SEEDS, RUN_TIMEOUT_S = 12.0, 3, 400
+SECONDS, SEEDS, RUN_TIMEOUT_S = 12.0, ROUND, 400
 
 
 @dataclass(frozen=True)
