@@ -24,6 +24,7 @@ LIBRARY = (
     "tests/cluster/test_recipes",
     "tests/cluster/test_ways_to_a_cluster",
     "tests/cluster/test_worker_on_a_cluster",
+    "tests/server/test_node_client",
 )
 # What they test hardly depends on the server, or is tested on each server elsewhere.
 OF_THE_FIRST = (
@@ -39,6 +40,7 @@ OF_THE_FIRST = (
     "tests/dist/",
     "tests/docs/",
     "tests/server/durability/test_studio",
+    "tests/server/test_bull_board",
     "tests/web/",
 )
 
