@@ -87,6 +87,8 @@ def main() -> int:
     options = parser.parse_args()
 
     tests = [(package, test) for package in PROGRAMS for test in tests_of(package, options.names)]
+    if not tests:
+        sys.exit(f"No test has a name that contains {' or '.join(options.names)}")
     random.shuffle(tests)
     counts: Counter[str] = Counter()
     try_one = partial(tried, seconds=options.seconds, ends_at=time.monotonic() + 60 * options.minutes)
