@@ -33,6 +33,8 @@ pub struct Refused;
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     raw: NonNull<RedisModuleCtx>,
+    /// The number of the selected database, where the server could tell another one.
+    db: Option<i32>,
     life: PhantomData<&'a RedisModuleCtx>,
 }
 
@@ -45,7 +47,7 @@ impl<'a> Context<'a> {
     /// # Safety
     /// The context lives for `'a`, and this is the server's main thread.
     pub(super) unsafe fn new(raw: *mut RedisModuleCtx) -> Option<Context<'a>> {
-        NonNull::new(raw).map(|raw| Context { raw, life: PhantomData })
+        NonNull::new(raw).map(|raw| Context { raw, db: None, life: PhantomData })
     }
 
     #[inline]
@@ -137,7 +139,12 @@ impl<'a> Context<'a> {
     /// The number of the selected database.
     pub fn selected_db(self) -> i32 {
         // SAFETY: the context lives as long as `self`, and every context has a client, maybe the server's own.
-        unsafe { api!(RedisModule_GetSelectedDb)(self.raw()) }
+        self.db.unwrap_or_else(|| unsafe { api!(RedisModule_GetSelectedDb)(self.raw()) })
+    }
+
+    /// This context with a number of the selected database that the server doesn't tell.
+    pub(super) fn in_db(self, db: i32) -> Context<'a> {
+        Context { db: Some(db), ..self }
     }
 
     /// Selects another database, in timers and events. (A command stays in the database of its client.)

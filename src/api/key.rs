@@ -104,6 +104,15 @@ impl<'a> KeyRead<'a> {
         Handle::open(ctx, name, READ | quiet & known).map(|handle| KeyRead(handle.into()))
     }
 
+    /// The context in which the key was opened, with the key's database as the selected one. In a MULTI, Valkey 9.1 opens
+    /// the key of a keyspace event in its database, but tells that of the transaction: after MOVE and COPY with DB these
+    /// are two.
+    pub fn context(&self, ctx: Context<'a>) -> Context<'a> {
+        let Some(db_of) = optional!(RedisModule_GetDbIdFromModuleKey) else { return ctx };
+        // SAFETY: the handle is open until `self` is dropped, and the server only reads it.
+        ctx.in_db(unsafe { db_of(self.0.borrow().raw.as_ptr()) })
+    }
+
     /// The value; `Ok(None)` if the key is empty.
     pub fn value<T: Value>(&self, of: &DataType<T>) -> Result<Option<&T>, KeyError> {
         let mut handle = self.0.try_borrow_mut().map_err(|_| KeyError::Busy)?;

@@ -93,6 +93,7 @@ fn on_key(ctx: Context<'_>, event: &CStr, key: Arg<'_>) {
         agenda::visit_soon(ctx, key, &value.noted);
     }
     let Some(open) = KeyRead::peek(ctx, key) else { return };
+    let ctx = open.context(ctx);
     if let Ok(Some(value)) = open.value(&QUEUES) {
         if event == c"loaded" {
             value.carry_clock_on();

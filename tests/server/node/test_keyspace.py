@@ -27,28 +27,37 @@ def test_a_renamed_moved_or_swapped_queue_is_the_same(r, server, way):
     goes_on(r, rich)
 
 
+def leaves(r, command, how):
+    """Run the command alone or in a transaction."""
+    with r.pipeline(transaction=how == "in MULTI") as commands:
+        commands.execute_command(*command)
+        commands.execute()
+
+
+@pytest.mark.parametrize("how", ["alone", "in MULTI"])
 @pytest.mark.parametrize("way", LEFT)
-def test_leases_and_delays_end_where_the_queue_is_now(r, server, way):
+def test_leases_and_delays_end_where_the_queue_is_now(r, server, way, how):
     """The timer finds a queue that was renamed, moved or swapped while a lease and a delay ran."""
     r.execute_command("TASK.PUSH", "queue", "leased", "LEASE", 100)
     r.execute_command("TASK.CLAIM", "queue")
     r.execute_command("TASK.PUSH", "queue", "delayed", "DELAY", 100)
     command, db = LEFT[way]
-    r.execute_command(*command)
+    leaves(r, command, how)
     r.select(db)
     key = "other" if "other" in command else "queue"
     server.wait_until(lambda: r.execute_command("TASK.LEN", key, "ready") == 2, "both are ready")
     assert info(r, key)["stalled"] == 1
 
 
+@pytest.mark.parametrize("how", ["alone", "in MULTI"])
 @pytest.mark.parametrize("way", LEFT)
-def test_a_tied_lease_ends_where_the_queue_is_now(r, server, way):
+def test_a_tied_lease_ends_where_the_queue_is_now(r, server, way, how):
     """The lease ends with its connection, even if the queue was renamed, moved or swapped."""
     worker = server.client()
     r.execute_command("TASK.PUSH", "queue", "a")
     assert len(worker.execute_command("TASK.CLAIM", "queue", "TIED")) == 1
     command, db = LEFT[way]
-    r.execute_command(*command)
+    leaves(r, command, how)
     r.select(db)
     key = "other" if "other" in command else "queue"
     worker.close()

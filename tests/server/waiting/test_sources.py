@@ -68,6 +68,16 @@ def is_moved(floor, *options):
     floor.boss("SELECT", 0)
 
 
+def is_copied_in_a_transaction(floor, *options):
+    """A transaction copies a queue from another database."""
+    floor.boss("SELECT", 1)
+    floor.boss.push("p", "x", *options)
+    floor.boss("MULTI")
+    floor.boss("COPY", "p", "q", "DB", 0)
+    assert floor.boss("EXEC") == [1]
+    floor.boss("SELECT", 0)
+
+
 def is_swapped_in(floor, *options):
     """A database with the queue is swapped with that of the workers."""
     floor.boss("SELECT", 1)
@@ -99,6 +109,7 @@ SOURCES = [
     is_renamed,
     is_copied,
     is_moved,
+    is_copied_in_a_transaction,
     is_swapped_in,
     is_restored,
     is_restored_and_due,
