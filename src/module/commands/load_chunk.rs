@@ -169,6 +169,9 @@ impl Loading<'_> {
                 true => value.carry_clock_on(),
                 false => value.keep_clock(),
             }
+        } else if matches!(health, Health::Loading(_)) && ctx.flags().is_loading() {
+            // The AOF was rewritten between two parts. Those that follow can show the clocks of the other node.
+            value.carry_clock_on();
         }
         value.health = health;
         value.update_gauges();

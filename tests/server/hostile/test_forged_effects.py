@@ -11,7 +11,7 @@ import pytest
 from harness.checksums import sealed
 from harness.dumps import varint
 from harness.effects import addressed, as_5, pack_as_3, unpack
-from harness.files import wait_aof
+from harness.files import rewrite_aof, wait_aof
 from harness.forger import Forger, story
 from harness.server import Server, wait_synced
 from harness.talk import Error, Talk, stored_parts
@@ -306,6 +306,21 @@ def test_half_a_queue_from_a_tool_is_broken_in_all_copies(copies):
     for at, part in enumerate(parts[:-1]):
         assert c(*load("r", at, *part)) == "OK"
     assert c.map("TASK.INFO", "r")[b"broken"] == b"its stored form has no end"
+    check_same(copies, "r")
+
+
+@pytest.mark.parametrize("before", [1, 2, -1])
+def test_a_queue_is_whole_in_an_aof_that_was_rewritten_between_two_of_its_parts(copies, before):
+    """It was rewritten before the part with the clocks, before the one behind it, and before the last part."""
+    c = Talk(copies[0])
+    story(copies[0], c)
+    parts = stored_parts(copies[0])
+    for at, part in enumerate(parts):
+        if at == before % len(parts):
+            rewrite_aof(copies[0])
+            rewrite_aof(copies[1])
+        assert c(*load("r", at, *part)) == "OK"
+    assert c.map("TASK.INFO", "r")[b"broken"] == b""
     check_same(copies, "r")
 
 
