@@ -13,7 +13,7 @@
 //! | RESTORE in the AOF | loading | is kept by the first write after the load; its numbers at once ([`TaskQueue::keep_numbers`]) |
 //! | `TASK._LOAD` in the AOF | loading | is continued at its end; if a slot had brought the queue, the clock of the node that it came to |
 //! | `TASK._LOAD` with a slot, or of a tool | live, primary | is kept, and the part that is sent on says how ([`TaskQueue::arrival`]) |
-//! | `TASK._LOAD` of the primary | live, replica | is kept as that part says; at its end, if an older primary sends no such part |
+//! | `TASK._LOAD` of the primary | live, replica | is kept as that part says; if the queue came with a slot, or from an older primary, at its end: then the primary's first write corrects it |
 //! | `TASK._APPLY` of the slot's former owner | live, primary | is as far ahead as its changes show ([`TaskQueue::clock_is_ahead`]) |
 //! | `TASK._APPLY` of the primary | live, replica | is what the primary says, so the stored one is dropped |
 //! | `TASK._APPLY` in the AOF | loading | the same; this node's clock continues the clocks of a term, but not of the first one after an arrival: they can be those of the slot's former owner |

@@ -9,7 +9,7 @@ use crate::datatype::{QUEUES, TaskQueue};
 use crate::errors::Error;
 use crate::peers::{Outcome, is_from_peer, pass_on};
 use crate::replication::{self, LOAD, LOAD_END, LOAD_HEAD, LOAD_MORE};
-use crate::{clock, zones};
+use crate::{agenda, clock, zones};
 use taskslot_api::command::{ArgDoc, Command, CommandDoc, KeySpec, key_flags};
 use taskslot_api::key::KeyWrite;
 use taskslot_api::{Arg, Context, Level, OwnedString};
@@ -168,6 +168,12 @@ impl Loading<'_> {
             match ctx.flags().is_loading() {
                 true => value.carry_clock_on(),
                 false => value.keep_clock(),
+            }
+            if from_peer && !ctx.flags().is_loading() && ctx.flags().is_primary() {
+                // Valkey passes the parts of a queue that comes with its slot on to replicas as they came, so each replica
+                // finds the clock itself. The first write, even an empty one, sends them this node's.
+                value.must_replicate_clock = true;
+                agenda::visit_soon(ctx, key, &value.noted);
             }
         } else if matches!(health, Health::Loading(_)) && ctx.flags().is_loading() {
             // The AOF was rewritten between two parts. Those that follow can show the clocks of the other node.

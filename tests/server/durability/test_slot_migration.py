@@ -5,7 +5,7 @@ from harness.queues import HOUR, STATES, contents, goes_on, info, rich_queue, ta
 from harness.server import digest
 from harness.spans import check_moved_spans, spans
 from harness.talk import Error, Talk, stored_parts
-from harness.two_nodes import pair
+from harness.two_nodes import SETTINGS, pair
 from harness.waiting import Floor
 
 
@@ -206,6 +206,23 @@ def test_the_clocks_of_the_old_node_in_its_changes_do_not_become_those_of_the_ne
     there.push("own", "new")
     assert there("TASK.LEN", "q") == 2 and there.map("TASK.INFO", "q")[b"broken"] == b""
     assert (there("TASK.LEN", "own", "leased"), there("TASK.LEN", "own", "delayed")) == (1, 1)
+
+
+def test_a_replica_of_the_new_node_takes_its_clock_of_the_queue(start, nodes):
+    """Valkey passes the queue on to it as it came. Its clock is 2 s behind, as if it got that late."""
+    one, two = nodes
+    replica = Floor(start(**SETTINGS))
+    assert two.boss("CLUSTER", "MEET", "127.0.0.1", replica.server.port) == "OK"
+    primary = two.boss("CLUSTER", "MYID")
+    replica.eventually(lambda: replica.boss("CLUSTER", "REPLICATE", primary) == "OK", "it knows the node", 20)
+    replica.eventually(
+        lambda: b"master_link_status:up" in replica.boss("INFO", "replication"), "it has a copy"
+    )
+    one.boss.push("q", "x")
+    migrate(one, primary, "q")
+    wait_moved(one, two, "q")
+    assert replica.boss("READONLY") == "OK"
+    replica.eventually(lambda: two.boss.digest() == replica.boss.digest(), "the copies are equal")
 
 
 def test_a_tied_lease_ends_by_its_deadline_on_the_new_node(nodes):
