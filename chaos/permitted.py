@@ -23,8 +23,13 @@ class Permitted:
         self._restless = [fault for fault in self.faults if not fault.permits.calm]
 
     def undone(self, call: Call) -> Fault | None:
-        """A fault that may have undone this call."""
-        return self.undone_between(call.began, call.ended, call.queue)
+        """A fault that may have undone this call.
+
+        One without a reply may take effect after its client gave up: when a server that stood still goes on.
+        """
+        return self.undone_between(
+            call.began, math.inf if call.outcome == "unknown" else call.ended, call.queue
+        )
 
     def undone_between(self, began: float, ended: float, queue: str) -> Fault | None:
         """A fault that may have undone something that took effect between these instants."""
@@ -102,7 +107,8 @@ class Permitted:
     def graced(self, queue: str, held_at: float, deadline: float, latest: float) -> float:
         """The earliest end of a lease with a deadline between these two, held at this instant, with its grace.
 
-        A deadline that may have come after an outage may have had no grace.
+        A deadline that may have come after an outage may have had no grace. A fault during a grace may end it: a server
+        that starts knows of the last outage only.
         """
         for fault in self.faults:
             if fault.outage and _covers(fault, queue):
@@ -113,7 +119,9 @@ class Permitted:
                     and held_at < stopped < deadline <= went_on
                     and latest <= went_on
                 ):
-                    deadline = went_on + min(length, GRACE_S) * 0.97 - 0.02
+                    over = went_on + min(length, GRACE_S) * 0.97 - 0.02
+                    cut = min((f.began for f in self.faults if went_on <= f.began < over), default=over)
+                    deadline = max(deadline, cut)
         return deadline
 
     def stale(self, began: float, ended: float) -> bool:

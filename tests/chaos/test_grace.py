@@ -41,6 +41,14 @@ def test_a_lease_that_ended_in_an_outage_lasts_for_its_grace(again_at: float, fo
     assert {finding.rule for finding in check(history(again_at))} == found
 
 
+def test_a_fault_during_a_grace_may_end_it() -> None:
+    """The server is killed at 8 and knows of that outage only. Until then the grace lasts."""
+    for again_at, found in [(7.0, {"no cause"}), (8.5, set())]:
+        faulty = history(again_at)
+        faulty.faults.append(Fault("kill -9", "0", 8.0, 8.4, outage=(8.0, 8.4)))
+        assert {finding.rule for finding in check(faulty)} == found
+
+
 def test_an_extend_that_may_have_come_after_the_outage_may_have_taken_the_place_of_the_grace() -> None:
     """It was handled first of all, and gave half a second."""
     assert check(history(7.0, extend("unknown", 500))) == []
