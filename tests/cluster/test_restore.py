@@ -47,7 +47,8 @@ def restore(cluster: Cluster, snapshots: list[bytes]) -> None:
         wait_aof(node)
 
 
-@pytest.mark.parametrize("where", ["new nodes", pytest.param("its own nodes", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["new nodes", "its own nodes"])
 def test_a_cluster_is_restored_from_a_snapshot_of_each_primary(start_cluster, where):
     """New nodes need the same slots. Each queue is as it was, and stays so after a kill of all nodes."""
     cluster = start_cluster(**FILES)

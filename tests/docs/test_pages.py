@@ -16,6 +16,7 @@ from docs.reader import Reader
 README_LINES = 200
 # Pages that run for 5 s and more.
 LONG = {
+    "clients/python/README.md",
     "docs/fastapi.md",
     "docs/migrating-jobs.md",
     "docs/node.md",

@@ -14,7 +14,7 @@ from harness.server import ROOT, wait_until
 from taskslot import Queue, call
 
 # The first run downloads packages.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 EXAMPLE = ROOT / "examples/bull-board"
 
@@ -130,7 +130,6 @@ def test_the_buttons_act_on_tasks(board, queue):
     assert [queue.len(state) for state in ("ready", "held", "leased")] == [0, 0, 1]
 
 
-@pytest.mark.slow
 def test_clean_removes_what_has_ended_for_five_seconds(board, queue):
     """The board always asks for that age."""
     [task] = queue.claim(1)

@@ -45,6 +45,7 @@ def environment(server, cluster=None):
     return {**os.environ, "TASKSLOT_SERVER": f"127.0.0.1:{server.port}", **more}
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(start, installed, pytestconfig):
     """Run them with node:test; those on a cluster with the first of the selected servers only."""
     place, node = node_client.built(), recipes.need("node")

@@ -21,6 +21,7 @@ def failures(**options):
     return {one.case.name: one.failures for one in asyncio.run(run_all(chosen, **options)) if one.failures}
 
 
+@pytest.mark.slow
 def test_the_worker_keeps_the_protocol_in_all_hard_cases():
     """The conformance test plays the server's part."""
     assert failures() == {}

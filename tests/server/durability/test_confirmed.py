@@ -98,6 +98,7 @@ def test_a_wait_after_a_repeated_command_confirms_what_the_first_one_did(start, 
     assert Talk(replica).digest() == talk.digest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", REPEATED)
 def test_a_waitaof_after_a_repeated_command_confirms_what_the_first_one_did(start, prepared, what):
     """The server syncs no file until it is told to. WAITAOF on a new connection says so."""

@@ -144,6 +144,7 @@ def test_a_queue_keeps_its_time_spans_on_a_node_with_another_clock(start, instal
     assert two.boss("TASK.LEN", "q", "delayed") == 2
 
 
+@pytest.mark.slow
 def test_the_new_node_keeps_its_own_clock_over_a_restart(start, installed):
     """The old node's clock was two hours ahead. Leases and delays of the moved queue and of another one keep their
     hour, also if nothing was written to the moved queue since."""

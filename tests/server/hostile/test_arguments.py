@@ -323,7 +323,7 @@ def is_echoed(value: bytes, error: str) -> bool:
 
 
 @pytest.mark.timeout(180)  # 150,000 commands
-@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("protocol", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_hostile_values_in_any_argument_do_no_harm(server, share, protocol):
     """Each argument of each command is replaced by each hostile value, in RESP3 by every fourth.
 

@@ -9,7 +9,9 @@ from harness.server import passes, wait_synced
 from harness.spans import check_moved_spans, check_spans, spans
 from harness.talk import Talk
 
-STEPS = pytest.mark.parametrize("step", [2 * HOUR, -2 * HOUR], ids=["ahead", "back"])
+STEPS = pytest.mark.parametrize(
+    "step", [2 * HOUR, pytest.param(-2 * HOUR, marks=pytest.mark.slow)], ids=["ahead", "back"]
+)
 KEPT = {
     "aof": {"appendonly": "yes", "appendfsync": "always"},
     "commands": {"appendonly": "yes", "appendfsync": "always", "aof_use_rdb_preamble": "no"},
