@@ -77,7 +77,12 @@ def prepare(talk: Talk, prepared: list[list], what: str) -> list[list]:
     return commands
 
 
-@pytest.mark.parametrize("what", REPEATED)
+QUICK = ("push", "claim", "ack", "fail", "cancel")
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=[pytest.mark.slow] * (what not in QUICK)) for what in REPEATED]
+)
 def test_a_wait_after_a_repeated_command_confirms_what_the_first_one_did(start, prepared, what):
     """The replica hangs. A new connection repeats the command, which sends only the time. WAIT counts no replica."""
     primary, replica = start(port=True, appendonly="yes", aof_use_rdb_preamble="no"), start()
