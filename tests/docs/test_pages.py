@@ -33,7 +33,7 @@ SKIPPED = {
     "docs/benchmarks.md": 1,
     "docs/chaos.md": 1,
     "docs/deploy.md": 2,
-    "docs/fuzzing.md": 1,
+    "docs/fuzzing.md": 2,
     "docs/kubernetes.md": 1,
     "docs/migrating.md": 1,
     "docs/node.md": 1,
