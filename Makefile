@@ -74,7 +74,7 @@ studio: build $(TEST) ## Run one application in five forms, each with a killed w
 build: $(LIBCLANG) ## Build the module, target/release/libtaskslot.so
 	cargo build --release --locked -p taskslot
 
-test: build $(TEST) ## Run the tests, on Valkey 9.1: under 5 minutes (SERVER=redis-7.0; ARGS='-k lease' goes to pytest)
+test: build $(TEST) ## Run the tests, on Valkey 9.1: about 6 minutes on two cores (SERVER=redis-7.0; ARGS='-k lease' goes to pytest)
 	@.venv/bin/python tests/run.py $(if $(SERVER),--server $(SERVER)) -- $(ARGS)
 
 test-engine: ## Run only the tests of engine and node, which need no server (ARGS=unique::)

@@ -1,6 +1,6 @@
 //! Random histories of all commands, in which a queue, its replica, what it saves and loads, and a naive model must
 //! agree. `TASKSLOT_SEED=n` runs one seed. `TASKSLOT_TIMES=n` makes the seeded loops n times as long; `make test-all`
-//! uses 5.
+//! uses 2.
 
 use proptest::prelude::*;
 
